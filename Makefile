@@ -1,0 +1,37 @@
+# Everything a person needs: `make train`, `make test`. Options of a run: make train ARGS="--dataset cifar100"
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+
+.PHONY: help setup train test test-all lint clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.ready ## make the environment in .venv from requirements.lock
+
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed; this is {v[0]}.{v[1]}. Name another one: make setup PYTHON=python3.12")'
+	@echo "Setting up .venv: about 3 GB and a few minutes, once"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+train: setup ## run the main job; pass options with ARGS="--dataset cifar100 --epochs 2"
+	@$(BIN)/python -m flows.train $(ARGS)
+
+test: setup ## the default tests: under 5 minutes on 2 cores, no network
+	$(BIN)/python -m pytest
+
+test-all: setup ## the default tests and those on real data, as CI runs them
+	$(BIN)/python -m pytest -m "not gpu"
+
+lint: setup ## style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean: ## remove the environment; the store stays
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,50 @@
+"""Where each step's output lies: a function of its inputs, so that finished work is found without being told.
+
+Raise a step's version when the meaning of its code changes: its outputs, and all that follow from them, are then
+made anew. A test holds a golden digest of each step.
+"""
+
+from lib.data.datasets import DatasetSpec
+from lib.manifests import Ref, digest_json
+from lib.models.recipes import Recipe
+
+INGEST_VERSION = 1
+PREPARE_VERSION = 1
+TRAIN_VERSION = 1
+EVALUATE_VERSION = 1
+REPORT_VERSION = 1
+
+KEY_LENGTH = 16
+
+
+def dataset_address(spec: DatasetSpec) -> str:
+    decoded = {"name", "format", "image_shape", "rows", "class_names", "superclass_names", "digests"}
+    return f"datasets/{spec.name}/{_key(INGEST_VERSION, spec=spec.model_dump(mode='json', include=decoded))}"
+
+
+def prepared_address(spec: DatasetSpec, dataset: Ref, limit: int | None) -> str:
+    rules = spec.model_dump(mode="json", include={"dev_rows", "split_seed", "max_imbalance"})
+    return f"prepared/{spec.name}/{_key(PREPARE_VERSION, dataset=dataset.model_dump(), rules=rules, limit=limit)}"
+
+
+def model_address(dataset: str, recipe: Recipe, prepared: Ref, seed: int) -> str:
+    key = _key(TRAIN_VERSION, recipe=recipe.resolved(), prepared=prepared.model_dump(), seed=seed)
+    return f"models/{dataset}/{recipe.name}/{key}"
+
+
+def checkpoints_address(model: str) -> str:
+    """Working state of the training at address `model`."""
+    return model.replace("models/", "checkpoints/", 1)
+
+
+def evaluation_address(dataset: str, recipe: str, model: Ref) -> str:
+    return f"evaluations/{dataset}/{recipe}/{_key(EVALUATE_VERSION, model=model.model_dump())}"
+
+
+def report_address(dataset: str, prepared: Ref, evaluations: list[Ref]) -> str:
+    inputs = sorted((e.model_dump() for e in evaluations), key=lambda e: str(e["uri"]))
+    return f"reports/{dataset}/{_key(REPORT_VERSION, prepared=prepared.model_dump(), evaluations=inputs)}"
+
+
+def _key(version: int, **inputs: object) -> str:
+    return digest_json({"version": version, **inputs})[:KEY_LENGTH]

@@ -1,0 +1,79 @@
+"""Publishers' files → a dataset in the store. The files themselves are kept, so that it can be done again offline."""
+
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from lib.addresses import dataset_address
+from lib.data.datasets import DatasetSpec, UpstreamFile
+from lib.data.parquet import write_images
+from lib.data.parsers import decode
+from lib.errors import NotFound
+from lib.fetch import Progress, fetch
+from lib.manifests import Manifest, Ref, StoredFile, commit, find, put_file
+from lib.provenance import made_by
+from lib.store import Store
+
+
+def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Progress) -> Ref:
+    """Commit `train` and `test` Parquet files whose pixels and labels match the spec, unless they are there."""
+    address = dataset_address(spec)
+    if done := find(store, address):
+        return done[0]
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        kept = _kept(store, spec)
+        sources = {
+            file.role: store.local_path(kept[file.name].path, kept[file.name].sha256)
+            if file.name in kept
+            else fetch(file, mirror_url, folder, progress)
+            for file in spec.files
+        }
+        decoded = decode(spec, sources)
+        # Only what decoded to the right pixels is kept.
+        raw = {file.name: kept.get(file.name) or _keep(store, spec, file, sources[file.role]) for file in spec.files}
+        store.write(_index(spec), json.dumps({n: f.model_dump() for n, f in raw.items()}, indent=2).encode())
+        files = {}
+        content = {}
+        for split in list(decoded):
+            data = decoded.pop(split)  # one split in memory is enough
+            path = folder / f"{split}.parquet"
+            content |= {f"{split}-{k}": v for k, v in data.digests().model_dump(exclude_none=True).items()}
+            write_images(path, spec, data)
+            del data
+            files[split] = put_file(store, address, path.name, path)
+        manifest = Manifest(
+            kind="dataset",
+            inputs={},
+            facts={
+                "dataset": spec.name,
+                "rows": dict(spec.rows),
+                "image_shape": list(spec.image_shape),
+                "class_names": list(spec.class_names),
+                "superclass_names": list(spec.superclass_names),
+                "licence": spec.licence,
+                "source": spec.source,
+            },
+            content=content,
+            files={**files, **{f"raw/{n}": f for n, f in raw.items()}},
+            made_by=made_by(time.monotonic() - started, fetched_from=mirror_url or "publisher"),
+        )
+        return commit(store, address, manifest)
+
+
+def _index(spec: DatasetSpec) -> str:
+    return f"raw/{spec.name}/index.json"
+
+
+def _kept(store: Store, spec: DatasetSpec) -> dict[str, StoredFile]:
+    try:
+        index = json.loads(store.read(_index(spec)))
+    except NotFound:
+        return {}
+    return {name: StoredFile.model_validate(file) for name, file in index.items()}
+
+
+def _keep(store: Store, spec: DatasetSpec, file: UpstreamFile, path: Path) -> StoredFile:
+    return put_file(store, f"raw/{spec.name}", file.name, path)

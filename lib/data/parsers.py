@@ -1,0 +1,190 @@
+"""Publishers' files → arrays. Nothing is unpacked to disk or unpickled, and no more is read than the spec allows."""
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from lib.data.datasets import DatasetSpec, SplitDigests
+from lib.errors import PermanentError
+from lib.manifests import digest_array
+
+
+@dataclass(frozen=True)
+class SourceSplit:
+    """One split as its publisher made it."""
+
+    images: np.ndarray  # (N, H, W, C) uint8
+    labels: np.ndarray  # (N,) uint8
+    coarse_labels: np.ndarray | None = None  # (N,) uint8
+
+    def digests(self) -> SplitDigests:
+        """What `DatasetSpec.digests` must say of this split."""
+        return SplitDigests(
+            images=digest_array(self.images),
+            labels=digest_array(self.labels),
+            coarse_labels=None if self.coarse_labels is None else digest_array(self.coarse_labels),
+        )
+
+
+Decoded = dict[str, SourceSplit]
+
+
+def decode(spec: DatasetSpec, files: Mapping[str, Path]) -> Decoded:
+    """Decode `files` (role → path) and check every pixel and label against the spec's digests.
+
+    Raises PermanentError where a file is not what the spec says.
+    """
+    decoded = FORMATS[spec.format](spec, files)
+    for split, found in decoded.items():
+        expected, received = spec.digests[split], found.digests()  # type: ignore[index]
+        for field in SplitDigests.model_fields:
+            if getattr(expected, field) != getattr(received, field):
+                raise PermanentError(
+                    f"{spec.name}: {split} {field} must have sha256 {getattr(expected, field)}; received "
+                    f"{getattr(received, field)}; the files are not the published ones: check MIRROR_URL"
+                )
+    return decoded
+
+
+def decode_cifar100(spec: DatasetSpec, files: Mapping[str, Path]) -> Decoded:
+    """The binary archive: records of coarse label, fine label and planar RGB, and two name files.
+
+    Format: https://www.cs.toronto.edu/~kriz/cifar.html
+    """
+    height, width, channels = spec.image_shape
+    record = 2 + height * width * channels
+    sizes = {f"{split}.bin": rows * record for split, rows in spec.rows.items()}
+    limits = {**sizes, "fine_label_names.txt": 10_000, "coarse_label_names.txt": 10_000}
+    members = _read_tar(files["archive"], limits)
+    for name, expected in (
+        ("fine_label_names.txt", spec.class_names),
+        ("coarse_label_names.txt", spec.superclass_names),
+    ):
+        received = tuple(members.pop(name).decode("utf-8", "replace").split())
+        if received != expected:
+            raise PermanentError(f"{name} must name {' '.join(expected)[:60]}…; received {' '.join(received)[:60]}…")
+    decoded = {}
+    for split, rows in spec.rows.items():
+        raw = members.pop(f"{split}.bin")
+        if len(raw) != rows * record:
+            raise PermanentError(f"{split}.bin must have {rows * record:,} bytes; received {len(raw):,}")
+        records = np.frombuffer(raw, np.uint8).reshape(rows, record)
+        planar = records[:, 2:].reshape(rows, channels, height, width)
+        decoded[str(split)] = SourceSplit(
+            images=np.ascontiguousarray(planar.transpose(0, 2, 3, 1)),
+            labels=records[:, 1].copy(),
+            coarse_labels=records[:, 0].copy(),
+        )
+    return decoded
+
+
+def decode_idx(spec: DatasetSpec, files: Mapping[str, Path]) -> Decoded:
+    """Gzipped IDX files of images and labels. Format: http://yann.lecun.com/exdb/mnist"""
+    return {
+        str(split): SourceSplit(
+            images=_read_idx(files[f"{split}-images"], (rows, *spec.image_shape[:2])).reshape(
+                rows, *spec.image_shape
+            ),
+            labels=_read_idx(files[f"{split}-labels"], (rows,)),
+        )
+        for split, rows in spec.rows.items()
+    }
+
+
+def decode_digits(spec: DatasetSpec, files: Mapping[str, Path]) -> Decoded:
+    """scikit-learn's own copy: 8×8 scans of 0 to 16, scaled to 0 to 255, each pixel enlarged to 4×4."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    scans, labels = load_digits(return_X_y=True)
+    scaled = np.round(scans.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    images = scaled.repeat(4, axis=1).repeat(4, axis=2)[..., np.newaxis]
+    rows = np.arange(len(labels))
+    train, test = train_test_split(rows, test_size=spec.rows["test"], stratify=labels, random_state=spec.split_seed)
+    return {
+        split: SourceSplit(images=images[np.sort(chosen)], labels=labels[np.sort(chosen)].astype(np.uint8))
+        for split, chosen in (("train", train), ("test", test))
+    }
+
+
+FORMATS: dict[str, Callable[[DatasetSpec, Mapping[str, Path]], Decoded]] = {
+    "cifar100-binary": decode_cifar100,
+    "idx": decode_idx,
+    "sklearn-digits": decode_digits,
+}
+
+
+def _read_tar(path: Path, limits: Mapping[str, int]) -> dict[str, bytes]:
+    """The archive's regular files by base name: exactly those in `limits`, each at most that many bytes."""
+    _check_gzip(path)
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                _check_member(path.name, member, limits)
+                if member.isfile():
+                    content = archive.extractfile(member)
+                    found[PurePosixPath(member.name).name] = content.read() if content else b""
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise PermanentError(
+            f"{path.name} must be a whole tar.gz; received a damaged one: {error}; fetch it again"
+        ) from error
+    missing = sorted(set(limits) - set(found))
+    if missing:
+        raise PermanentError(f"{path.name} must hold {', '.join(sorted(limits))}; missing: {', '.join(missing)}")
+    return found
+
+
+def _check_member(archive: str, member: tarfile.TarInfo, limits: Mapping[str, int]) -> None:
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
+        raise PermanentError(
+            f"{archive} must hold plain files inside its own folder; received member {member.name!r}"
+        )
+    if member.isfile() and member.size > limits.get(name.name, 0):
+        raise PermanentError(
+            f"{archive}: member {member.name!r} may have {limits.get(name.name, 0):,} bytes; its header promises {member.size:,}"
+        )
+
+
+def _read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The array in a gzipped IDX file of unsigned bytes, which must have `shape`."""
+    _check_gzip(path)
+    header = 4 + 4 * len(shape)
+    size = prod(shape)
+    try:
+        with gzip.open(path) as stream:
+            head = stream.read(header)
+            if head[:4] != bytes((0, 0, 8, len(shape))):
+                raise PermanentError(
+                    f"{path.name} must be IDX of unsigned bytes in {len(shape)} dimensions; received {head[:4]!r}"
+                )
+            promised = tuple(int(n) for n in np.frombuffer(head[4:], ">u4"))
+            if promised != shape:
+                raise PermanentError(f"{path.name} must hold {shape}; its header promises {promised}")
+            body = stream.read(size + 1)
+    except (EOFError, OSError, zlib.error) as error:
+        raise PermanentError(
+            f"{path.name} must be a whole gzip file; received a damaged one: {error}; fetch it again"
+        ) from error
+    if len(body) != size:
+        raise PermanentError(
+            f"{path.name} must hold {size:,} bytes after its header; received {'more' if len(body) > size else f'{len(body):,}'}"
+        )
+    return np.frombuffer(body, np.uint8).reshape(shape)
+
+
+def _check_gzip(path: Path) -> None:
+    with path.open("rb") as stream:
+        start = stream.read(64)
+    if start[:2] != b"\x1f\x8b":
+        kind = "an HTML page" if start.lstrip()[:1] == b"<" else "another kind of file"
+        raise PermanentError(
+            f"{path.name} must be gzip; received {kind} that begins {start[:24]!r}; check MIRROR_URL"
+        )

@@ -1,0 +1,40 @@
+"""What can go wrong, by what a caller should do about it. The exit codes are part of the command line's promise."""
+
+from pydantic import ValidationError
+
+
+class PipelineError(Exception):
+    """An error a person can act on. Its message is one line: the rule, what came, what to do."""
+
+    exit_code = 1
+
+
+class PermanentError(PipelineError):
+    """Trying again gives the same result: bad input, a denied bucket, a digest that does not match."""
+
+    exit_code = 2
+
+
+class NotFound(PermanentError):
+    """Nothing lies at this path of the store."""
+
+
+class TransientError(PipelineError):
+    """Trying again may help: the network, a busy server, a killed process."""
+
+    exit_code = 3
+
+
+class SomeModelsFailed(PipelineError):
+    """The other models have their results; the message names those that failed and why."""
+
+    exit_code = 4
+
+
+def explain_validation(error: ValidationError, what: str) -> PermanentError:
+    """Say a pydantic error on one line, as `learning_rate must be greater than 0; received -1`."""
+    problems = [
+        f"{'.'.join(map(str, e['loc'])) or what}: {e['msg'].removeprefix('Value error, ')}; received {e['input']!r}"
+        for e in error.errors()
+    ]
+    return PermanentError(f"{what} is not valid: {'; '.join(problems)}")

@@ -1,0 +1,126 @@
+"""Refs, digests and manifests: what is done and where it lies.
+
+A step's output lies at an address that is a function of its inputs (`lib.addresses`). Its manifest is written
+last and created only once: where it exists, every file it names is whole.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from lib.errors import NotFound, PermanentError
+from lib.store import Store
+
+MANIFEST = "manifest.json"
+
+
+class Ref(BaseModel):
+    """What passes between steps: an address in the store, and the digest of what it must hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str = Field(description="address in the store, such as prepared/digits/1f3a…")
+    sha256: str = Field(description="digest of kind, inputs, facts and logical content", pattern="^[0-9a-f]{64}$")
+
+
+class StoredFile(BaseModel):
+    """A file of an output; its name carries its content's digest, so that two writers never meet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+class Manifest(BaseModel):
+    """The commit record of one output. `files` and `made_by` stand outside the ref's digest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    kind: Literal["dataset", "prepared", "model", "evaluation", "report"]
+    inputs: dict[str, Ref]
+    facts: dict[str, Any]
+    content: dict[str, str]
+    """Digests of logical content: decoded pixels, labels, weights, numbers."""
+    files: dict[str, StoredFile]
+    made_by: dict[str, Any]
+
+    def ref(self, address: str) -> Ref:
+        """The ref of this manifest at `address`."""
+        return Ref(uri=address, sha256=digest_json(self.model_dump(include={"kind", "inputs", "facts", "content"})))
+
+
+def digest_json(value: Any) -> str:
+    """sha256 of `value` as JSON with sorted keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_array(array: np.ndarray) -> str:
+    """sha256 of the array's bytes in C order."""
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def digest_arrays(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
+    """sha256 over names, dtypes, shapes and bytes, in the order given."""
+    return digest_json([[name, str(a.dtype), list(a.shape), digest_array(a)] for name, a in arrays])
+
+
+def put_file(store: Store, address: str, name: str, data: bytes | Path) -> StoredFile:
+    """Store `data` under `address` as `stem-<digest>.suffix`."""
+    if isinstance(data, bytes):
+        sha256, size = hashlib.sha256(data).hexdigest(), len(data)
+    else:
+        with data.open("rb") as stream:
+            sha256, size = hashlib.file_digest(stream, "sha256").hexdigest(), data.stat().st_size
+    as_path = PurePosixPath(name)
+    path = f"{address}/{as_path.stem}-{sha256[:12]}{as_path.suffix}"
+    store.write(path, data)
+    return StoredFile(path=path, sha256=sha256, size_bytes=size)
+
+
+def find(store: Store, address: str) -> tuple[Ref, Manifest] | None:
+    """The finished output at `address`, or None."""
+    try:
+        manifest = Manifest.model_validate_json(store.read(f"{address}/{MANIFEST}"))
+    except NotFound:
+        return None
+    except ValueError as error:
+        raise PermanentError(
+            f"{address}/{MANIFEST} in {store.uri} is not a manifest of this version; remove it and run again"
+        ) from error
+    return manifest.ref(address), manifest
+
+
+def load(store: Store, ref: Ref) -> Manifest:
+    """The manifest that `ref` names. Raises NotFound, or PermanentError where its digest is another."""
+    found = find(store, ref.uri)
+    if found is None:
+        raise NotFound(f"nothing finished lies at {ref.uri} in {store.uri}")
+    if found[0].sha256 != ref.sha256:
+        raise PermanentError(
+            f"{ref.uri} is not what was asked for: expected sha256 {ref.sha256}, received {found[0].sha256}"
+        )
+    return found[1]
+
+
+def commit(store: Store, address: str, manifest: Manifest) -> Ref:
+    """Say that the output is done. Of two writers the first wins, and both get its ref."""
+    store.create(f"{address}/{MANIFEST}", manifest.model_dump_json(indent=2).encode())
+    found = find(store, address)
+    if found is None:
+        raise NotFound(f"the manifest just written to {address} is not there")
+    return found[0]
+
+
+def local_file(store: Store, manifest: Manifest, name: str) -> Path:
+    """A local, checked copy of the file that the manifest calls `name`."""
+    file = manifest.files[name]
+    return store.local_path(file.path, file.sha256)

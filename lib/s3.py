@@ -1,0 +1,151 @@
+"""The store contract on S3, through boto3 and its own environment (AWS_ENDPOINT_URL_S3, keys, profiles, roles)."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlparse
+
+import boto3
+import botocore.exceptions
+from botocore.config import Config
+
+from lib.errors import NotFound, PermanentError, PipelineError, TransientError
+from lib.store import check_digest, check_path
+
+# AWS's standard mode: three tries with growing, jittered waits on connection errors, throttling and 5xx.
+CONFIG = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5, read_timeout=60)
+URL_LIFETIME_S = 7 * 24 * 3600
+
+
+class S3Store:
+    """Objects under one prefix of one bucket."""
+
+    def __init__(self, uri: str, cache_dir: Path) -> None:
+        address = urlparse(uri)
+        if not address.netloc:
+            raise PermanentError(f"an S3 store is s3://bucket/prefix; received {uri!r}")
+        self.uri = uri.rstrip("/")
+        self.bucket, self.prefix = address.netloc, address.path.strip("/")
+        self.cache_dir = cache_dir
+        self._s3 = s3_client()
+
+    def _at(self, path: str) -> dict[str, str]:
+        return {"Bucket": self.bucket, "Key": f"{self.prefix}/{check_path(path)}".lstrip("/")}
+
+    def read(self, path: str) -> bytes:
+        return self.read_version(path)[0]
+
+    def read_version(self, path: str) -> tuple[bytes, str]:
+        with s3_errors(f"{self.uri}/{path}"):
+            answer = self._s3.get_object(**self._at(path))
+            return answer["Body"].read(), answer["ETag"]
+
+    def write(self, path: str, data: bytes | Path) -> None:
+        with s3_errors(f"{self.uri}/{path}"):
+            if isinstance(data, bytes):
+                self._s3.put_object(Body=data, **self._at(path))
+            else:
+                self._s3.upload_file(str(data), **self._at(path))
+
+    def create(self, path: str, data: bytes) -> bool:
+        return self._put_if(path, data, IfNoneMatch="*")
+
+    def replace(self, path: str, data: bytes, version: str) -> bool:
+        return self._put_if(path, data, IfMatch=version)
+
+    def _put_if(self, path: str, data: bytes, **condition: str) -> bool:
+        with s3_errors(f"{self.uri}/{path}"):
+            try:
+                self._s3.put_object(Body=data, **self._at(path), **condition)
+            except botocore.exceptions.ClientError as error:
+                if _code(error) in {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}:
+                    return False
+                if "IfMatch" in condition and _code(error) in {"NoSuchKey", "404"}:
+                    return False
+                raise
+            return True
+
+    def delete(self, path: str) -> None:
+        with s3_errors(f"{self.uri}/{path}"):
+            self._s3.delete_object(**self._at(path))
+
+    def exists(self, path: str) -> bool:
+        # Listing, and not HEAD: a HEAD's 403 and 404 come without a body, so nothing could say why.
+        key = self._at(path)["Key"]
+        with s3_errors(f"{self.uri}/{path}"):
+            answer = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1)
+        return any(entry["Key"] == key for entry in answer.get("Contents", []))
+
+    def list(self, prefix: str) -> list[str]:
+        start = self._at(prefix)["Key"].rstrip("/") + "/"
+        with s3_errors(f"{self.uri}/{prefix}"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start)
+            keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        return sorted(key.removeprefix(f"{self.prefix}/" if self.prefix else "") for key in keys)
+
+    def local_path(self, path: str, sha256: str) -> Path:
+        cached = self.cache_dir / sha256[:2] / sha256
+        if cached.is_file():
+            return check_digest(cached, sha256, path)
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.cache_dir) as folder, s3_errors(f"{self.uri}/{path}"):
+            download = Path(folder) / "download"
+            self._s3.download_file(self.bucket, self._at(path)["Key"], str(download))
+            check_digest(download, sha256, path).replace(cached)
+        return cached
+
+    def url(self, path: str) -> str:
+        link: str = self._s3.generate_presigned_url("get_object", Params=self._at(path), ExpiresIn=URL_LIFETIME_S)
+        return link
+
+
+def s3_client():  # type: ignore[no-untyped-def]  # boto3 builds its clients' types at run time
+    with s3_errors("s3"):
+        # A region is asked for even where an endpoint is named; any will do there.
+        region = boto3.Session().region_name or os.environ.get("AWS_REGION") or "us-east-1"
+        return boto3.client("s3", config=CONFIG, region_name=region)
+
+
+def _code(error: botocore.exceptions.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def s3_errors(address: str) -> Iterator[None]:
+    """Turn boto3's errors into ours, naming `address`."""
+    try:
+        yield
+    except PipelineError:
+        raise
+    except botocore.exceptions.ClientError as error:
+        raise _explain(address, error) from error
+    except (botocore.exceptions.NoCredentialsError, botocore.exceptions.ProfileNotFound) as error:
+        raise PermanentError(
+            f"{address} needs S3 credentials: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        ) from error
+    except botocore.exceptions.BotoCoreError as error:
+        raise TransientError(
+            f"{address} cannot be reached: {error}; check AWS_ENDPOINT_URL_S3 and the network"
+        ) from error
+    except boto3.exceptions.Boto3Error as error:
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, botocore.exceptions.ClientError):
+            raise _explain(address, cause) from error
+        raise TransientError(f"{address}: the transfer was cut: {error}") from error
+
+
+def _explain(address: str, error: botocore.exceptions.ClientError) -> PipelineError:
+    code = _code(error)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code == "NoSuchBucket":
+        return PermanentError(f"the bucket of {address} does not exist; make it, or set STORE_URI or --store")
+    if code in {"NoSuchKey", "404"}:
+        return NotFound(f"nothing is stored at {address}")
+    if status >= 500 or code in {"SlowDown", "Throttling", "RequestTimeout", "TooManyRequests"}:
+        return TransientError(f"{address} is not answering now: {code} ({status})")
+    return PermanentError(
+        f"S3 refused {address}: {code} ({status}); check the keys in AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY, and what they may do"
+    )

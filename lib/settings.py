@@ -1,0 +1,37 @@
+"""Where things are and how patient to be: the only reader of the environment (S3 access is the AWS SDK's own)."""
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lib.errors import explain_validation
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+class Settings(BaseSettings):
+    """One environment variable a field, upper-cased: `STORE_URI=s3://bucket/prefix`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    store_uri: str = str(REPOSITORY / ".store")
+    """A folder, or s3://bucket/prefix."""
+    mirror_url: str | None = None
+    """Fetch upstream files from here instead of their publishers: file://, https:// or s3://."""
+    cache_dir: Path = Path("~/.cache/image-training-flows").expanduser()
+    """Files of an S3 store are kept here under their digest."""
+    retry_delays_s: tuple[float, ...] = (5.0, 20.0, 60.0)
+    """Waits before each new try after a transient error, as JSON: [5, 20, 60]. Each gets up to half as much again."""
+    checkpoint_interval_s: float = Field(default=300.0, ge=0)
+    """Within long epochs, training state is saved this often."""
+    lease_s: float = Field(default=60.0, gt=0)
+    """A training that has not renewed its claim on a model for this long counts as dead."""
+
+
+def read_settings() -> Settings:
+    """The environment as it is now. Raises PermanentError where a variable does not parse."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise explain_validation(error, "environment") from error

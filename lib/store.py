@@ -1,0 +1,196 @@
+"""Object storage behind one small contract: a local folder here, S3 in `lib.s3`.
+
+Paths are relative, `/`-separated and stay inside the store. Errors are `NotFound`, `PermanentError` (denied,
+missing, full) or `TransientError` (unreachable, throttled), never the library's own.
+"""
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from lib.errors import NotFound, PermanentError
+
+PARTIAL = ".partial-"
+
+
+class Store(Protocol):
+    """What every store promises; `tests/lib/test_store.py` holds each implementation to it."""
+
+    uri: str
+
+    def read(self, path: str) -> bytes:
+        """The bytes at `path`. Raises NotFound."""
+
+    def read_version(self, path: str) -> tuple[bytes, str]:
+        """The bytes at `path` and a version for `replace`. Raises NotFound."""
+
+    def write(self, path: str, data: bytes | Path) -> None:
+        """Put `data` (or the file it names) at `path`: whole or not at all, over what was there."""
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Put `data` at `path` if nothing is there; False, and nothing changed, if something is."""
+
+    def replace(self, path: str, data: bytes, version: str) -> bool:
+        """Put `data` at `path` if it still has `version`; False, and nothing changed, if not."""
+
+    def delete(self, path: str) -> None:
+        """Remove `path`; nothing happens where nothing is."""
+
+    def exists(self, path: str) -> bool:
+        """Whether something lies at `path`."""
+
+    def list(self, prefix: str) -> list[str]:
+        """Every path under the folder `prefix`, sorted."""
+
+    def local_path(self, path: str, sha256: str) -> Path:
+        """A local file with the content of `path`, checked against `sha256`. Raises PermanentError on mismatch."""
+
+    def url(self, path: str) -> str:
+        """An address a browser can open."""
+
+
+def check_path(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts:
+        raise PermanentError(f"a store path is relative and stays inside the store; received {path!r}")
+    return path
+
+
+def check_digest(file: Path, sha256: str, path: str) -> Path:
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        raise PermanentError(
+            f"{path} in the store does not match its digest: expected sha256 {sha256}, received {found}; "
+            "it was changed after it was written: remove it and its manifest, and run again"
+        )
+    return file
+
+
+class LocalStore:
+    """A folder, made at the first write."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().absolute()
+        self.uri = str(self.root)
+
+    def _at(self, path: str) -> Path:
+        return self.root / check_path(path)
+
+    def read(self, path: str) -> bytes:
+        with _explained(self.root, "read"):
+            try:
+                return self._at(path).read_bytes()
+            except (FileNotFoundError, IsADirectoryError) as error:
+                raise NotFound(f"nothing is stored at {path} in {self.uri}") from error
+
+    def read_version(self, path: str) -> tuple[bytes, str]:
+        data = self.read(path)
+        return data, hashlib.sha256(data).hexdigest()
+
+    def write(self, path: str, data: bytes | Path) -> None:
+        with _explained(self.root, "written"), self._partial(path, data) as partial:
+            partial.replace(self._at(path))
+
+    def create(self, path: str, data: bytes) -> bool:
+        with _explained(self.root, "written"), self._partial(path, data) as partial:
+            try:
+                os.link(partial, self._at(path))
+            except FileExistsError:
+                return False
+            return True
+
+    def replace(self, path: str, data: bytes, version: str) -> bool:
+        with self._locked():
+            try:
+                unchanged = self.read_version(path)[1] == version
+            except NotFound:
+                return False
+            if unchanged:
+                self.write(path, data)
+            return unchanged
+
+    def delete(self, path: str) -> None:
+        with _explained(self.root, "written"):
+            self._at(path).unlink(missing_ok=True)
+
+    def exists(self, path: str) -> bool:
+        with _explained(self.root, "read"):
+            return self._at(path).is_file()
+
+    def list(self, prefix: str) -> list[str]:
+        with _explained(self.root, "read"):
+            files = (p for p in self._at(prefix).rglob("*") if p.is_file() and PARTIAL not in p.name)
+            return sorted(p.relative_to(self.root).as_posix() for p in files)
+
+    def local_path(self, path: str, sha256: str) -> Path:
+        if not self.exists(path):
+            raise NotFound(f"nothing is stored at {path} in {self.uri}")
+        return check_digest(self._at(path), sha256, path)
+
+    def url(self, path: str) -> str:
+        return self._at(path).as_uri()
+
+    @contextmanager
+    def _partial(self, path: str, data: bytes | Path) -> Iterator[Path]:
+        """A complete, flushed copy of `data` beside `path`, gone afterwards."""
+        folder = self._at(path).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=PARTIAL, dir=folder)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                _copy(data, stream.fileno())
+                os.fsync(stream.fileno())
+            yield Path(name)
+        finally:
+            with suppress(FileNotFoundError):
+                Path(name).unlink()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Held by the folder itself, so that a dead owner leaves no lock behind."""
+        with _explained(self.root, "written"):
+            self.root.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.root, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
+
+
+def _copy(data: bytes | Path, descriptor: int) -> None:
+    with os.fdopen(os.dup(descriptor), "wb") as target:
+        if isinstance(data, bytes):
+            target.write(data)
+            return
+        with data.open("rb") as source:
+            while block := source.read(1 << 20):
+                target.write(block)
+
+
+@contextmanager
+def _explained(root: Path, action: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PermanentError(
+            f"the store must be a folder that can be {action}; received {root}: {error.strerror}; "
+            "set STORE_URI or --store to another place, or mend this one"
+        ) from error
+
+
+def open_store(uri: str, cache_dir: Path) -> Store:
+    """The store at `uri`: a folder path, file://…, or s3://bucket/prefix. Touches nothing yet."""
+    if uri.startswith("s3://"):
+        from lib.s3 import S3Store
+
+        return S3Store(uri, cache_dir)
+    if "://" in uri and not uri.startswith("file://"):
+        raise PermanentError(f"a store is a folder or s3://bucket/prefix; received {uri!r}")
+    return LocalStore(Path(uri.removeprefix("file://")))
