@@ -34,7 +34,8 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
         decoded = decode(spec, sources)
         # Only what decoded to the right pixels is kept.
         raw = {file.name: kept.get(file.name) or _keep(store, spec, file, sources[file.role]) for file in spec.files}
-        store.write(_index(spec), json.dumps({n: f.model_dump() for n, f in raw.items()}, indent=2).encode())
+        if raw:
+            store.write(_index(spec), json.dumps({n: f.model_dump() for n, f in raw.items()}, indent=2).encode())
         files = {}
         content = {}
         for split in list(decoded):

@@ -1,20 +1,18 @@
 """Which rows are train, dev and test, and what is in them. Pixels stay where ingest put them."""
 
-import io
 import json
 import time
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
 
 from lib.addresses import prepared_address
 from lib.data.datasets import DatasetSpec
 from lib.data.parquet import ImageTable, read_images
 from lib.data.profile import channel_statistics, pixel_table, rows_per_class
+from lib.data.splits import limited, limited_rows, split_rows, splits_parquet
 from lib.errors import PermanentError
 from lib.manifests import Manifest, Ref, commit, digest_array, digest_json, find, load, local_file, put_file
 from lib.provenance import made_by
@@ -22,15 +20,6 @@ from lib.reporting.plots import class_distribution, png, sample_grid
 from lib.store import Store
 
 SAMPLES = 20
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Row numbers into the dataset's own files, ascending: train and dev into `train`, test into `test`."""
-
-    train: np.ndarray
-    dev: np.ndarray
-    test: np.ndarray
 
 
 def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) -> Ref:
@@ -79,7 +68,7 @@ def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) ->
         "distribution": png(class_distribution(counts, spec.class_names)),
     }
     files = {
-        "splits": put_file(store, address, "splits.parquet", _splits_parquet(splits)),
+        "splits": put_file(store, address, "splits.parquet", splits_parquet(splits)),
         "profile": put_file(store, address, "profile.json", json.dumps(profile).encode()),
         **{name: put_file(store, address, f"{name}.png", picture) for name, picture in pictures.items()},
     }
@@ -96,13 +85,6 @@ def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) ->
             made_by=made_by(time.monotonic() - started),
         ),
     )
-
-
-def read_splits(store: Store, prepared: Manifest) -> Splits:
-    """The rows chosen by `prepare`."""
-    frame = pd.read_parquet(local_file(store, prepared, "splits"))
-    rows = {name: group["index"].to_numpy() for name, group in frame.groupby("split")}
-    return Splits(rows["train"], rows["dev"], rows["test"])
 
 
 def check(spec: DatasetSpec, split: str, table: ImageTable) -> None:
@@ -157,57 +139,3 @@ def find_duplicates(train: ImageTable, test: ImageTable) -> dict[str, np.ndarray
 
 def _row_digests(images: np.ndarray) -> list[bytes]:
     return [blake2b(image.data, digest_size=16).digest() for image in images]
-
-
-def split_rows(
-    spec: DatasetSpec, train_labels: np.ndarray, test_labels: np.ndarray, duplicates: dict[str, np.ndarray]
-) -> Splits:
-    """Take `spec.dev_rows` stratified rows for dev.
-
-    Training rows that equal a test row are left out. Rows that have an equal stay in train together, so that no
-    image is on both sides.
-    """
-    usable = np.setdiff1d(np.arange(len(train_labels)), duplicates["train_in_test"])
-    candidates = np.setdiff1d(usable, duplicates["train_grouped"])
-    _, dev = train_test_split(
-        candidates, test_size=spec.dev_rows, stratify=train_labels[candidates], random_state=spec.split_seed
-    )
-    return Splits(np.setdiff1d(usable, dev), np.sort(dev), np.arange(len(test_labels)))
-
-
-def limited(splits: Splits, train_labels: np.ndarray, test_labels: np.ndarray, limit: int | None) -> Splits:
-    """The first `limit` training rows in a class-balanced order, and dev and test in proportion."""
-    classes = len(np.unique(train_labels))
-    if limit is None or limit >= len(splits.train):
-        return splits
-    if limit < classes:
-        raise PermanentError(f"--limit must be at least {classes}, one row of each class; received {limit}")
-    share = limit / len(splits.train)
-    return Splits(
-        np.sort(limited_rows(train_labels, splits.train, limit)),
-        np.sort(limited_rows(train_labels, splits.dev, max(classes, round(share * len(splits.dev))))),
-        np.sort(limited_rows(test_labels, splits.test, max(classes, round(share * len(splits.test))))),
-    )
-
-
-def limited_rows(labels: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-    """The first `count` of `rows` in an order that first gives one of each class, then keeps their shares.
-
-    A smaller count is a beginning of a larger one.
-    """
-    frame = pd.DataFrame({"row": np.random.default_rng(0).permutation(rows)})
-    frame["label"] = labels[frame["row"]]
-    by_class = frame.groupby("label")["row"]
-    rank = by_class.cumcount()
-    frame["place"] = ((rank + 0.5) / by_class.transform("size")).where(rank > 0, 0)
-    return frame.sort_values(["place", "label"], kind="stable")["row"].to_numpy()[:count]
-
-
-def _splits_parquet(splits: Splits) -> bytes:
-    frame = pd.concat(
-        pd.DataFrame({"index": rows.astype(np.int32), "split": name})
-        for name, rows in (("train", splits.train), ("dev", splits.dev), ("test", splits.test))
-    )
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
-    return buffer.getvalue()

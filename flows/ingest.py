@@ -1,0 +1,37 @@
+"""Bring a data set into the store and prepare it: `python -m flows.ingest --dataset cifar100`."""
+
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from flows.command import add_data_options, add_store_option, main_of, parser
+from lib.manifests import Ref, load
+from lib.plan import find_prepared, make_plan
+from tasks.ingestion import ingest_dataset
+from tasks.preparation import prepare_dataset
+from tasks.retries import with_retries
+from tasks.storage import settings_store
+
+
+@flow(name="ingest", flow_run_name="ingest {dataset}")
+def ingest(dataset: str = "digits", limit: Annotated[int | None, Field(ge=1)] = None) -> Ref:
+    """Fetch, check and store a data set, then split and profile it. Returns the prepared data's ref."""
+    ingested = with_retries(ingest_dataset)(dataset)
+    return with_retries(prepare_dataset)(dataset, ingested, limit)
+
+
+def command(arguments: list[str] | None = None) -> None:
+    options = parser(__doc__)
+    add_data_options(options)
+    add_store_option(options)
+    chosen = options.parse_args(arguments)
+    plan = make_plan(chosen.dataset, limit=chosen.limit, models=[])
+    store = settings_store()
+    prepared = find_prepared(store, plan) or ingest(chosen.dataset, chosen.limit)
+    rows = ", ".join(f"{count:,} {split}" for split, count in load(store, prepared).facts["rows"].items())
+    print(f"{chosen.dataset} is prepared: {rows} rows\n{store.uri}/{prepared.uri}")
+
+
+if __name__ == "__main__":
+    main_of(command)

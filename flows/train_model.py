@@ -1,0 +1,59 @@
+"""Train and evaluate one recipe: `python -m flows.train_model --dataset digits --model digits-cnn`.
+
+The unit that a worker runs.
+"""
+
+from typing import Annotated
+
+from prefect import flow
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from flows.command import add_data_options, add_store_option, add_training_options, main_of, parser, recipe_names
+from flows.ingest import ingest
+from lib.manifests import Ref, load
+from lib.plan import Seed, find_evaluation, find_prepared, make_plan
+from tasks.evaluation import evaluate_model
+from tasks.launching import launch_training
+from tasks.retries import with_retries
+from tasks.storage import settings_store
+
+Count = Annotated[int | None, Field(ge=1)]
+
+
+@flow(name="train-model", flow_run_name="train {model} on {dataset}")
+def train_model(
+    dataset: str,
+    model: str,
+    epochs: Count = None,
+    limit: Count = None,
+    seed: Seed = 0,
+    overrides: dict[str, str] | None = None,
+    prepared: Ref | None = None,
+) -> Ref:
+    """Train `model` on `dataset`, preparing the data first where `prepared` is not given. Returns the evaluation."""
+    plan = make_plan(dataset, [model], epochs, limit, seed, overrides, today=flow_run.scheduled_start_time)
+    trained = with_retries(launch_training)(plan.recipes[0], prepared or ingest(dataset, limit), plan.seed)
+    return with_retries(evaluate_model)(model, trained)
+
+
+def command(arguments: list[str] | None = None) -> None:
+    options = parser(__doc__)
+    options.add_argument("--model", required=True, metavar="NAME", help=recipe_names())
+    add_data_options(options)
+    add_training_options(options)
+    add_store_option(options)
+    chosen = options.parse_args(arguments)
+    asked = (chosen.epochs, chosen.limit, chosen.seed, dict(chosen.set))
+    plan, store = make_plan(chosen.dataset, [chosen.model], *asked), settings_store()
+    prepared = find_prepared(store, plan)
+    done = find_evaluation(store, plan, plan.recipes[0], prepared) if prepared else None
+    evaluation = done or train_model(chosen.dataset, chosen.model, *asked)
+    metrics = load(store, evaluation).facts["metrics"]
+    accuracies = ", ".join(f"{metrics[split]['accuracy']:.4f} on {split}" for split in ("train", "dev", "test"))
+    print(f"{chosen.model} {'was trained before' if done else 'is trained'}: accuracy {accuracies}")
+    print(f"{store.uri}/{evaluation.uri}")
+
+
+if __name__ == "__main__":
+    main_of(command)

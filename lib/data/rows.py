@@ -1,0 +1,33 @@
+"""The rows of a prepared data set, as arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.data.parquet import read_images
+from lib.data.splits import Splits, read_splits
+from lib.manifests import Manifest, load, local_file
+from lib.store import Store
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One split: images (N, H, W, C) uint8, labels (N,) int16, and their rows in the dataset's own file."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    index: np.ndarray
+
+
+def read_rows(store: Store, prepared: Manifest, splits: tuple[str, ...]) -> dict[str, Rows]:
+    """The images and labels of `splits`, out of train, dev and test."""
+    dataset = load(store, prepared.inputs["dataset"])
+    chosen: Splits = read_splits(store, prepared)
+    found = {}
+    for source, names in (("train", ("train", "dev")), ("test", ("test",))):
+        if wanted := [name for name in names if name in splits]:
+            table = read_images(local_file(store, dataset, source))
+            for name in wanted:
+                index = getattr(chosen, name)
+                found[name] = Rows(table.images[index], table.labels[index], index)
+    return found

@@ -1,0 +1,84 @@
+"""Which rows are train, dev and test."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from lib.data.datasets import DatasetSpec
+from lib.errors import PermanentError
+from lib.manifests import Manifest, local_file
+from lib.store import Store
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Row numbers into the dataset's own files, ascending: train and dev into `train`, test into `test`."""
+
+    train: np.ndarray
+    dev: np.ndarray
+    test: np.ndarray
+
+
+def split_rows(
+    spec: DatasetSpec, train_labels: np.ndarray, test_labels: np.ndarray, duplicates: dict[str, np.ndarray]
+) -> Splits:
+    """Take `spec.dev_rows` stratified rows for dev.
+
+    Training rows that equal a test row are left out. Rows that have an equal stay in train together, so that no
+    image is on both sides.
+    """
+    usable = np.setdiff1d(np.arange(len(train_labels)), duplicates["train_in_test"])
+    candidates = np.setdiff1d(usable, duplicates["train_grouped"])
+    _, dev = train_test_split(
+        candidates, test_size=spec.dev_rows, stratify=train_labels[candidates], random_state=spec.split_seed
+    )
+    return Splits(np.setdiff1d(usable, dev), np.sort(dev), np.arange(len(test_labels)))
+
+
+def limited(splits: Splits, train_labels: np.ndarray, test_labels: np.ndarray, limit: int | None) -> Splits:
+    """The first `limit` training rows in a class-balanced order, and dev and test in proportion."""
+    classes = len(np.unique(train_labels))
+    if limit is None or limit >= len(splits.train):
+        return splits
+    if limit < classes:
+        raise PermanentError(f"--limit must be at least {classes}, one row of each class; received {limit}")
+    share = limit / len(splits.train)
+    return Splits(
+        np.sort(limited_rows(train_labels, splits.train, limit)),
+        np.sort(limited_rows(train_labels, splits.dev, max(classes, round(share * len(splits.dev))))),
+        np.sort(limited_rows(test_labels, splits.test, max(classes, round(share * len(splits.test))))),
+    )
+
+
+def limited_rows(labels: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """The first `count` of `rows` in an order that first gives one of each class, then keeps their shares.
+
+    A smaller count is a beginning of a larger one.
+    """
+    frame = pd.DataFrame({"row": np.random.default_rng(0).permutation(rows)})
+    frame["label"] = labels[frame["row"]]
+    by_class = frame.groupby("label")["row"]
+    rank = by_class.cumcount()
+    frame["place"] = ((rank + 0.5) / by_class.transform("size")).where(rank > 0, 0)
+    return frame.sort_values(["place", "label"], kind="stable")["row"].to_numpy()[:count]
+
+
+def splits_parquet(splits: Splits) -> bytes:
+    """Columns index and split, for `read_splits`."""
+    frame = pd.concat(
+        pd.DataFrame({"index": rows.astype(np.int32), "split": name})
+        for name, rows in (("train", splits.train), ("dev", splits.dev), ("test", splits.test))
+    )
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def read_splits(store: Store, prepared: Manifest) -> Splits:
+    """The rows chosen by `prepare`."""
+    frame = pd.read_parquet(local_file(store, prepared, "splits"))
+    rows = {name: group["index"].to_numpy() for name, group in frame.groupby("split")}
+    return Splits(rows["train"], rows["dev"], rows["test"])

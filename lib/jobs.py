@@ -1,0 +1,174 @@
+"""Run a TensorFlow step in a process of its own: `python -m lib.jobs JOB.json`.
+
+Memory, GPU memory too, goes back when it ends; an out-of-memory kill takes one model and not the flow. The job says
+what happens as JSON lines on its output, and ends when its parent does: its input is then at an end.
+"""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from pydantic import BaseModel, ConfigDict
+
+from lib.errors import PermanentError, PipelineError, TransientError
+from lib.manifests import Ref
+from lib.settings import REPOSITORY, read_settings
+from lib.store import open_store
+
+Event = dict[str, Any]
+Emit = Callable[[Event], None]
+
+STEPS = {"train": "lib.training.fit", "evaluate": "lib.evaluation.predictions"}
+INTERRUPTED = 75  # sysexits.h: a temporary failure; the user is invited to retry
+GRACE_S = 30.0
+
+
+class Job(BaseModel):
+    """A step and its arguments; `store_uri` is where it reads and writes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: Literal["train", "evaluate"]
+    store_uri: str
+    arguments: dict[str, Any]
+
+
+class Interrupted(BaseException):
+    """SIGTERM or SIGINT reached the job, or its parent has died."""
+
+
+def run_job(job: Job, on_event: Emit) -> Ref:
+    """Run `job` to its end and return the ref of its output, passing on what it says.
+
+    Raises the job's own PermanentError or TransientError; TransientError where a signal ended it. Whatever ends the
+    wait, a Ctrl-C for one, ends the job too, after time to save its state.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file, log = Path(folder) / "job.json", Path(folder) / "stderr"
+        file.write_text(job.model_dump_json())
+        with log.open("w") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "lib.jobs", str(file)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                cwd=REPOSITORY,
+                env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        try:
+            last = _follow(process, on_event)
+        finally:
+            _end(process)
+        if last.get("event") == "done":
+            return Ref.model_validate(last["ref"])
+        raise _failure(job.step, process.returncode, last, log.read_text(errors="replace"))
+
+
+def _follow(process: subprocess.Popen[str], on_event: Emit) -> Event:
+    """Pass on events until the output ends; the last one that says how it ended."""
+    last: Event = {}
+    for line in process.stdout or ():
+        event = json.loads(line)
+        if event["event"] in {"done", "failed"}:
+            last = event
+        else:
+            on_event(event)
+    process.wait()
+    return last
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream:
+            stream.close()
+
+
+def _failure(step: str, code: int, last: Event, log: str) -> PipelineError:
+    if last.get("event") == "failed":
+        kind = TransientError if last["exit_code"] == TransientError.exit_code else PermanentError
+        return kind(last["message"])
+    if code < 0:
+        return TransientError(
+            f"the {step} process was killed by {signal.Signals(-code).name}; run again to go on there"
+        )
+    if code == INTERRUPTED:
+        return TransientError(f"the {step} process was asked to stop and saved its state; run again to go on there")
+    tail = [line for line in log.splitlines() if line.strip()][-20:]
+    print("\n".join(tail), file=sys.stderr)  # noqa: T201 - a fault of ours: whoever mends it needs the traceback
+    return PermanentError(f"the {step} process ended with code {code}: {tail[-1] if tail else 'it said nothing'}")
+
+
+def main(path: str) -> int:
+    """The job's side: run it, say how it ended, and return the exit code."""
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print must not end up among the events
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def emit(event: Event) -> None:
+        _say(out, event)
+
+    try:
+        job = Job.model_validate_json(Path(path).read_text())
+        settings = read_settings()
+        step = importlib.import_module(STEPS[job.step])
+        ref = step.run(open_store(job.store_uri, settings.cache_dir), settings, emit, **job.arguments)
+        emit({"event": "done", "ref": ref.model_dump()})
+    except Interrupted:
+        return INTERRUPTED
+    except PipelineError as error:
+        emit({"event": "failed", "exit_code": error.exit_code, "message": str(error)})
+        return error.exit_code
+    except MemoryError:
+        message = "out of memory; lower the batch: --set batch_size=32"
+        emit({"event": "failed", "exit_code": PermanentError.exit_code, "message": message})
+        return PermanentError.exit_code
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _say(out: TextIO, event: Event) -> None:
+    try:
+        out.write(json.dumps(event) + "\n")
+    except BrokenPipeError:
+        raise Interrupted from None
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    # Once is enough: a second signal must not cut the saving of state.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise Interrupted
+
+
+def _end_with_parent() -> None:
+    while sys.stdin.buffer.read(1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_S)
+    os._exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

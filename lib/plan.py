@@ -1,0 +1,91 @@
+"""What a run is asked to do, checked before anything starts, and how much of it is done already."""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from lib.addresses import dataset_address, evaluation_address, model_address, prepared_address, report_address
+from lib.data.datasets import DatasetSpec, find_dataset
+from lib.errors import PermanentError
+from lib.manifests import Ref, find
+from lib.models.recipes import Recipe, choose_recipes, override
+from lib.store import Store
+
+Seed = int | Literal["fresh"]
+LARGEST_SEED = 2**32 - 1
+
+
+class Plan(BaseModel):
+    """A data set, how much of it, and the resolved recipes to train on it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dataset: DatasetSpec
+    recipes: tuple[Recipe, ...]
+    limit: int | None
+    seed: int
+
+
+def make_plan(
+    dataset: str,
+    models: list[str] | None = None,
+    epochs: int | None = None,
+    limit: int | None = None,
+    seed: Seed = 0,
+    overrides: dict[str, str] | None = None,
+    baselines: bool = False,
+    today: datetime | None = None,
+) -> Plan:
+    """Resolve names and overrides. Raises PermanentError for anything that cannot be."""
+    spec = find_dataset(dataset)
+    for name, value in (("epochs", epochs), ("limit", limit)):
+        if value is not None and value < 1:
+            raise PermanentError(f"--{name} must be a whole number of at least 1; received {value}")
+    if limit is not None and limit < len(spec.class_names):
+        classes = len(spec.class_names)
+        raise PermanentError(
+            f"--limit must be at least {classes}, one row of each class of {dataset}; received {limit}"
+        )
+    chosen = choose_recipes(dataset, models, baselines)
+    if models is None and not chosen:
+        raise PermanentError(f"no recipe names data set {dataset!r}; choose some: --models NAME [NAME …]")
+    recipes = tuple(override(recipe, epochs, overrides or {}) for recipe in chosen)
+    return Plan(dataset=spec, recipes=recipes, limit=limit, seed=resolve_seed(seed, today or datetime.now(UTC)))
+
+
+def resolve_seed(seed: Seed, started: datetime) -> int:
+    """`seed`, or for `fresh` the date of the run's scheduled start as YYYYMMDD: the same over its retries."""
+    if seed == "fresh":
+        return int(started.strftime("%Y%m%d"))
+    if not 0 <= seed <= LARGEST_SEED:
+        raise PermanentError(f"--seed must be 'fresh' or from 0 to {LARGEST_SEED}; received {seed}")
+    return seed
+
+
+def find_prepared(store: Store, plan: Plan) -> Ref | None:
+    """The prepared data, if they are there."""
+    if not (dataset := find(store, dataset_address(plan.dataset))):
+        return None
+    prepared = find(store, prepared_address(plan.dataset, dataset[0], plan.limit))
+    return prepared[0] if prepared else None
+
+
+def find_evaluation(store: Store, plan: Plan, recipe: Recipe, prepared: Ref) -> Ref | None:
+    """The evaluation of the recipe's model, if it is there."""
+    if not (model := find(store, model_address(plan.dataset.name, recipe, prepared, plan.seed))):
+        return None
+    evaluation = find(store, evaluation_address(plan.dataset.name, recipe.name, model[0]))
+    return evaluation[0] if evaluation else None
+
+
+def find_report(store: Store, plan: Plan) -> Ref | None:
+    """The report of a plan that is done already, or None."""
+    if not (prepared := find_prepared(store, plan)):
+        return None
+    evaluations = [find_evaluation(store, plan, recipe, prepared) for recipe in plan.recipes]
+    finished = [evaluation for evaluation in evaluations if evaluation]
+    if len(finished) < len(plan.recipes):
+        return None
+    report = find(store, report_address(plan.dataset.name, prepared, finished))
+    return report[0] if report else None

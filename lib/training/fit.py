@@ -1,0 +1,288 @@
+"""Train a recipe on prepared data, resumable at any chunk of steps and exact where the recipe says so.
+
+What is random (order, augmentation, dropout) is a function of (seed, epoch, chunk): a training that was killed and
+resumed sees what an undisturbed one sees.
+"""
+
+import io
+import math
+import tempfile
+import time
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from lib.addresses import checkpoints_address, model_address
+from lib.data.batches import TrainingRows
+from lib.data.rows import Rows, read_rows
+from lib.errors import PermanentError
+from lib.jobs import Emit, Interrupted
+from lib.leases import lease
+from lib.manifests import Manifest, Ref, commit, digest_arrays, digest_json, find, load, put_file
+from lib.models.networks import build
+from lib.models.recipes import Phase, Recipe
+from lib.provenance import environment, made_by
+from lib.settings import Settings
+from lib.store import Store
+from lib.training import checkpoints
+from lib.training.checkpoints import Progress, State
+from lib.training.optimizers import make_loss, make_optimizer
+
+CHUNK_STEPS = 50
+EVALUATION_BATCH = 512
+PROGRESS_EVERY_S = 0.5
+
+
+def run(
+    store: Store, settings: Settings, emit: Emit, *, recipe: dict[str, Any], prepared: dict[str, Any], seed: int
+) -> Ref:
+    """The job's entry: commit the model of `recipe`, `prepared` and `seed`, unless it is there."""
+    return train(store, settings, emit, Recipe.model_validate(recipe), Ref.model_validate(prepared), seed)
+
+
+def train(store: Store, settings: Settings, emit: Emit, recipe: Recipe, prepared: Ref, seed: int) -> Ref:
+    """Train to the end, from the last checkpoint where there is one, and commit `model.keras` and its history.
+
+    Raises PermanentError where the loss is no longer a number.
+    """
+    data = load(store, prepared)
+    address = model_address(data.facts["dataset"], recipe, prepared, seed)
+    work = checkpoints_address(address)
+    with lease(store, f"{work}/{checkpoints.LEASE}", settings.lease_s):
+        if done := find(store, address):
+            return done[0]
+        trainer = Trainer(recipe, data, read_rows(store, data, ("train", "dev")), seed, emit)
+        state, damaged = checkpoints.latest(store, work)
+        for path in damaged:
+            emit({"event": "warning", "message": f"{path} does not match its digest; going back to the one before"})
+        trainer.start(state)
+        trainer.run(lambda state: checkpoints.save(store, work, state), settings.checkpoint_interval_s)
+        ref = _commit(store, address, trainer, prepared)
+        checkpoints.clear(store, work)
+    return ref
+
+
+class Trainer:
+    """One training. Between chunks, `self.state` is all there is to it."""
+
+    def __init__(self, recipe: Recipe, data: Manifest, rows: dict[str, Rows], seed: int, emit: Emit) -> None:
+        self.recipe, self.data, self.seed, self.emit = recipe, data, seed, emit
+        if recipe.exact:
+            tf.config.experimental.enable_op_determinism()
+        keras.utils.set_random_seed(seed)
+        self.dev = rows["dev"]
+        batch_size = min(recipe.batch_size, len(rows["train"].labels))
+        self.rows = TrainingRows(rows["train"].images, rows["train"].labels, recipe.augmentation, batch_size, seed)
+        self.model = self._build()
+        self.progress = Progress(machine=_machine())
+        self.best_weights: list[np.ndarray] = []
+        self.resumed_on: list[dict[str, Any]] = []
+
+    def _build(self) -> keras.Model:
+        return build(self.recipe, tuple(self.data.facts["image_shape"]), len(self.data.facts["class_names"]))
+
+    def start(self, state: State | None) -> None:
+        """Begin, or go on from `state`."""
+        if state is None:
+            self._enter_phase(0)
+            return
+        self.progress, self.best_weights = state.progress, state.best_weights
+        self._enter_phase(self.progress.phase)
+        self.model.set_weights(state.weights)
+        for variable, value in zip(self.model.optimizer.variables, state.optimizer, strict=True):
+            variable.assign(value)
+        if self.progress.machine != _machine():
+            self.resumed_on.append(_machine())
+            self.emit({"event": "warning", "message": f"begun on {self.progress.machine}, resumed on {_machine()}: the "
+                       "model may differ in its last bits from that of an undisturbed run"})  # fmt: skip
+        epoch, chunk = self.progress.epoch, self.progress.chunk
+        self.emit({"event": "resumed", "epoch": epoch, "step": chunk * CHUNK_STEPS, "history": self.progress.history})
+
+    def state(self) -> State:
+        """A copy of everything, as it is between two chunks."""
+        return State(
+            progress=Progress(**vars(self.progress)),
+            weights=self.model.get_weights(),
+            optimizer=[np.array(v) for v in self.model.optimizer.variables],
+            best_weights=self.best_weights,
+        )
+
+    def run(self, save: Any, interval_s: float) -> None:
+        """Train all phases. `save` takes a State: after each epoch, every `interval_s` within one, and on a signal."""
+        started = saved = time.monotonic()
+        before = self.progress.seconds
+        safe = self.state()
+        try:
+            while self.progress.phase < len(self.recipe.phases):
+                self._chunk()
+                at_epoch_end = self.progress.chunk == ceil(self.rows.steps / CHUNK_STEPS)
+                if at_epoch_end:
+                    self._end_epoch()
+                self.progress.seconds = before + time.monotonic() - started
+                safe = self.state()
+                if at_epoch_end or time.monotonic() - saved >= interval_s:
+                    save(safe)
+                    saved = time.monotonic()
+        except Interrupted:
+            save(safe)
+            raise
+
+    def _enter_phase(self, number: int) -> None:
+        phase = self.recipe.phases[number]
+        self.model.compile(
+            optimizer=make_optimizer(phase, self.rows.steps),
+            loss=make_loss(self.recipe, self.model.output_shape[-1]),
+            metrics=["accuracy"],
+            jit_compile=not self.recipe.exact and bool(tf.config.list_physical_devices("GPU")),
+        )
+        self.model.optimizer.build(self.model.trainable_variables)
+
+    def _chunk(self) -> None:
+        progress = self.progress
+        _seed_layers(self.model, [self.seed, progress.epoch, progress.chunk])
+        images, labels = self.rows.chunk(progress.epoch, progress.chunk, CHUNK_STEPS)
+        meter = _StepMeter(self.emit, self._epoch_facts(), progress.chunk * CHUNK_STEPS)
+        fitted = self.model.fit(
+            images, labels, batch_size=self.rows.batch_size, shuffle=False, verbose=0, callbacks=[meter]
+        )
+        sums = dict(progress.sums)
+        for name in ("loss", "accuracy"):
+            value = fitted.history[name][0]
+            if not math.isfinite(value):
+                first = progress.chunk * CHUNK_STEPS + 1
+                raise PermanentError(
+                    f"{self.recipe.name} diverged: {name} is {value} in epoch {progress.epoch + 1} between steps {first} "
+                    f"and {first + CHUNK_STEPS - 1}; lower the rate: --set learning_rate={self._phase.learning_rate / 10:g}"
+                )
+            sums[name] = sums.get(name, 0.0) + value * len(labels)
+        sums["rows"] = sums.get("rows", 0) + len(labels)
+        progress.sums, progress.chunk = sums, progress.chunk + 1
+
+    def _end_epoch(self) -> None:
+        progress, recipe = self.progress, self.recipe
+        dev = self.model.evaluate(
+            self.dev.images, self.dev.labels, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True
+        )
+        line = {
+            "epoch": progress.epoch + 1,
+            "phase": progress.phase + 1,
+            "loss": progress.sums["loss"] / progress.sums["rows"],
+            "accuracy": progress.sums["accuracy"] / progress.sums["rows"],
+            "dev_loss": dev["loss"],
+            "dev_accuracy": dev["accuracy"],
+            "learning_rate": float(self.model.optimizer.learning_rate),
+        }
+        progress.history = [*progress.history, line]
+        if recipe.keep == "best" and dev["accuracy"] > progress.best.get("dev_accuracy", -1):
+            progress.best = {"epoch": line["epoch"], "dev_accuracy": dev["accuracy"]}
+            self.best_weights = self.model.get_weights()
+        gained = progress.lowest_dev_loss is None or dev["loss"] < progress.lowest_dev_loss
+        progress.lowest_dev_loss = dev["loss"] if gained else progress.lowest_dev_loss
+        progress.epochs_without_gain = 0 if gained else progress.epochs_without_gain + 1
+        stopping = (
+            recipe.early_stopping_epochs is not None and progress.epochs_without_gain >= recipe.early_stopping_epochs
+        )
+        progress.epoch, progress.chunk, progress.sums = progress.epoch + 1, 0, {}
+        progress.phase_epoch += 1
+        self.emit({"event": "epoch", **self._epoch_facts(), **line, "stopping": stopping})
+        if stopping or progress.phase_epoch == self._phase.epochs:
+            progress.phase, progress.phase_epoch = progress.phase + 1, 0
+            progress.lowest_dev_loss, progress.epochs_without_gain = None, 0
+            if progress.phase < len(recipe.phases):
+                self._enter_phase(progress.phase)
+
+    @property
+    def _phase(self) -> Phase:
+        return self.recipe.phases[self.progress.phase]
+
+    def _epoch_facts(self) -> dict[str, Any]:
+        return {"recipe": self.recipe.name, "epoch": self.progress.epoch + 1, "epochs": self.recipe.epochs,
+                "steps": self.rows.steps}  # fmt: skip
+
+    def finished(self) -> keras.Model:
+        """The model to keep, without optimizer and loss: plain Keras can load it."""
+        model = self._build()
+        model.set_weights(self.best_weights or self.model.get_weights())
+        return model
+
+
+class _StepMeter(keras.callbacks.Callback):
+    """Says now and then how far the epoch is."""
+
+    def __init__(self, emit: Emit, facts: dict[str, Any], first_step: int) -> None:
+        super().__init__()
+        self.emit, self.facts, self.first_step = emit, facts, first_step
+        self.said = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if logs and time.monotonic() - self.said > PROGRESS_EVERY_S:
+            self.said = time.monotonic()
+            metrics = {name: float(value) for name, value in logs.items()}
+            self.emit({"event": "progress", **self.facts, "step": self.first_step + batch + 1, **metrics})
+
+
+def _seed_layers(model: keras.Model, seed: list[int]) -> None:
+    """Set every layer's random state from `seed`."""
+    generators = (layer.seed_generator for layer in model.layers if hasattr(layer, "seed_generator"))
+    for number, generator in enumerate(generators):
+        state = np.random.default_rng([*seed, number]).integers(2**32, size=2, dtype=np.uint32)
+        generator.state.assign(state)
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "tensorflow": tf.__version__,
+        "cpu": environment()["hardware"]["cpu"],
+        "threads": environment()["hardware"]["cores"],
+        "gpus": len(tf.config.list_physical_devices("GPU")),
+    }
+
+
+def _commit(store: Store, address: str, trainer: Trainer, prepared: Ref) -> Ref:
+    model, progress = trainer.finished(), trainer.progress
+    history = pd.DataFrame(progress.history).astype({"epoch": int, "phase": int})
+    table = io.BytesIO()
+    history.to_parquet(table, index=False)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.keras"
+        model.save(file)
+        files = {
+            "model": put_file(store, address, file.name, file),
+            "history": put_file(store, address, "history.parquet", table.getvalue()),
+        }
+    weights = zip((w.path for w in model.weights), model.get_weights(), strict=True)
+    facts = {
+        "dataset": trainer.data.facts["dataset"],
+        "recipe": trainer.recipe.resolved(),
+        "about": trainer.recipe.about,
+        "baseline": trainer.recipe.baseline,
+        "seed": trainer.seed,
+        "limit": trainer.data.facts["limit"],
+        "parameters": model.count_params(),
+        "trainable_parameters": sum(int(np.prod(w.shape)) for w in model.trainable_weights),
+        "epochs": progress.epoch,
+        "kept_epoch": int(progress.best.get("epoch", progress.epoch)),
+        "layers": [
+            {
+                "layer": layer.name,
+                "type": type(layer).__name__,
+                "output_shape": str(tuple(layer.output.shape)[1:]),
+                "parameters": layer.count_params(),
+            }
+            for layer in model.layers
+        ],
+    }
+    manifest = Manifest(
+        kind="model",
+        inputs={"prepared": prepared},
+        facts=facts,
+        content={"weights": digest_arrays(weights), "history": digest_json(progress.history)},
+        files=files,
+        made_by=made_by(progress.seconds, machine=progress.machine, resumed_on=trainer.resumed_on),
+    )
+    return commit(store, address, manifest)

@@ -1,0 +1,90 @@
+"""What a person sees while it runs: bars on a terminal, a line an epoch in the logs."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from lib.fetch import Progress as FetchProgress
+from lib.jobs import Emit, Event
+
+Logger = logging.Logger | logging.LoggerAdapter
+
+
+@contextmanager
+def show_download() -> Iterator[FetchProgress]:
+    """A bar for each file that is fetched, where standard error is a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bars:
+        rows: dict[str, int] = {}
+
+        def update(name: str, done: int, total: int) -> None:
+            if name not in rows:
+                rows[name] = bars.add_task(name)
+            bars.update(rows[name], completed=done, total=total or None)
+
+        yield update
+
+
+@contextmanager
+def show_job(name: str, logger: Logger) -> Iterator[Emit]:
+    """Follow a job's events: a bar on a terminal, and a log line an epoch."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[metrics]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
+        row = bars.add_task(name, total=None, metrics="starting")
+
+        def on_event(event: Event) -> None:
+            if event["event"] == "progress":
+                steps = event["steps"]
+                done = (event["epoch"] - 1) * steps + event["step"]
+                bars.update(
+                    row,
+                    completed=done,
+                    total=event["epochs"] * steps,
+                    description=f"{name} epoch {event['epoch']}/{event['epochs']}",
+                    metrics=f"loss {event['loss']:.3f} accuracy {event['accuracy']:.3f}",
+                )
+            else:
+                _log(name, logger, event)
+
+        yield on_event
+
+
+def _log(name: str, logger: Logger, event: Event) -> None:
+    kind = event["event"]
+    if kind == "epoch":
+        logger.info(
+            "%s epoch %d/%d: loss %.4f accuracy %.4f, dev loss %.4f accuracy %.4f%s",
+            name,
+            *(event[key] for key in ("epoch", "epochs", "loss", "accuracy", "dev_loss", "dev_accuracy")),
+            "; stopping early" if event["stopping"] else "",
+        )
+    elif kind == "resumed":
+        logger.info("%s resumes after epoch %d, step %d", name, event["epoch"], event["step"])
+    elif kind == "evaluating":
+        logger.info("%s is evaluated on %s: %s rows", name, event["split"], f"{event['rows']:,}")
+    else:
+        logger.warning("%s: %s", name, event["message"])

@@ -1,0 +1,18 @@
+"""Bring a data set into the store."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from lib.data.datasets import find_dataset
+from lib.data.ingest import ingest
+from lib.manifests import Ref
+from lib.settings import read_settings
+from tasks.display import show_download
+from tasks.storage import settings_store
+
+
+@task(task_run_name="ingest {dataset}", cache_policy=NO_CACHE)
+def ingest_dataset(dataset: str) -> Ref:
+    """Publisher or mirror → checked Parquet in the store."""
+    with show_download() as progress:
+        return ingest(find_dataset(dataset), settings_store(), read_settings().mirror_url, progress)
