@@ -11,8 +11,9 @@ from lib.data.datasets import DATASETS
 from lib.errors import PermanentError, PipelineError
 from lib.models.recipes import RECIPES
 
-EXIT_CODES = """exit codes: 0 done; 2 bad input, trying again will not help; 3 something did not answer, after its
-retries; 4 some models failed, the others have results; 130 interrupted. The last line on standard error is the error."""
+EXIT_CODES = """exit codes: 0 done; 2 bad input, trying again will not help; 3 something did not answer, after
+its retries; 4 some models failed, the others have results; 130 interrupted. The last line on standard error
+is the error."""
 INTERRUPTED = 130
 
 
@@ -23,9 +24,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def add_data_options(options: argparse.ArgumentParser) -> None:
-    options.add_argument(
-        "--dataset", default="digits", metavar="NAME", help=f"{', '.join(DATASETS)} (default: digits)"
-    )
+    options.add_argument("--dataset", default="digits", metavar="NAME", help=f"{', '.join(DATASETS)} (default: digits)")
     options.add_argument(
         "--limit", type=int, metavar="N", help="use N training rows, and dev and test in proportion (default: all)"
     )

@@ -21,6 +21,9 @@ from tasks.retries import with_retries
 from tasks.storage import settings_store
 
 
+SHOWN_COLUMNS = ("Rank", "Model", "Dev accuracy", "Test accuracy", "Test loss", "Parameters")
+
+
 @flow(name="train-all", flow_run_name="train all on {dataset}")
 def train_all(
     dataset: str = "digits",
@@ -86,12 +89,11 @@ def show(store: Store, report: Ref) -> None:
     """Print the leaderboard and where the report is."""
     rows = leaderboard_table(store, report)
     table = Table(title=f"Leaderboard of {load(store, report).facts['dataset']}, ranked by dev accuracy")
-    for name in rows[0]:
-        table.add_column(name)
+    for name in SHOWN_COLUMNS:
+        table.add_column(name, justify="left" if name == "Model" else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*map(str, row.values()))
-    console = Console()
-    console.print(table)
+        table.add_row(*(row[name] for name in SHOWN_COLUMNS))
+    Console().print(table)
     print(f"Report: {report_url(store, report)}")
 
 

@@ -21,6 +21,7 @@ from typing import Any, Literal, TextIO
 from pydantic import BaseModel, ConfigDict
 
 from lib.errors import PermanentError, PipelineError, TransientError
+from lib.interrupts import Interrupted, catch_signals
 from lib.manifests import Ref
 from lib.settings import REPOSITORY, read_settings
 from lib.store import open_store
@@ -41,10 +42,6 @@ class Job(BaseModel):
     step: Literal["train", "evaluate"]
     store_uri: str
     arguments: dict[str, Any]
-
-
-class Interrupted(BaseException):
-    """SIGTERM or SIGINT reached the job, or its parent has died."""
 
 
 def run_job(job: Job, on_event: Emit) -> Ref:
@@ -120,8 +117,7 @@ def main(path: str) -> int:
     """The job's side: run it, say how it ended, and return the exit code."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print must not end up among the events
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    catch_signals()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def emit(event: Event) -> None:
@@ -155,15 +151,8 @@ def _say(out: TextIO, event: Event) -> None:
         raise Interrupted from None
 
 
-def _interrupt(signum: int, frame: object) -> None:
-    # Once is enough: a second signal must not cut the saving of state.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise Interrupted
-
-
 def _end_with_parent() -> None:
-    while sys.stdin.buffer.read(1):
+    while os.read(0, 1):  # not sys.stdin: a thread that waits there aborts the interpreter when it ends
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)
@@ -171,4 +160,6 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    from lib.jobs import main as job  # not __main__'s copy: a step that imports this module must meet the same classes
+
+    sys.exit(job(sys.argv[1]))

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import boto3
@@ -101,7 +102,8 @@ class S3Store:
         return link
 
 
-def s3_client():  # type: ignore[no-untyped-def]  # boto3 builds its clients' types at run time
+def s3_client() -> Any:
+    """boto3's client; it builds its types at run time."""
     with s3_errors("s3"):
         # A region is asked for even where an endpoint is named; any will do there.
         region = boto3.Session().region_name or os.environ.get("AWS_REGION") or "us-east-1"

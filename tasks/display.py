@@ -11,6 +11,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -33,7 +34,7 @@ def show_download() -> Iterator[FetchProgress]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bars:
-        rows: dict[str, int] = {}
+        rows: dict[str, TaskID] = {}
 
         def update(name: str, done: int, total: int) -> None:
             if name not in rows:

@@ -21,7 +21,7 @@ def with_retries(task: AnyTask) -> AnyTask:
     delays = read_settings().retry_delays_s
     return task.with_options(  # type: ignore[return-value]
         retries=len(delays),
-        retry_delay_seconds=list(delays) or None,
-        retry_jitter_factor=0.5 if any(delays) else None,
+        retry_delay_seconds=list(delays),
+        retry_jitter_factor=0.5,
         retry_condition_fn=is_transient,
     )

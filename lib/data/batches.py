@@ -34,7 +34,9 @@ class TrainingRows:
 
     def _augmented(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
         span = 2 * self.augmentation.shift_px + 1
-        images = self._windows[rows, random.integers(span, size=len(rows)), random.integers(span, size=len(rows))]
+        images: np.ndarray = self._windows[
+            rows, random.integers(span, size=len(rows)), random.integers(span, size=len(rows))
+        ]
         if self.augmentation.flip:
             flipped = random.random(len(rows)) < 0.5
             images[flipped] = images[flipped, :, ::-1]

@@ -36,8 +36,8 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
         raw = {file.name: kept.get(file.name) or _keep(store, spec, file, sources[file.role]) for file in spec.files}
         if raw:
             store.write(_index(spec), json.dumps({n: f.model_dump() for n, f in raw.items()}, indent=2).encode())
-        files = {}
-        content = {}
+        files: dict[str, StoredFile] = {}
+        content: dict[str, str] = {}
         for split in list(decoded):
             data = decoded.pop(split)  # one split in memory is enough
             path = folder / f"{split}.parquet"

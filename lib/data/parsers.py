@@ -88,9 +88,7 @@ def decode_idx(spec: DatasetSpec, files: Mapping[str, Path]) -> Decoded:
     """Gzipped IDX files of images and labels. Format: http://yann.lecun.com/exdb/mnist"""
     return {
         str(split): SourceSplit(
-            images=_read_idx(files[f"{split}-images"], (rows, *spec.image_shape[:2])).reshape(
-                rows, *spec.image_shape
-            ),
+            images=_read_idx(files[f"{split}-images"], (rows, *spec.image_shape[:2])).reshape(rows, *spec.image_shape),
             labels=_read_idx(files[f"{split}-labels"], (rows,)),
         )
         for split, rows in spec.rows.items()
@@ -144,12 +142,11 @@ def _read_tar(path: Path, limits: Mapping[str, int]) -> dict[str, bytes]:
 def _check_member(archive: str, member: tarfile.TarInfo, limits: Mapping[str, int]) -> None:
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
-        raise PermanentError(
-            f"{archive} must hold plain files inside its own folder; received member {member.name!r}"
-        )
+        raise PermanentError(f"{archive} must hold plain files inside its own folder; received member {member.name!r}")
     if member.isfile() and member.size > limits.get(name.name, 0):
         raise PermanentError(
-            f"{archive}: member {member.name!r} may have {limits.get(name.name, 0):,} bytes; its header promises {member.size:,}"
+            f"{archive}: member {member.name!r} may have {limits.get(name.name, 0):,} bytes; "
+            f"its header promises {member.size:,}"
         )
 
 
@@ -175,7 +172,8 @@ def _read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         ) from error
     if len(body) != size:
         raise PermanentError(
-            f"{path.name} must hold {size:,} bytes after its header; received {'more' if len(body) > size else f'{len(body):,}'}"
+            f"{path.name} must hold {size:,} bytes after its header; "
+            f"received {'more' if len(body) > size else f'{len(body):,}'}"
         )
     return np.frombuffer(body, np.uint8).reshape(shape)
 
@@ -185,6 +183,4 @@ def _check_gzip(path: Path) -> None:
         start = stream.read(64)
     if start[:2] != b"\x1f\x8b":
         kind = "an HTML page" if start.lstrip()[:1] == b"<" else "another kind of file"
-        raise PermanentError(
-            f"{path.name} must be gzip; received {kind} that begins {start[:24]!r}; check MIRROR_URL"
-        )
+        raise PermanentError(f"{path.name} must be gzip; received {kind} that begins {start[:24]!r}; check MIRROR_URL")

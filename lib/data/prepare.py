@@ -100,14 +100,16 @@ def check(spec: DatasetSpec, split: str, table: ImageTable) -> None:
     outside = np.flatnonzero((table.labels < 0) | (table.labels >= len(spec.class_names)))
     if len(outside):
         raise PermanentError(
-            f"{rule} labels from 0 to {len(spec.class_names) - 1}; rows {_some(outside)} have {_some(table.labels[outside])}"
+            f"{rule} labels from 0 to {len(spec.class_names) - 1}; "
+            f"rows {_some(outside)} have {_some(table.labels[outside])}"
         )
     counts = np.bincount(table.labels, minlength=len(spec.class_names))
     if not counts.all():
         raise PermanentError(f"{rule} every class; none of {_some(np.array(spec.class_names)[counts == 0])}")
     if counts.max() / counts.min() > spec.max_imbalance:
         raise PermanentError(
-            f"{rule} classes within a factor of {spec.max_imbalance}; received {counts.min()} to {counts.max()} rows a class"
+            f"{rule} classes within a factor of {spec.max_imbalance}; "
+            f"received {counts.min()} to {counts.max()} rows a class"
         )
     blank = np.flatnonzero(table.images.reshape(rows, -1).max(axis=1) == table.images.reshape(rows, -1).min(axis=1))
     if len(blank) > rows // 100:

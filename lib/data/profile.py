@@ -28,7 +28,7 @@ def pixel_table(images: np.ndarray, rows: np.ndarray) -> dict[str, list[float]]:
     table = pd.DataFrame({"count": counts.sum(axis=1), "mean": mean, "std": std})
     for name, share in (("min", 0.0), ("25%", 0.25), ("50%", 0.5), ("75%", 0.75), ("max", 1.0)):
         table[name] = _quantile(counts, share)
-    return {name: column.tolist() for name, column in table.items()}
+    return {str(name): column.tolist() for name, column in table.items()}
 
 
 def _value_counts(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -57,4 +57,5 @@ def _quantile(counts: np.ndarray, share: float) -> np.ndarray:
     below, above = np.floor(place), np.ceil(place)
     low = (cumulative <= below[:, np.newaxis]).sum(axis=1)
     high = (cumulative <= above[:, np.newaxis]).sum(axis=1)
-    return low + (high - low) * (place - below)
+    quantile: np.ndarray = low + (high - low) * (place - below)
+    return quantile

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from lib.addresses import evaluation_address
 from lib.data.rows import Rows, read_rows
 from lib.evaluation.metrics import SplitMetrics, measure
+from lib.interrupts import deferred_interrupts
 from lib.jobs import Emit
 from lib.manifests import Manifest, Ref, commit, digest_array, digest_json, find, load, local_file, put_file
 from lib.provenance import made_by
@@ -86,7 +87,8 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
 
 def _predict(network: keras.Model, data: Rows, split: str, emit: Emit) -> np.ndarray:
     emit({"event": "evaluating", "split": split, "rows": len(data.labels)})
-    probabilities: np.ndarray = network.predict(data.images, batch_size=BATCH, verbose=0)
+    with deferred_interrupts():
+        probabilities: np.ndarray = network.predict(data.images, batch_size=BATCH, verbose=0)
     return probabilities
 
 

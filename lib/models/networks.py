@@ -63,7 +63,7 @@ def digits_cnn(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     for filters in (16, 32):
         for _ in range(2):
             x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
-            x = layers.ReLU()(layers.BatchNormalization()(x))
+            x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
         x = layers.MaxPooling2D()(x)
     x = layers.Dropout(recipe.dropout)(layers.Flatten()(x))
     return layers.Dense(64, activation="relu")(x)

@@ -1,4 +1,4 @@
-"""THE place to add a model: one `Recipe` literal in `RECIPES`. Data only; networks are built in `lib.models.networks`."""
+"""THE place to add a model: one `Recipe` literal in `RECIPES`. Networks are in `lib.models.networks`."""
 
 import json
 from typing import Annotated, Any, Literal

@@ -66,7 +66,7 @@ def save(store: Store, address: str, state: State) -> None:
 
 def latest(store: Store, address: str) -> tuple[State | None, list[str]]:
     """The last whole state, and the paths of damaged ones that were passed over."""
-    damaged = []
+    damaged: list[str] = []
     for path in reversed(_paths(store, address)):
         data = store.read(path)
         if PurePosixPath(path).stem.endswith(hashlib.sha256(data).hexdigest()[:12]):

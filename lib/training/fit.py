@@ -21,7 +21,8 @@ from lib.addresses import checkpoints_address, model_address
 from lib.data.batches import TrainingRows
 from lib.data.rows import Rows, read_rows
 from lib.errors import PermanentError
-from lib.jobs import Emit, Interrupted
+from lib.interrupts import Interrupted, deferred_interrupts, raise_if_interrupted
+from lib.jobs import Emit
 from lib.leases import lease
 from lib.manifests import Manifest, Ref, commit, digest_arrays, digest_json, find, load, put_file
 from lib.models.networks import build
@@ -98,8 +99,8 @@ class Trainer:
             variable.assign(value)
         if self.progress.machine != _machine():
             self.resumed_on.append(_machine())
-            self.emit({"event": "warning", "message": f"begun on {self.progress.machine}, resumed on {_machine()}: the "
-                       "model may differ in its last bits from that of an undisturbed run"})  # fmt: skip
+            message = f"begun on {self.progress.machine}, resumed on {_machine()}: the last bits may differ"
+            self.emit({"event": "warning", "message": message})
         epoch, chunk = self.progress.epoch, self.progress.chunk
         self.emit({"event": "resumed", "epoch": epoch, "step": chunk * CHUNK_STEPS, "history": self.progress.history})
 
@@ -147,17 +148,18 @@ class Trainer:
         _seed_layers(self.model, [self.seed, progress.epoch, progress.chunk])
         images, labels = self.rows.chunk(progress.epoch, progress.chunk, CHUNK_STEPS)
         meter = _StepMeter(self.emit, self._epoch_facts(), progress.chunk * CHUNK_STEPS)
-        fitted = self.model.fit(
-            images, labels, batch_size=self.rows.batch_size, shuffle=False, verbose=0, callbacks=[meter]
-        )
+        with deferred_interrupts():
+            fitted = self.model.fit(
+                images, labels, batch_size=self.rows.batch_size, shuffle=False, verbose=0, callbacks=[meter]
+            )
         sums = dict(progress.sums)
         for name in ("loss", "accuracy"):
             value = fitted.history[name][0]
             if not math.isfinite(value):
                 first = progress.chunk * CHUNK_STEPS + 1
                 raise PermanentError(
-                    f"{self.recipe.name} diverged: {name} is {value} in epoch {progress.epoch + 1} between steps {first} "
-                    f"and {first + CHUNK_STEPS - 1}; lower the rate: --set learning_rate={self._phase.learning_rate / 10:g}"
+                    f"{self.recipe.name} diverged: {name} is {value} in epoch {progress.epoch + 1}, steps {first} to "
+                    f"{first + CHUNK_STEPS - 1}; lower the rate: --set learning_rate={self._phase.learning_rate / 10:g}"
                 )
             sums[name] = sums.get(name, 0.0) + value * len(labels)
         sums["rows"] = sums.get("rows", 0) + len(labels)
@@ -165,9 +167,10 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         progress, recipe = self.progress, self.recipe
-        dev = self.model.evaluate(
-            self.dev.images, self.dev.labels, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True
-        )
+        with deferred_interrupts():
+            dev = self.model.evaluate(
+                self.dev.images, self.dev.labels, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True
+            )
         line = {
             "epoch": progress.epoch + 1,
             "phase": progress.phase + 1,
@@ -220,6 +223,7 @@ class _StepMeter(keras.callbacks.Callback):
         self.said = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        raise_if_interrupted()
         if logs and time.monotonic() - self.said > PROGRESS_EVERY_S:
             self.said = time.monotonic()
             metrics = {name: float(value) for name, value in logs.items()}

@@ -1,0 +1,44 @@
+"""SIGTERM and SIGINT as an exception, raised where it is safe."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_asked = threading.Event()
+_deferred = threading.Event()
+
+
+class Interrupted(BaseException):
+    """This process was asked to stop."""
+
+
+def catch_signals() -> None:
+    """From now on, raise Interrupted in the main thread when a signal asks to stop."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _on_signal)
+
+
+@contextmanager
+def deferred_interrupts() -> Iterator[None]:
+    """Hold Interrupted back to the next `raise_if_interrupted`: TensorFlow aborts when its callbacks raise."""
+    _deferred.set()
+    try:
+        yield
+    finally:
+        _deferred.clear()
+    raise_if_interrupted()
+
+
+def raise_if_interrupted() -> None:
+    """Raise Interrupted if a signal has come."""
+    if _asked.is_set():
+        raise Interrupted
+
+
+def _on_signal(signum: int, frame: object) -> None:
+    first = not _asked.is_set()
+    _asked.set()
+    # Once is enough: a second signal must not cut the saving of state.
+    if first and not _deferred.is_set():
+        raise Interrupted
