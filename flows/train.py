@@ -6,6 +6,7 @@ Finished work is found in the store and not done again.
 from lib.reporting.report import leaderboard_table, report_url
 from prefect import flow
 from prefect.runtime import flow_run
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -88,7 +89,7 @@ def command(arguments: list[str] | None = None) -> None:
 def show(store: Store, report: Ref) -> None:
     """Print the leaderboard and where the report is."""
     rows = leaderboard_table(store, report)
-    table = Table(title=f"Leaderboard of {load(store, report).facts['dataset']}, ranked by dev accuracy")
+    table = Table(box=SIMPLE_HEAD, title=f"Leaderboard of {load(store, report).facts['dataset']}, ranked by dev accuracy")
     for name in SHOWN_COLUMNS:
         table.add_column(name, justify="left" if name == "Model" else "right", no_wrap=True)
     for row in rows:

@@ -13,6 +13,8 @@ from lib.data.datasets import UpstreamFile
 from lib.errors import PermanentError, TransientError
 from lib.s3 import s3_client, s3_errors
 
+BLOCK_BYTES = 1 << 18
+
 Progress = Callable[[str, int, int], None]
 """Called with what is being fetched, bytes so far, and bytes in all (0: not known)."""
 
@@ -26,14 +28,13 @@ def fetch(file: UpstreamFile, mirror_url: str | None, folder: Path, progress: Pr
     target, partial = folder / file.name, folder / f"{file.name}.partial"
     meter = _Meter(url, file, progress)
     scheme = urlparse(url).scheme
-    if scheme in {"http", "https"}:
-        _over_http(url, partial, meter)
-    elif scheme == "s3":
-        _from_s3(url, partial, meter)
-    elif scheme == "file":
-        _from_folder(url, partial, meter)
-    else:
-        raise PermanentError(f"MIRROR_URL must begin with file://, https:// or s3://; received {mirror_url!r}")
+    if scheme not in SCHEMES:
+        raise PermanentError(f"MIRROR_URL must begin with file://, https:// or s3://; received {mirror_url or url!r}")
+    try:
+        SCHEMES[scheme](url, partial, meter)
+        meter.check(partial.stat().st_size)
+    except OSError as error:
+        raise PermanentError(f"{partial} cannot be written: {error.strerror}; free space, or set TMPDIR") from error
     if file.md5 and not mirror_url:
         _check_md5(partial, file)
     return partial.replace(target)
@@ -49,15 +50,19 @@ class _Meter:
 
     def update(self, size: int) -> None:
         self.done += size
-        if max(self.total, self.done - (1 << 20)) > self.file.max_bytes:  # pooch counts whole blocks
-            raise PermanentError(
-                f"{self.file.name} must be at most {self.file.max_bytes:,} bytes; "
-                f"received {max(self.total, self.done):,} from {self.url}; check MIRROR_URL"
-            )
+        self.check(max(self.total, self.done - BLOCK_BYTES))  # pooch counts whole blocks
         self.progress(self.file.name, min(self.done, self.total or self.done), self.total)
 
+    def check(self, size: int) -> None:
+        if size > self.file.max_bytes:
+            raise PermanentError(
+                f"{self.file.name} must be at most {self.file.max_bytes:,} bytes; "
+                f"received {size:,} from {self.url}; check MIRROR_URL"
+            )
+
     def reset(self) -> None:
-        self.done = 0
+        if self.total:  # else pooch would end the count at 0
+            self.done = 0
 
     def close(self) -> None:
         pass
@@ -65,7 +70,11 @@ class _Meter:
 
 def _over_http(url: str, partial: Path, meter: _Meter) -> None:
     try:
-        pooch.HTTPDownloader(progressbar=meter, chunk_size=1 << 16, timeout=30)(url, str(partial), None)
+        # "identity": a server that packs what it sends would have its .gz files unpacked here.
+        download = pooch.HTTPDownloader(
+            progressbar=meter, chunk_size=BLOCK_BYTES, timeout=30, headers={"Accept-Encoding": "identity"}
+        )
+        download(url, str(partial), None)
     except requests.HTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         if status in {408, 425, 429} or status >= 500:
@@ -87,7 +96,7 @@ def _from_s3(url: str, partial: Path, meter: _Meter) -> None:
         answer = s3.get_object(Bucket=address.netloc, Key=key)
         meter.total = answer["ContentLength"]
         with partial.open("wb") as out:
-            for block in answer["Body"].iter_chunks(1 << 20):
+            for block in answer["Body"].iter_chunks(BLOCK_BYTES):
                 out.write(block)
                 meter.update(len(block))
 
@@ -96,10 +105,15 @@ def _from_folder(url: str, partial: Path, meter: _Meter) -> None:
     source = Path(unquote(urlparse(url).path))
     try:
         meter.total = source.stat().st_size
-        meter.update(meter.total)
-        shutil.copyfile(source, partial)
+        stream = source.open("rb")
     except OSError as error:
         raise PermanentError(f"the mirror must hold {source}: {error.strerror}; check MIRROR_URL") from error
+    with stream, partial.open("wb") as out:
+        meter.update(meter.total)
+        shutil.copyfileobj(stream, out)
+
+
+SCHEMES = {"http": _over_http, "https": _over_http, "s3": _from_s3, "file": _from_folder}
 
 
 def _check_md5(partial: Path, file: UpstreamFile) -> None:

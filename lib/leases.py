@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from lib.errors import NotFound, PipelineError
 from lib.store import Store
@@ -32,8 +32,10 @@ def lease(store: Store, path: str, lease_s: float) -> Iterator[None]:
     finally:
         released.set()
         renewer.join(lease_s)
-        if _read(store, path)[0].get("id") == owner["id"]:
-            store.delete(path)
+        # A claim that cannot be removed lapses; it must not hide how the work ended.
+        with suppress(PipelineError):
+            if _read(store, path)[0].get("id") == owner["id"]:
+                store.delete(path)
 
 
 def _acquire(store: Store, path: str, owner: dict[str, object], lease_s: float) -> None:

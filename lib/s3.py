@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -13,10 +13,18 @@ import botocore.exceptions
 from botocore.config import Config
 
 from lib.errors import NotFound, PermanentError, PipelineError, TransientError
-from lib.store import check_digest, check_path
+from lib.store import check_digest, check_path, check_source
 
 # AWS's standard mode: three tries with growing, jittered waits on connection errors, throttling and 5xx.
-CONFIG = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5, read_timeout=60)
+# Links are signed by version 4 too: boto3's default for them, version 2, is refused by newer regions and servers.
+CONFIG = Config(
+    retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5, read_timeout=60, signature_version="s3v4"
+)
+CREDENTIAL_ERRORS = (
+    botocore.exceptions.NoCredentialsError,
+    botocore.exceptions.PartialCredentialsError,
+    botocore.exceptions.ProfileNotFound,
+)
 URL_LIFETIME_S = 7 * 24 * 3600
 
 
@@ -44,6 +52,7 @@ class S3Store:
             return answer["Body"].read(), answer["ETag"]
 
     def write(self, path: str, data: bytes | Path) -> None:
+        check_source(data)
         with s3_errors(f"{self.uri}/{path}"):
             if isinstance(data, bytes):
                 self._s3.put_object(Body=data, **self._at(path))
@@ -88,26 +97,36 @@ class S3Store:
 
     def local_path(self, path: str, sha256: str) -> Path:
         cached = self.cache_dir / sha256[:2] / sha256
-        if cached.is_file():
-            return check_digest(cached, sha256, path)
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.cache_dir) as folder, s3_errors(f"{self.uri}/{path}"):
-            download = Path(folder) / "download"
-            self._s3.download_file(self.bucket, self._at(path)["Key"], str(download))
-            check_digest(download, sha256, path).replace(cached)
-        return cached
+        try:
+            if cached.is_file():
+                with suppress(PermanentError):  # a damaged copy is fetched anew
+                    return check_digest(cached, sha256, path)
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.cache_dir) as folder, s3_errors(f"{self.uri}/{path}"):
+                download = Path(folder) / "download"
+                self._s3.download_file(self.bucket, self._at(path)["Key"], str(download))
+                return check_digest(download, sha256, path).replace(cached)
+        except OSError as error:
+            raise PermanentError(
+                f"CACHE_DIR must be a folder that can be written; received {self.cache_dir}: {error.strerror}"
+            ) from error
 
     def url(self, path: str) -> str:
-        link: str = self._s3.generate_presigned_url("get_object", Params=self._at(path), ExpiresIn=URL_LIFETIME_S)
-        return link
+        with s3_errors(f"{self.uri}/{path}"):
+            return str(self._s3.generate_presigned_url("get_object", Params=self._at(path), ExpiresIn=URL_LIFETIME_S))
 
 
 def s3_client() -> Any:
     """boto3's client; it builds its types at run time."""
     with s3_errors("s3"):
         # A region is asked for even where an endpoint is named; any will do there.
-        region = boto3.Session().region_name or os.environ.get("AWS_REGION") or "us-east-1"
-        return boto3.client("s3", config=CONFIG, region_name=region)
+        # A session of its own: boto3's common one is not for threads, and keeps the first credentials it sees.
+        session = boto3.Session()
+        region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
+        try:
+            return session.client("s3", config=CONFIG, region_name=region)
+        except ValueError as error:
+            raise PermanentError(f"S3 cannot be set up: {error}; check AWS_ENDPOINT_URL_S3") from error
 
 
 def _code(error: botocore.exceptions.ClientError) -> str:
@@ -123,7 +142,10 @@ def s3_errors(address: str) -> Iterator[None]:
         raise
     except botocore.exceptions.ClientError as error:
         raise _explain(address, error) from error
-    except (botocore.exceptions.NoCredentialsError, botocore.exceptions.ProfileNotFound) as error:
+    except botocore.exceptions.ParamValidationError as error:
+        reason = str(error).replace("\n", " ")
+        raise PermanentError(f"{address} is not an address in S3: {reason}; set STORE_URI or --store") from error
+    except CREDENTIAL_ERRORS as error:
         raise PermanentError(
             f"{address} needs S3 credentials: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ) from error

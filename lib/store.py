@@ -7,11 +7,12 @@ missing, full) or `TransientError` (unreachable, throttled), never the library's
 import fcntl
 import hashlib
 import os
-import tempfile
+import shutil
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from lib.errors import NotFound, PermanentError
 
@@ -55,10 +56,16 @@ class Store(Protocol):
 
 
 def check_path(path: str) -> str:
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts:
+    """`path` without empty parts, so that both stores mean the same by it."""
+    plain = PurePosixPath(path)
+    if not plain.parts or plain.is_absolute() or ".." in plain.parts or "\0" in path:
         raise PermanentError(f"a store path is relative and stays inside the store; received {path!r}")
-    return path
+    return plain.as_posix()
+
+
+def check_source(data: bytes | Path) -> None:
+    if isinstance(data, Path) and not data.is_file():
+        raise PermanentError(f"what is to be stored must be a file; received {data}, which is none")
 
 
 def check_digest(file: Path, sha256: str, path: str) -> Path:
@@ -94,6 +101,7 @@ class LocalStore:
         return data, hashlib.sha256(data).hexdigest()
 
     def write(self, path: str, data: bytes | Path) -> None:
+        check_source(data)
         with _explained(self.root, "written"), self._partial(path, data) as partial:
             partial.replace(self._at(path))
 
@@ -141,15 +149,15 @@ class LocalStore:
         """A complete, flushed copy of `data` beside `path`, gone afterwards."""
         folder = self._at(path).parent
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=PARTIAL, dir=folder)
+        partial = folder / f"{PARTIAL}{uuid.uuid4().hex}"  # not by tempfile, whose files no other user may read
         try:
-            with os.fdopen(descriptor, "wb") as stream:
-                _copy(data, stream.fileno())
+            with partial.open("xb") as stream:
+                _copy(data, stream)
+                stream.flush()
                 os.fsync(stream.fileno())
-            yield Path(name)
+            yield partial
         finally:
-            with suppress(FileNotFoundError):
-                Path(name).unlink()
+            partial.unlink(missing_ok=True)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -164,14 +172,12 @@ class LocalStore:
                 os.close(descriptor)
 
 
-def _copy(data: bytes | Path, descriptor: int) -> None:
-    with os.fdopen(os.dup(descriptor), "wb") as target:
-        if isinstance(data, bytes):
-            target.write(data)
-            return
-        with data.open("rb") as source:
-            while block := source.read(1 << 20):
-                target.write(block)
+def _copy(data: bytes | Path, target: BinaryIO) -> None:
+    if isinstance(data, bytes):
+        target.write(data)
+        return
+    with data.open("rb") as source:
+        shutil.copyfileobj(source, target, 1 << 20)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from lib.addresses import dataset_address
 from lib.data.datasets import DatasetSpec, UpstreamFile
 from lib.data.parquet import write_images
 from lib.data.parsers import decode
-from lib.errors import NotFound
+from lib.errors import NotFound, PermanentError
 from lib.fetch import Progress, fetch
 from lib.manifests import Manifest, Ref, StoredFile, commit, find, put_file
 from lib.provenance import made_by
@@ -71,9 +71,13 @@ def _index(spec: DatasetSpec) -> str:
 def _kept(store: Store, spec: DatasetSpec) -> dict[str, StoredFile]:
     try:
         index = json.loads(store.read(_index(spec)))
+        kept = {name: StoredFile.model_validate(file) for name, file in index.items()}
     except NotFound:
         return {}
-    return {name: StoredFile.model_validate(file) for name, file in index.items()}
+    except ValueError as error:
+        raise PermanentError(f"{_index(spec)} in {store.uri} is damaged; remove it and run again") from error
+    # What was removed, such as a damaged file, is fetched anew.
+    return {name: file for name, file in kept.items() if store.exists(file.path)}
 
 
 def _keep(store: Store, spec: DatasetSpec, file: UpstreamFile, path: Path) -> StoredFile:

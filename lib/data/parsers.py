@@ -123,13 +123,13 @@ def _read_tar(path: Path, limits: Mapping[str, int]) -> dict[str, bytes]:
     _check_gzip(path)
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with _BoundedGzip(path, max(limits.values())) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
                 _check_member(path.name, member, limits)
                 if member.isfile():
                     content = archive.extractfile(member)
                     found[PurePosixPath(member.name).name] = content.read() if content else b""
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as error:
         raise PermanentError(
             f"{path.name} must be a whole tar.gz; received a damaged one: {error}; fetch it again"
         ) from error
@@ -139,11 +139,24 @@ def _read_tar(path: Path, limits: Mapping[str, int]) -> dict[str, bytes]:
     return found
 
 
+class _BoundedGzip(gzip.GzipFile):
+    """Reads at most `limit` bytes at once: tarfile takes extended headers whole, whatever size they promise."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        super().__init__(path)
+        self.limit = max(limit, tarfile.RECORDSIZE)
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= self.limit:
+            raise tarfile.ReadError(f"a header promises {size} bytes")
+        return super().read(size)
+
+
 def _check_member(archive: str, member: tarfile.TarInfo, limits: Mapping[str, int]) -> None:
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
         raise PermanentError(f"{archive} must hold plain files inside its own folder; received member {member.name!r}")
-    if member.isfile() and member.size > limits.get(name.name, 0):
+    if member.isfile() and not 0 <= member.size <= limits.get(name.name, 0):
         raise PermanentError(
             f"{archive}: member {member.name!r} may have {limits.get(name.name, 0):,} bytes; "
             f"its header promises {member.size:,}"
@@ -162,7 +175,7 @@ def _read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
                 raise PermanentError(
                     f"{path.name} must be IDX of unsigned bytes in {len(shape)} dimensions; received {head[:4]!r}"
                 )
-            promised = tuple(int(n) for n in np.frombuffer(head[4:], ">u4"))
+            promised = tuple(int.from_bytes(head[at : at + 4], "big") for at in range(4, header, 4))
             if promised != shape:
                 raise PermanentError(f"{path.name} must hold {shape}; its header promises {promised}")
             body = stream.read(size + 1)

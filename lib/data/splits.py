@@ -28,13 +28,19 @@ def split_rows(
     """Take `spec.dev_rows` stratified rows for dev.
 
     Training rows that equal a test row are left out. Rows that have an equal stay in train together, so that no
-    image is on both sides.
+    image is on both sides. Raises PermanentError where dev cannot be drawn.
     """
     usable = np.setdiff1d(np.arange(len(train_labels)), duplicates["train_in_test"])
     candidates = np.setdiff1d(usable, duplicates["train_grouped"])
-    _, dev = train_test_split(
-        candidates, test_size=spec.dev_rows, stratify=train_labels[candidates], random_state=spec.split_seed
-    )
+    try:
+        _, dev = train_test_split(
+            candidates, test_size=spec.dev_rows, stratify=train_labels[candidates], random_state=spec.split_seed
+        )
+    except ValueError as error:
+        raise PermanentError(
+            f"{spec.name}: dev_rows must leave rows of each class in train and in dev; "
+            f"received {spec.dev_rows} of {len(candidates)} rows: {error}"
+        ) from error
     return Splits(np.setdiff1d(usable, dev), np.sort(dev), np.arange(len(test_labels)))
 
 

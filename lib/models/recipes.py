@@ -1,13 +1,13 @@
 """THE place to add a model: one `Recipe` literal in `RECIPES`. Networks are in `lib.models.networks`."""
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from lib.errors import PermanentError, explain_validation
 
-FROZEN = ConfigDict(frozen=True, extra="forbid")
+FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Phase(BaseModel):
@@ -54,7 +54,7 @@ class Recipe(BaseModel):
     """Its builder in `lib.models.networks.NETWORKS`."""
     dropout: float = Field(default=0.25, ge=0, lt=1)
     """Rate of the dropout layers that the network's own definition leaves open."""
-    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    phases: tuple[Phase, ...]
     batch_size: int = Field(default=128, gt=0)
     augmentation: Augmentation = Augmentation()
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
@@ -67,6 +67,14 @@ class Recipe(BaseModel):
     """Op determinism: a resumed training ends with the same bits as an undisturbed one."""
     baseline: bool = False
     """The 2023 notebook's own settings, for comparison: trained when named or with --baselines."""
+
+    @field_validator("phases")
+    @classmethod
+    def _at_least_one(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        # Field(min_length=1) would also complain of a phase that is there and not valid.
+        if not phases:
+            raise ValueError("a recipe must have at least one phase")
+        return phases
 
     def resolved(self) -> dict[str, Any]:
         """Every field that changes the model, overrides included: what its key is made of."""
@@ -180,10 +188,12 @@ def override(recipe: Recipe, epochs: int | None, settings: dict[str, str]) -> Re
     for key, text in settings.items():
         _set(data, key, _value(text))
     try:
-        if epochs is not None:
-            for phase in data["phases"]:
-                phase["epochs"] = min(phase["epochs"], Phase(epochs=epochs, learning_rate=1).epochs)
-        return Recipe.model_validate(data)
+        changed = Recipe.model_validate(data)
+        if epochs is None:
+            return changed
+        most = Phase(epochs=epochs, learning_rate=1).epochs
+        phases = [phase.model_copy(update={"epochs": min(phase.epochs, most)}) for phase in changed.phases]
+        return changed.model_copy(update={"phases": tuple(phases)})
     except ValidationError as error:
         raise explain_validation(error, f"recipe {recipe.name}") from error
 
@@ -196,13 +206,13 @@ def _value(text: str) -> Any:
 
 
 def _set(data: dict[str, Any], key: str, value: Any) -> None:
-    if key in Phase.model_fields:
-        for phase in data["phases"]:
-            phase[key] = value
-        return
     *parents, last = key.split(".")
     place: Any = data
     try:
+        if key in Phase.model_fields:
+            for phase in data["phases"]:
+                phase[key] = value
+            return
         for parent in parents:
             place = place[int(parent)] if isinstance(place, list) else place[parent]
         if key in {"name", "datasets"} or last not in place:

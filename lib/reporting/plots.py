@@ -78,6 +78,7 @@ def class_distribution(counts: Mapping[str, Sequence[int]], class_names: Sequenc
         axis.set_ylim(len(places) - 0.4, -0.6)
         axis.set_xlabel("rows")
         axis.grid(axis="x", alpha=0.3)
+        axis.set_axisbelow(True)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(counts), frameon=False)
     return figure
@@ -93,7 +94,8 @@ def learning_curves(history: pd.DataFrame) -> Figure:
             axis.axvline(boundary - 0.5, color=GREY, ls="--", lw=1)
         axis.set_xlabel("epoch")
         axis.set_ylabel(name)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axis.set_xlim(history["epoch"].min() - 0.5, history["epoch"].max() + 0.5)
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
     return figure
@@ -107,6 +109,7 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], class_names: Sequence[s
     many = len(names) > MANY_CLASSES
     side = 0.17 * len(names) + 3.5 if many else 0.55 * len(names) + 2.8
     figure = _figure(side, side * 0.95)
+    figure.set_layout_engine("compressed")  # the plain one pushes labels beside a square of 100 off the canvas
     axis = figure.subplots()
     # Small shares are where the mistakes are: a square root makes them visible.
     image = axis.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))

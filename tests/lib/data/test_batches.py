@@ -1,0 +1,133 @@
+"""Chunks of training rows, against the same draws made one image at a time."""
+
+import numpy as np
+import pytest
+
+from lib.data.batches import TrainingRows
+from lib.models.recipes import Augmentation
+
+PLAIN = Augmentation()
+
+
+def numbered(rows: int, shape: tuple[int, int, int] = (4, 5, 1)) -> np.ndarray:
+    """Images of one value throughout, the row number plus one: no pixel is the 0 of a border."""
+    return np.repeat(np.arange(1, rows + 1, dtype=np.uint8), np.prod(shape)).reshape(rows, *shape)
+
+
+def noise(rows: int, shape: tuple[int, int, int] = (6, 7, 3)) -> np.ndarray:
+    return np.random.default_rng(0).integers(1, 256, (rows, *shape), np.uint8)
+
+
+def rows_of(images: np.ndarray, labels: np.ndarray | None = None, **changes: object) -> TrainingRows:
+    labels = np.arange(len(images)) if labels is None else labels
+    options = {"augmentation": PLAIN, "batch_size": 4, "seed": 3, **changes}
+    return TrainingRows(images, labels, **options)  # type: ignore[arg-type]
+
+
+def test_shifted_crops_are_those_of_padding_and_slicing_each_image() -> None:
+    images = noise(20)
+    chunk, labels = rows_of(images, augmentation=Augmentation(shift_px=2)).chunk(epoch=1, chunk=1, chunk_steps=3)
+    order = np.random.default_rng([3, 1]).permutation(20)[12:24]
+    draws = np.random.default_rng([3, 1, 1])
+    down, right = draws.integers(5, size=8), draws.integers(5, size=8)
+    assert labels.tolist() == order.tolist()
+    for found, row, y, x in zip(chunk, order, down, right, strict=True):
+        padded = np.pad(images[row], ((2, 2), (2, 2), (0, 0)))
+        assert np.array_equal(found, padded[y : y + 6, x : x + 7])
+
+
+def test_shifts_reach_as_far_as_promised_each_way() -> None:
+    images = np.zeros((2_000, 5, 5, 1), np.uint8)
+    images[:, 2, 2] = 255
+    rows = rows_of(images, augmentation=Augmentation(shift_px=2), batch_size=2_000)
+    _, ys, xs, _ = np.nonzero(rows.chunk(0, 0, 1)[0])
+    assert set(zip(ys.tolist(), xs.tolist(), strict=True)) == {(y, x) for y in range(5) for x in range(5)}
+
+
+def test_without_augmentation_the_pixels_are_the_originals() -> None:
+    images = noise(10)
+    found, labels = rows_of(images).chunk(epoch=0, chunk=0, chunk_steps=3)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, images[labels])
+
+
+@pytest.mark.parametrize("chunk_steps", [1, 2, 3, 100])
+def test_each_row_comes_once_an_epoch_with_its_label(chunk_steps: int) -> None:
+    rows = rows_of(numbered(22), np.arange(22) + 100)  # 6 steps: 4·5 + 2
+    chunks = [rows.chunk(5, chunk, chunk_steps) for chunk in range(-(-6 // chunk_steps))]
+    images, labels = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+    assert images[:, 0, 0, 0].tolist() == (labels - 99).tolist()
+    assert sorted(labels.tolist()) == list(range(100, 122))
+
+
+def test_the_order_is_the_same_however_an_epoch_is_cut() -> None:
+    rows = rows_of(numbered(22))
+    whole = rows.chunk(0, 0, 6)[1]
+    pieces = np.concatenate([rows.chunk(0, chunk, 2)[1] for chunk in range(3)])
+    assert whole.tolist() == pieces.tolist()
+
+
+def test_a_chunk_is_a_function_of_seed_epoch_and_chunk_alone() -> None:
+    images, augmentation = noise(40), Augmentation(shift_px=3, flip=True, cutout_px=2)
+    first = rows_of(images, augmentation=augmentation)
+    for chunk in (0, 1, 2):
+        first.chunk(0, chunk, 2)
+    again = rows_of(images, augmentation=augmentation)  # has made no other chunk before
+    assert np.array_equal(first.chunk(4, 2, 2)[0], again.chunk(4, 2, 2)[0])
+    assert np.array_equal(first.chunk(4, 2, 2)[0], again.chunk(4, 2, 2)[0])
+
+
+def test_seed_and_epoch_change_the_order_and_chunks_differ_in_their_draws() -> None:
+    images = numbered(40)
+    order = rows_of(images).chunk(0, 0, 10)[1].tolist()
+    assert rows_of(images, seed=4).chunk(0, 0, 10)[1].tolist() != order
+    assert rows_of(images).chunk(1, 0, 10)[1].tolist() != order
+    same = np.zeros((16, 5, 5, 1), np.uint8)
+    same[:, 2, 2] = 255
+    shifted = rows_of(same, augmentation=Augmentation(shift_px=2))
+    assert not np.array_equal(shifted.chunk(0, 0, 2)[0], shifted.chunk(0, 1, 2)[0])
+
+
+def test_about_every_second_image_is_mirrored_left_and_right_and_the_others_are_as_they_were() -> None:
+    images = noise(400)
+    rows = rows_of(images, augmentation=Augmentation(flip=True))
+    found, labels = rows.chunk(0, 0, 100)
+    straight = (found == images[labels]).all(axis=(1, 2, 3))
+    mirrored = (found == images[labels][:, :, ::-1]).all(axis=(1, 2, 3))
+    assert (straight ^ mirrored).all()
+    assert 160 < mirrored.sum() < 240  # 200 ± 4 deviations of 10
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_cutout_blanks_a_rectangle_of_at_most_its_size(size: int) -> None:
+    images = numbered(200, (6, 7, 2))
+    found, labels = rows_of(images, augmentation=Augmentation(cutout_px=size)).chunk(0, 0, 50)
+    areas = []
+    for image, row in zip(found, labels, strict=True):
+        ys, xs, _ = np.nonzero(image == 0)
+        assert len(ys)
+        height, width = np.ptp(ys) + 1, np.ptp(xs) + 1
+        assert max(height, width) <= size
+        assert len(ys) == height * width * 2  # a full rectangle, in both channels
+        assert (image[image != 0] == row + 1).all()
+        areas.append(height * width)
+    assert max(areas) == size * size
+
+
+def test_the_originals_are_never_written_to() -> None:
+    images = noise(30)
+    before = images.copy()
+    rows = rows_of(images, augmentation=Augmentation(shift_px=1, flip=True, cutout_px=3))
+    rows.chunk(0, 0, 8)
+    assert np.array_equal(images, before)
+    plain = rows_of(images, augmentation=Augmentation(flip=True, cutout_px=3))
+    plain.chunk(0, 0, 8)
+    assert np.array_equal(images, before)
+
+
+@pytest.mark.parametrize(("rows", "steps", "last"), [(8, 2, 4), (9, 3, 1), (11, 3, 3), (3, 1, 3)])
+def test_the_last_step_of_an_epoch_may_have_fewer_rows(rows: int, steps: int, last: int) -> None:
+    training = rows_of(numbered(rows))
+    assert training.steps == steps
+    images, labels = training.chunk(0, steps - 1, 1)
+    assert (len(images), len(labels)) == (last, last)

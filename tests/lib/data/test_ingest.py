@@ -1,0 +1,230 @@
+"""From publishers' files to a dataset in the store."""
+
+import gzip
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+
+from lib.addresses import dataset_address
+from lib.data.datasets import DatasetSpec, SplitDigests, UpstreamFile
+from lib.data.ingest import ingest
+from lib.data.parquet import read_images
+from lib.errors import PermanentError
+from lib.manifests import find, load, local_file
+from lib.store import LocalStore
+
+FILES = {
+    "train-images": bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 10, 20, 30, 40]),
+    "train-labels": bytes([0, 0, 8, 1, 0, 0, 0, 2, 1, 0]),
+    "test-images": bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 50, 60]),
+    "test-labels": bytes([0, 0, 8, 1, 0, 0, 0, 1, 1]),
+}
+
+
+def sha256(*data: int) -> str:
+    return hashlib.sha256(bytes(data)).hexdigest()
+
+
+TOY = DatasetSpec(
+    name="toy",
+    title="Toy",
+    format="idx",
+    files=tuple(UpstreamFile(role=role, url=f"https://host/{role}.gz", max_bytes=1000) for role in FILES),
+    image_shape=(1, 2, 1),
+    rows={"train": 2, "test": 1},
+    class_names=("no", "yes"),
+    digests={
+        "train": SplitDigests(images=sha256(10, 20, 30, 40), labels=sha256(1, 0)),
+        "test": SplitDigests(images=sha256(50, 60), labels=sha256(1)),
+    },
+    dev_rows=1,
+    source="made up",
+    licence="none",
+    citation="nobody",
+)
+
+
+def quiet(name: str, done: int, total: int) -> None:
+    pass
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Callable[..., str]:
+    """Makes a folder of the toy's files and gives its URL."""
+
+    def make(name: str = "mirror", level: int = 9, mtime: int = 0, **changed: bytes) -> str:
+        folder = tmp_path / name
+        folder.mkdir()
+        for role, data in {**FILES, **{role.replace("_", "-"): data for role, data in changed.items()}}.items():
+            (folder / f"{role}.gz").write_bytes(gzip.compress(data, level, mtime=mtime))
+        return folder.as_uri()
+
+    return make
+
+
+def remove(url: str) -> None:
+    for path in Path(url.removeprefix("file://")).iterdir():
+        path.unlink()
+
+
+def test_ingest_commits_what_the_spec_describes(store: LocalStore, mirror: Callable[..., str]) -> None:
+    url = mirror()
+    ref = ingest(TOY, store, url, quiet)
+    assert ref.uri == dataset_address(TOY)
+    manifest = load(store, ref)
+    assert manifest.kind == "dataset"
+    assert manifest.facts["rows"] == {"train": 2, "test": 1}
+    assert manifest.content == {
+        "train-images": sha256(10, 20, 30, 40),
+        "train-labels": sha256(1, 0),
+        "test-images": sha256(50, 60),
+        "test-labels": sha256(1),
+    }
+    assert sorted(manifest.files) == [*(f"raw/{role}.gz" for role in sorted(FILES)), "test", "train"]
+    assert manifest.made_by["fetched_from"] == url
+    for name in manifest.files:
+        assert local_file(store, manifest, name).is_file()
+
+
+def test_a_second_ingest_needs_no_mirror(store: LocalStore, mirror: Callable[..., str]) -> None:
+    url = mirror()
+    ref = ingest(TOY, store, url, quiet)
+    remove(url)
+    assert ingest(TOY, store, url, quiet) == ref
+
+
+def test_a_dataset_is_made_again_from_the_files_that_were_kept(store: LocalStore, mirror: Callable[..., str]) -> None:
+    url = mirror()
+    ref = ingest(TOY, store, url, quiet)
+    remove(url)
+    for path in store.list(ref.uri):
+        store.delete(path)
+    assert ingest(TOY, store, url, quiet) == ref
+
+
+def test_a_kept_file_that_was_damaged_and_removed_is_fetched_again(
+    store: LocalStore, mirror: Callable[..., str]
+) -> None:
+    url = mirror()
+    ref = ingest(TOY, store, url, quiet)
+    kept = load(store, ref).files["raw/train-images.gz"].path
+    store.delete(f"{ref.uri}/manifest.json")
+    store.write(kept, b"damaged")
+    with pytest.raises(PermanentError, match="does not match its digest"):
+        ingest(TOY, store, url, quiet)
+    store.delete(kept)
+    assert ingest(TOY, store, url, quiet) == ref
+
+
+def test_an_index_of_kept_files_that_is_damaged_is_named(store: LocalStore, mirror: Callable[..., str]) -> None:
+    for damaged in (b"{", b'{"train-images.gz": {}}'):
+        store.write("raw/toy/index.json", damaged)
+        with pytest.raises(PermanentError, match=r"raw/toy/index\.json in .* is damaged; remove it and run again"):
+            ingest(TOY, store, "file:///none", quiet)
+
+
+def test_wrong_pixels_leave_nothing_behind(store: LocalStore, mirror: Callable[..., str]) -> None:
+    wrong = FILES["train-images"][:-1] + bytes([41])
+    with pytest.raises(PermanentError, match="toy: train images must have sha256"):
+        ingest(TOY, store, mirror(train_images=wrong), quiet)
+    assert find(store, dataset_address(TOY)) is None
+    assert not store.exists("raw/toy/index.json")
+    assert store.list("raw") == []
+
+
+def test_a_mirror_packed_anew_gives_the_same_ref(store: LocalStore, mirror: Callable[..., str], tmp_path: Path) -> None:
+    one, two = mirror("one"), mirror("two", level=0, mtime=1_000_000)
+    names = [Path(url.removeprefix("file://")) / "train-images.gz" for url in (one, two)]
+    assert names[0].read_bytes() != names[1].read_bytes()
+    assert ingest(TOY, store, one, quiet) == ingest(TOY, LocalStore(tmp_path / "other"), two, quiet)
+
+
+def test_parquet_opens_in_duckdb_and_pandas_with_the_right_pixels(
+    store: LocalStore, mirror: Callable[..., str]
+) -> None:
+    manifest = load(store, ingest(TOY, store, mirror(), quiet))
+    train = local_file(store, manifest, "train")
+    rows = duckdb.sql(f"select image, label, index from '{train}' order by index").fetchall()
+    assert rows == [(b"\x0a\x14", 1, 0), (b"\x1e\x28", 0, 1)]
+    frame = pd.read_parquet(train)
+    assert list(frame.columns) == ["image", "label", "index"]
+    assert [list(image) for image in frame["image"]] == [[10, 20], [30, 40]]
+    assert frame["label"].tolist() == [1, 0]
+    assert str(frame["label"].dtype) == "int16"
+    table = read_images(train)
+    assert table.images.tolist() == [[[[10], [20]]], [[[30], [40]]]]
+    assert table.missing == {"image": 0, "label": 0, "index": 0}
+
+
+PUBLISHED = {
+    "cifar100": {
+        "train-images": "4e457917601a66aed021f5fa37957b56c6319557c0a8ed5484de3c390af45430",
+        "train-labels": "9f11b9f97aad759ba6df0a33e3218b01d8deaf4ed3a14aa1185d69b9ad7ebcb3",
+        "train-coarse_labels": "1804078d4e89b6b90bd5da6ffead1404596f6eecba15ceb8d95b6a09dfbba4c0",
+        "test-images": "4cb8e5d9309da489bf6b19cc10cd96c3ae6f8daf225380b605aaee4c0d6aee19",
+        "test-labels": "4dad7d09c7c97d33f6cb928d705cf4196221316fd6e31bdd978a08ed9103ee0b",
+        "test-coarse_labels": "48df17fb3bf299f43dd7e131db11ca0ea8b07d750be8b6dcf7ad6ff1b4cc721d",
+    },
+    "fashion-mnist": {
+        "train-images": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
+        "train-labels": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
+        "test-images": "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
+        "test-labels": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
+    },
+}
+
+# Ingests in a process of its own and prints seconds, kilobytes of peak memory, and the paths of train and test.
+CHILD = """
+import resource, sys, time
+from pathlib import Path
+from lib.data.datasets import find_dataset
+from lib.data.ingest import ingest
+from lib.manifests import load, local_file
+from lib.store import LocalStore
+started = time.monotonic()
+store = LocalStore(Path(sys.argv[3]))
+manifest = load(store, ingest(find_dataset(sys.argv[1]), store, sys.argv[2], lambda *_: None))
+print(time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(local_file(store, manifest, "train"))
+print(local_file(store, manifest, "test"))
+"""
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", ["cifar100", "fashion-mnist"])
+def test_real_data_comes_out_pixel_for_pixel_in_little_time_and_memory(
+    name: str, real_mirror: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, name, real_mirror, str(tmp_path / "store")],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    figures, train, test = done.stdout.splitlines()
+    print(name, "seconds and kilobytes:", figures)
+    seconds, peak_kib = (float(word) for word in figures.split())
+    assert seconds < 15
+    assert peak_kib * 1024 < 1e9
+    found = {}
+    for split, path in (("train", train), ("test", test)):
+        table = read_images(Path(path))
+        found[f"{split}-images"] = hashlib.sha256(table.images.tobytes()).hexdigest()
+        found[f"{split}-labels"] = hashlib.sha256(table.labels.astype("uint8").tobytes()).hexdigest()
+        if table.coarse_labels is not None:
+            coarse = table.coarse_labels.astype("uint8").tobytes()
+            found[f"{split}-coarse_labels"] = hashlib.sha256(coarse).hexdigest()
+    assert found == PUBLISHED[name]

@@ -1,0 +1,275 @@
+"""Preparing a data set: what is chosen, what is counted, what is refused."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.addresses import dataset_address, prepared_address
+from lib.data.datasets import DatasetSpec, SplitDigests, find_dataset
+from lib.data.ingest import ingest
+from lib.data.parquet import ImageTable, write_images
+from lib.data.parsers import SourceSplit
+from lib.data.prepare import check, find_duplicates, prepare
+from lib.data.rows import read_rows
+from lib.errors import PermanentError
+from lib.manifests import Manifest, Ref, commit, load, local_file, put_file
+from lib.store import LocalStore
+
+SPEC = DatasetSpec(
+    name="toy",
+    title="Toy",
+    format="toy",
+    image_shape=(4, 4, 1),
+    rows={"train": 90, "test": 30},
+    class_names=("cat", "dog", "eel"),
+    digests={"train": SplitDigests(images="", labels=""), "test": SplitDigests(images="", labels="")},
+    dev_rows=15,
+    source="",
+    licence="",
+    citation="",
+)
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def toy(split: str) -> SourceSplit:
+    """30 train or 10 test rows of each class, in turn, with random pixels and these equal images.
+
+    Row 0 of train is row 7 of test. Rows 10 and 19 of train are equal and of class 1. Rows 30 (class 0) and
+    41 (class 2) of train are equal.
+    """
+    images = np.random.default_rng(0).integers(0, 256, (120, 4, 4, 1), np.uint8)
+    train, test = images[:90], images[90:]
+    train[0], train[19], train[41] = test[7], train[10], train[30]
+    chosen = train if split == "train" else test
+    return SourceSplit(chosen, (np.arange(len(chosen)) % 3).astype(np.uint8))
+
+
+def commit_dataset(store: LocalStore, folder: Path, spec: DatasetSpec = SPEC) -> Ref:
+    address = dataset_address(spec)
+    files = {}
+    for split in spec.rows:
+        write_images(folder / f"{split}.parquet", spec, toy(split))
+        files[str(split)] = put_file(store, address, f"{split}.parquet", folder / f"{split}.parquet")
+    return commit(store, address, Manifest(kind="dataset", inputs={}, facts={}, content={}, files=files, made_by={}))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
+
+
+@pytest.fixture
+def dataset(store: LocalStore, tmp_path: Path) -> Ref:
+    return commit_dataset(store, tmp_path)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing is most of the time that it takes, and pictures are outside the ref."""
+    monkeypatch.setattr("lib.data.prepare.png", lambda figure: PNG)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, Ref, Ref]:
+    """A store, the toy data set and what is prepared of it without a limit."""
+    store = LocalStore(tmp_path_factory.mktemp("store"))
+    dataset = commit_dataset(store, tmp_path_factory.mktemp("files"))
+    return store, dataset, prepare(SPEC, store, dataset, None)
+
+
+def contents(store: LocalStore) -> dict[str, int]:
+    """Every file with the time of its last change."""
+    return {p.relative_to(store.root).as_posix(): p.stat().st_mtime_ns for p in store.root.rglob("*") if p.is_file()}
+
+
+def split_of(store: LocalStore, prepared: Manifest) -> dict[str, list[int]]:
+    frame = pd.read_parquet(local_file(store, prepared, "splits"))
+    return {str(name): group["index"].tolist() for name, group in frame.groupby("split")}
+
+
+def table(**changes: np.ndarray | dict[str, int]) -> ImageTable:
+    data = toy("train")
+    fields = {"images": data.images, "labels": data.labels.astype(np.int16), "coarse_labels": None, "missing": {}}
+    return ImageTable(**{**fields, **changes})
+
+
+def test_equal_images_are_found_and_told_apart() -> None:
+    train, test = (toy(split) for split in ("train", "test"))
+    found = find_duplicates(
+        ImageTable(train.images, train.labels, None, {}), ImageTable(test.images, test.labels, None, {})
+    )
+    assert {name: rows.tolist() for name, rows in found.items()} == {
+        "train_in_test": [0],
+        "train_repeated": [19, 41],
+        "train_grouped": [10, 19, 30, 41],
+        "conflicting_groups": [30],
+    }
+
+
+def test_a_row_equal_to_a_test_row_is_left_out_and_equal_rows_stay_in_train(
+    whole: tuple[LocalStore, Ref, Ref],
+) -> None:
+    store, _, ref = whole
+    manifest = load(store, ref)
+    splits = split_of(store, manifest)
+    assert {name: len(rows) for name, rows in splits.items()} == {"train": 74, "dev": 15, "test": 30}
+    assert sorted(splits["train"] + splits["dev"]) == list(range(1, 90))
+    assert {10, 19, 30, 41} <= set(splits["train"])
+    assert [row % 3 for row in splits["dev"]].count(0) == 5
+    assert [row % 3 for row in splits["dev"]].count(1) == 5
+
+
+def test_the_manifest_says_what_is_there(whole: tuple[LocalStore, Ref, Ref]) -> None:
+    store, dataset, ref = whole
+    manifest = load(store, ref)
+    assert ref.uri == prepared_address(SPEC, dataset, None)
+    assert manifest.inputs == {"dataset": dataset}
+    assert manifest.facts == {
+        "dataset": "toy",
+        "limit": None,
+        "rows": {"train": 74, "dev": 15, "test": 30},
+        "image_shape": [4, 4, 1],
+        "class_names": ["cat", "dog", "eel"],
+        "superclass_names": [],
+        "missing_values": 0,
+        "duplicates": {"train_in_test": 1, "train_repeated": 2, "train_grouped": 4, "conflicting_groups": 1},
+    }
+    for picture in ("samples", "distribution"):
+        assert local_file(store, manifest, picture).read_bytes().startswith(PNG)
+
+
+def test_the_profile_counts_rows_and_describes_the_chosen_training_pixels(whole: tuple[LocalStore, Ref, Ref]) -> None:
+    store, _, ref = whole
+    manifest = load(store, ref)
+    profile = json.loads(local_file(store, manifest, "profile").read_text())
+    # 30 of each class, of which dev has 5; row 0, a cat, is left out.
+    assert profile["rows_per_class"] == {"train": [24, 25, 25], "dev": [5, 5, 5], "test": [10, 10, 10]}
+    assert profile["missing_values"] == {split: {"image": 0, "label": 0, "index": 0} for split in ("train", "test")}
+    pixels = toy("train").images[split_of(store, manifest)["train"]].reshape(74, 16)
+    assert profile["channels"]["mean"] == [pytest.approx(pixels.mean())]
+    assert profile["pixels"]["count"] == [74] * 16
+    assert profile["pixels"]["max"] == pixels.max(axis=0).tolist()
+
+
+def test_preparing_again_gives_the_same_ref_and_writes_nothing(whole: tuple[LocalStore, Ref, Ref]) -> None:
+    store, dataset, first = whole
+    before = contents(store)
+    assert prepare(SPEC, store, dataset, None) == first
+    assert contents(store) == before
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_preparing_in_another_store_gives_the_same_ref(store: LocalStore, dataset: Ref, tmp_path: Path) -> None:
+    other = LocalStore(tmp_path / "other")
+    assert prepare(SPEC, other, commit_dataset(other, tmp_path), 9) == prepare(SPEC, store, dataset, 9)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_limits_are_nested_and_have_each_class_in_each_split(store: LocalStore, dataset: Ref) -> None:
+    splits = [split_of(store, load(store, prepare(SPEC, store, dataset, limit))) for limit in (3, 10, 37, None)]
+    # 10 of 74 is a share of 5/37: 2.03 of 15, so that dev has 3, one of each class, and 4.05 of 30.
+    assert [[len(found[name]) for name in ("train", "dev", "test")] for found in splits] == [
+        [3, 3, 3],
+        [10, 3, 4],
+        [37, 8, 15],
+        [74, 15, 30],
+    ]
+    for smaller, larger in pairwise(splits):
+        for name in ("train", "dev", "test"):
+            assert set(smaller[name]) <= set(larger[name])
+            assert {row % 3 for row in smaller[name]} == {0, 1, 2}
+
+
+def test_a_limit_below_the_classes_is_refused_and_leaves_nothing(store: LocalStore, dataset: Ref) -> None:
+    with pytest.raises(PermanentError, match=r"^--limit must be at least 3, one row of each class; received 2$"):
+        prepare(SPEC, store, dataset, 2)
+    assert store.list("prepared") == []
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_chosen_rows_are_read_as_arrays(store: LocalStore, dataset: Ref) -> None:
+    manifest = load(store, prepare(SPEC, store, dataset, 10))
+    splits = split_of(store, manifest)
+    rows = read_rows(store, manifest, ("train", "dev", "test"))
+    for name, source in (("train", "train"), ("dev", "train"), ("test", "test")):
+        assert rows[name].index.tolist() == splits[name]
+        assert rows[name].labels.tolist() == [row % 3 for row in splits[name]]
+        assert np.array_equal(rows[name].images, toy(source).images[splits[name]])
+    assert list(read_rows(store, manifest, ("dev",))) == ["dev"]
+
+
+def test_data_that_keep_the_rules_pass() -> None:
+    check(SPEC, "train", table())
+
+
+def labels_with(changes: dict[int, int]) -> np.ndarray:
+    labels = (np.arange(90) % 3).astype(np.int16)
+    labels[list(changes)] = list(changes.values())
+    return labels
+
+
+def images_blank_at(rows: list[int]) -> np.ndarray:
+    images = toy("train").images.copy()
+    images[rows] = 200
+    return images
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"images": toy("train").images[:89], "labels": labels_with({})[:89]},
+            "toy: train must have 90 rows; received 89",
+        ),
+        (
+            {"images": toy("train").images.reshape(90, 2, 8, 1)},
+            "toy: train must have images of (4, 4, 1); received (2, 8, 1)",
+        ),
+        ({"missing": {"image": 0, "label": 2}}, "toy: train must have no missing values; received 2"),
+        (
+            {"labels": labels_with({5: 3, 80: -1})},
+            "toy: train must have labels from 0 to 2; rows 5, 80 have 3, -1",
+        ),
+        (
+            {"labels": labels_with(dict.fromkeys(range(10, 17), 9))},
+            "toy: train must have labels from 0 to 2; rows 10, 11, 12, 13, 14, … have 9, 9, 9, 9, 9, …",
+        ),
+        (
+            {"labels": labels_with({row: row % 2 for row in range(90)})},
+            "toy: train must have every class; none of eel",
+        ),
+        (
+            {"labels": labels_with({0: 1})},
+            "toy: train must have classes within a factor of 1.0; received 29 to 31 rows a class",
+        ),
+        ({"images": images_blank_at([8, 3])}, "toy: train must have pictures; rows 3, 8 are of one value throughout"),
+    ],
+    ids=["rows", "shape", "nulls", "labels", "many labels", "class", "balance", "blank"],
+)
+def test_a_broken_rule_is_named_with_what_came(changes: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(PermanentError) as caught:
+        check(SPEC, "train", table(**changes))
+    assert str(caught.value) == message
+
+
+def test_an_imbalance_that_the_spec_allows_passes() -> None:
+    check(SPEC.model_copy(update={"max_imbalance": 1.07}), "train", table(labels=labels_with({0: 1})))  # 31 / 29
+
+
+def test_a_dataset_that_breaks_its_spec_is_not_prepared(store: LocalStore, dataset: Ref) -> None:
+    with pytest.raises(PermanentError, match=r"^toy: test must have 31 rows; received 30$"):
+        prepare(SPEC.model_copy(update={"rows": {"train": 90, "test": 31}}), store, dataset, None)
+    assert store.list("prepared") == []
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_digits_have_the_rows_they_promise(store: LocalStore) -> None:
+    spec = find_dataset("digits")
+    dataset = ingest(spec, store, None, lambda *_: None)
+    manifest = load(store, prepare(spec, store, dataset, None))
+    assert manifest.facts["rows"] == {"train": 1293, "dev": 144, "test": 360}
+    assert load(store, prepare(spec, store, dataset, 100)).facts["rows"] == {"train": 100, "dev": 11, "test": 28}

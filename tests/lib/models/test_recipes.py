@@ -1,0 +1,198 @@
+"""Recipes, and what can be changed in one for a run."""
+
+import json
+import math
+
+import pytest
+
+from lib.addresses import model_address
+from lib.data.datasets import DATASETS
+from lib.errors import PermanentError
+from lib.manifests import Ref
+from lib.models import recipes
+from lib.models.recipes import RECIPES, Augmentation, Phase, Recipe, choose_recipes, find_recipe, override
+
+TOY = Recipe(
+    name="toy",
+    datasets=("digits", "cifar100"),
+    about="Two phases.",
+    network="softmax",
+    phases=(Phase(epochs=3, learning_rate=0.1), Phase(epochs=10, learning_rate=0.01)),
+    augmentation=Augmentation(shift_px=2),
+)
+PREPARED = Ref(uri="prepared/digits/1", sha256="a" * 64)
+
+
+def test_each_recipe_stands_under_its_name_and_names_known_data_sets() -> None:
+    for name, recipe in RECIPES.items():
+        assert recipe.name == name
+        assert set(recipe.datasets) <= set(DATASETS), name
+
+
+def test_each_data_set_has_a_recipe_that_is_no_baseline() -> None:
+    for name in DATASETS:
+        assert choose_recipes(name, None), name
+
+
+def test_baselines_are_left_out_unless_asked_for_or_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    toys = {
+        "one": TOY.model_copy(update={"name": "one"}),
+        "old": TOY.model_copy(update={"name": "old", "baseline": True}),
+        "two": TOY.model_copy(update={"name": "two"}),
+        "other": TOY.model_copy(update={"name": "other", "datasets": ("fashion-mnist",)}),
+    }
+    monkeypatch.setattr(recipes, "RECIPES", toys)
+
+    def names(models: list[str] | None, baselines: bool = False) -> list[str]:
+        return [recipe.name for recipe in choose_recipes("digits", models, baselines)]
+
+    assert names(None) == ["one", "two"]
+    assert names(None, baselines=True) == ["one", "old", "two"]
+    assert names(["old"]) == ["old"]
+    assert names(["two", "other", "two"]) == ["two", "other"]
+
+
+def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(PermanentError) as caught:
+        find_recipe("resnet8")
+    assert str(caught.value) == f"unknown recipe 'resnet8'; known: {', '.join(sorted(RECIPES))}"
+    assert "cifar-cnn, cifar-cnn-baseline" in str(caught.value)
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(1, [1, 1]), (5, [3, 5]), (10, [3, 10]), (99, [3, 10])])
+def test_epochs_cap_each_phase(epochs: int, expected: list[int]) -> None:
+    changed = override(TOY, epochs, {})
+    assert [phase.epochs for phase in changed.phases] == expected
+    assert changed.epochs == sum(expected)
+
+
+def test_nothing_overridden_is_the_recipe_itself() -> None:
+    assert override(TOY, None, {}) == TOY
+
+
+def test_a_field_of_a_phase_is_set_in_every_phase() -> None:
+    changed = override(TOY, None, {"learning_rate": "5e-4", "optimizer": "sgd"})
+    assert [phase.learning_rate for phase in changed.phases] == [0.0005, 0.0005]
+    assert [phase.optimizer for phase in changed.phases] == ["sgd", "sgd"]
+    assert [phase.epochs for phase in changed.phases] == [3, 10]
+
+
+def test_a_dotted_path_sets_one_place() -> None:
+    changed = override(TOY, None, {"phases.1.learning_rate": "1", "augmentation.flip": "true"})
+    assert [phase.learning_rate for phase in changed.phases] == [0.1, 1.0]
+    assert changed.augmentation == Augmentation(shift_px=2, flip=True)
+
+
+def test_a_field_of_the_recipe_is_json_or_text() -> None:
+    changed = override(TOY, None, {"batch_size": "64", "keep": "best", "exact": "false", "early_stopping_epochs": "7"})
+    assert (changed.batch_size, changed.keep, changed.exact, changed.early_stopping_epochs) == (64, "best", False, 7)
+    assert override(changed, None, {"early_stopping_epochs": "null"}).early_stopping_epochs is None
+
+
+def test_epochs_cap_what_was_set() -> None:
+    changed = override(TOY, 4, {"epochs": "6", "phases.0.epochs": "2"})
+    assert [phase.epochs for phase in changed.phases] == [2, 4]
+
+
+def test_what_is_set_leaves_the_recipe_as_it_was() -> None:
+    before = TOY.model_dump()
+    override(TOY, 1, {"augmentation.flip": "true", "learning_rate": "9"})
+    assert TOY.model_dump() == before
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *["name", "datasets", "datasets.0", "learning_rte", "augmentation.zoom", "phases.2.learning_rate"],
+        *["phases.0.nothing", "phases.first.epochs", "batch_size.x", "network.s", "early_stopping_epochs.x", ""],
+        *[".", "phases.0", "augmentation."],
+    ],
+)
+def test_an_unknown_key_is_answered_with_the_known_ones(key: str) -> None:
+    with pytest.raises(PermanentError) as caught:
+        override(TOY, None, {key: "1"})
+    message = str(caught.value)
+    assert message.startswith(f"--set takes KEY=VALUE with a field of a recipe; received {key!r}; known: about, ")
+    known = message.split("known: ")[1].split(", ")
+    assert {"batch_size", "dropout", "learning_rate", "weight_decay"} <= set(known)
+    assert not {"name", "datasets"} & set(known)
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "place", "received"),
+    [
+        ("learning_rate", "-1", "phases.0.learning_rate: Input should be greater than 0", "received -1"),
+        ("learning_rate", "1e999", "phases.0.learning_rate: Input should be a finite number", "received inf"),
+        ("weight_decay", "NaN", "phases.0.weight_decay: Input should be a finite number", "received nan"),
+        ("optimizer", "rmsprop", "phases.0.optimizer: Input should be 'adam', 'adamw' or 'sgd'", "received 'rmsprop'"),
+        ("batch_size", "many", "batch_size: Input should be a valid integer", "received 'many'"),
+        ("dropout", "1", "dropout: Input should be less than 1", "received 1"),
+        (
+            "augmentation.shift_px",
+            "-2",
+            "augmentation.shift_px: Input should be greater than or equal",
+            "received -2",
+        ),
+        ("epochs", "lots", "phases.0.epochs: Input should be a valid integer", "received 'lots'"),
+        ("phases", "[]", "phases: a recipe must have at least one phase", "received []"),
+        ("phases", "3", "phases: Input should be a valid tuple", "received 3"),
+        ("phases", '[{"epochs": 1}]', "phases.0.learning_rate: Field required", "received {'epochs': 1}"),
+    ],
+)
+@pytest.mark.parametrize("epochs", [None, 2])
+def test_a_value_that_is_not_valid_is_named_with_its_rule(
+    key: str, value: str, place: str, received: str, epochs: int | None
+) -> None:
+    with pytest.raises(PermanentError) as caught:
+        override(TOY, epochs, {key: value})
+    message = str(caught.value)
+    assert message.startswith(f"recipe toy is not valid: {place}")
+    assert message.endswith(received)
+    assert "\n" not in message
+
+
+def test_a_phase_cannot_be_set_where_there_is_none() -> None:
+    with pytest.raises(PermanentError, match=r"^--set takes KEY=VALUE with a field of a recipe; received 'epochs'"):
+        override(TOY, None, {"phases": "3", "epochs": "1"})
+
+
+@pytest.mark.parametrize("epochs", [0, -3])
+def test_fewer_epochs_than_one_are_refused(epochs: int) -> None:
+    with pytest.raises(PermanentError, match=rf"^recipe toy is not valid: epochs: .* 0; received {epochs}$"):
+        override(TOY, epochs, {})
+
+
+@pytest.mark.parametrize("setting", [("learning_rate", "0.5"), ("epochs", "2"), ("exact", "false"), ("network", "x")])
+def test_what_changes_the_model_changes_its_address(setting: tuple[str, str]) -> None:
+    changed = override(TOY, None, dict([setting]))
+    assert changed.resolved() != TOY.resolved()
+    assert model_address("digits", changed, PREPARED, 0) != model_address("digits", TOY, PREPARED, 0)
+
+
+@pytest.mark.parametrize(
+    "change", [{"about": "New words."}, {"datasets": ("digits",)}, {"baseline": True}, {"runs_on": "gpu"}]
+)
+def test_words_and_places_change_no_address(change: dict[str, object]) -> None:
+    changed = TOY.model_copy(update=change)
+    assert changed != TOY
+    assert changed.resolved() == TOY.resolved()
+    assert model_address("digits", changed, PREPARED, 0) == model_address("digits", TOY, PREPARED, 0)
+
+
+def test_one_number_has_one_address_however_it_is_written() -> None:
+    texts = ("1", "1.0", "1e0", '"1"')
+    addresses = {model_address("digits", override(TOY, None, {"learning_rate": t}), PREPARED, 0) for t in texts}
+    assert len(addresses) == 1
+
+
+def test_a_resolved_recipe_is_plain_json_and_no_number_in_it_is_infinite() -> None:
+    for recipe in RECIPES.values():
+        assert json.loads(json.dumps(recipe.resolved(), allow_nan=False)) == recipe.resolved()
+        assert all(math.isfinite(phase.learning_rate) for phase in recipe.phases)
+
+
+def test_the_notebooks_rate_falls_to_a_tenth_in_ten_epochs() -> None:
+    (phase,) = RECIPES["fashion-cnn-baseline"].phases
+    assert phase.schedule == "decay-per-epoch"
+    assert phase.learning_rate * phase.decay_per_epoch**10 == pytest.approx(0.001)

@@ -1,0 +1,200 @@
+"""Figures are whole: every name is there, and nothing is written beside the canvas."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import colors
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.text import Text
+
+from lib.data.datasets import DATASETS
+from lib.reporting import plots
+
+FEW = DATASETS["fashion-mnist"].class_names
+MANY = DATASETS["cifar100"].class_names
+RANDOM = np.random.default_rng(0)
+
+
+def longest(names: tuple[str, ...], count: int) -> list[str]:
+    return (sorted(names, key=len, reverse=True) * count)[:count]
+
+
+def images(names: tuple[str, ...]) -> np.ndarray:
+    return RANDOM.integers(0, 256, (20, 28, 28, 1) if len(names) == 10 else (20, 32, 32, 3), np.uint8)
+
+
+def history(epochs: int, phases: list[int] | None = None) -> pd.DataFrame:
+    falling = np.linspace(2, 0.3, epochs)
+    return pd.DataFrame(
+        {
+            "epoch": range(1, epochs + 1),
+            "phase": phases or [0] * epochs,
+            "loss": falling,
+            "accuracy": 1 - falling / 3,
+            "dev_loss": falling + 0.2,
+            "dev_accuracy": 0.9 - falling / 3,
+        }
+    )
+
+
+def samples(names: tuple[str, ...]) -> Figure:
+    return plots.sample_grid(images(names), longest(names, 20))
+
+
+def predictions(names: tuple[str, ...]) -> Figure:
+    """The longest names, each taken for another in its turn."""
+    labels = longest(names, 20)
+    return plots.prediction_grid(images(names), labels, labels[1:] + labels[:1], [1.0] * 20)
+
+
+def distribution(names: tuple[str, ...]) -> Figure:
+    counts = {"train": [5_000] * len(names), "dev": [1_000] * len(names), "test": [1_000] * len(names)}
+    return plots.class_distribution(counts, names)
+
+
+def confusion(names: tuple[str, ...]) -> Figure:
+    return plots.confusion_matrix(
+        RANDOM.integers(0, 60, (len(names),) * 2) + 900 * np.eye(len(names), dtype=int), names
+    )
+
+
+def per_class(names: tuple[str, ...]) -> Figure:
+    return plots.per_class_accuracy(np.linspace(0, 1, len(names)), names)
+
+
+def curves(names: tuple[str, ...]) -> Figure:
+    return plots.learning_curves(history(len(names)))
+
+
+OF_CLASSES = [distribution, confusion, per_class]
+DRAWINGS = [samples, predictions, *OF_CLASSES, curves]
+
+
+def drawn_texts(figure: Figure) -> list[Text]:
+    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+
+
+def outside(figure: Figure) -> list[str]:
+    """The texts of a figure as first drawn that reach over the canvas's edge."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    width, height = canvas.get_width_height()
+    boxes = [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in shown(figure)]
+    return [text for text, box in boxes if box.x0 < 0 or box.y0 < 0 or box.x1 > width or box.y1 > height]
+
+
+def shown(figure: Figure) -> list[Text]:
+    """Without the labels of ticks outside an axis's limits, which matplotlib holds and does not draw."""
+    hidden = set()
+    for axes in figure.axes:
+        for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
+                if not axes.axison or not min(limits) <= tick.get_loc() <= max(limits):
+                    hidden |= {id(tick.label1), id(tick.label2)}
+    return [text for text in drawn_texts(figure) if id(text) not in hidden]
+
+
+@pytest.mark.parametrize("names", [FEW, MANY], ids=["10 classes", "100 classes"])
+@pytest.mark.parametrize("draw", DRAWINGS)
+def test_no_text_lies_outside_the_canvas_and_the_png_is_small(
+    draw: Callable[[tuple[str, ...]], Figure], names: tuple[str, ...]
+) -> None:
+    figure = draw(names)
+    data = plots.png(figure)
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    assert len(data) < 400_000
+    assert outside(figure) == []
+
+
+@pytest.mark.parametrize("names", [FEW, MANY], ids=["10 classes", "100 classes"])
+@pytest.mark.parametrize("draw", OF_CLASSES)
+def test_every_class_is_named(draw: Callable[[tuple[str, ...]], Figure], names: tuple[str, ...]) -> None:
+    labels = [label.get_text() for axis in draw(names).axes for label in axis.get_yticklabels()]
+    assert {name.replace("_", " ") for name in names} <= set(labels)
+
+
+def test_labels_of_100_classes_do_not_run_into_each_other() -> None:
+    for draw in OF_CLASSES:
+        figure = draw(MANY)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        for axis in figure.axes[: 1 if draw is confusion else None]:
+            boxes = sorted(label.get_window_extent().intervaly.tolist() for label in axis.get_yticklabels())
+            assert all(upper[0] > lower[1] - 1 for lower, upper in zip(boxes, boxes[1:], strict=False)), draw.__name__
+
+
+def test_a_prediction_says_its_class_its_confidence_and_the_truth_where_it_is_wrong() -> None:
+    figure = plots.prediction_grid(images(MANY)[:2], ["spider", "oak_tree"], ["spider", "maple_tree"], [0.98765, 0.4])
+    right, wrong = figure.axes[:2]
+    assert right.get_title() == "Predicted class:\nspider (99%)\n✓ right"
+    assert wrong.get_title() == "Predicted class:\nmaple tree (40%)\n✗ is: oak tree"
+    assert colors.same_color(right.title.get_color(), plots.BLUE)
+    assert colors.same_color(wrong.title.get_color(), plots.RED)
+
+
+def test_samples_are_titled_in_order_and_fewer_than_20_leave_places_empty() -> None:
+    axes = plots.sample_grid(images(MANY)[:3], ["apple", "sweet_pepper", "worm"]).axes
+    assert [axis.get_title() for axis in axes[:4]] == ["apple", "sweet pepper", "worm", ""]
+    assert [len(axis.images) for axis in axes] == [1] * 3 + [0] * 17
+
+
+def test_grey_images_keep_their_scale() -> None:
+    dark = np.full((1, 4, 4, 1), 10, np.uint8)
+    (image,) = plots.sample_grid(dark, ["dark"]).axes[0].images
+    assert image.get_clim() == (0, 255)
+
+
+def test_bars_show_the_rows_of_each_split() -> None:
+    axis = plots.class_distribution({"train": [5, 6], "dev": [1, 2]}, ["cat", "dog"]).axes[0]
+    assert [[bar.get_width() for bar in bars] for bars in axis.containers] == [[5, 6], [1, 2]]
+    assert [bars.get_label() for bars in axis.containers] == ["train", "dev"]
+
+
+def test_classes_stand_in_the_order_of_their_accuracy() -> None:
+    axis = plots.per_class_accuracy([0.25, 1.0, 0.5], ["cat", "dog", "oak_tree"]).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["dog", "oak tree", "cat"]
+    assert [bar.get_width() for bar in axis.patches] == [1.0, 0.5, 0.25]
+    assert [text.get_text() for text in axis.texts] == ["100%", "50%", "25%"]
+    assert axis.yaxis_inverted()
+
+
+def test_the_confusion_is_shaded_by_the_share_of_the_true_class() -> None:
+    axis = plots.confusion_matrix([[3, 1], [0, 0]], ["cat", "dog"]).axes[0]
+    assert axis.images[0].get_array().tolist() == [[0.75, 0.25], [0.0, 0.0]]
+    assert [text.get_text() for text in axis.texts] == ["3", "1"]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("predicted class", "true class")
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 50])
+def test_curves_of_any_length_have_whole_epochs_on_their_axis(epochs: int) -> None:
+    figure = plots.learning_curves(history(epochs))
+    FigureCanvasAgg(figure).draw()
+    assert outside(figure) == []
+    for axis in figure.axes:
+        assert [len(line.get_xdata()) for line in axis.lines] == [epochs, epochs]
+        low, high = axis.get_xlim()
+        ticks = [tick for tick in axis.get_xticks() if low <= tick <= high]
+        assert ticks
+        assert all(tick == int(tick) for tick in ticks)
+
+
+def test_a_line_stands_between_two_phases() -> None:
+    axis = plots.learning_curves(history(5, phases=[0, 0, 1, 1, 1])).axes[0]
+    assert list(axis.lines[2].get_xdata()) == [2.5, 2.5]
+    assert len(axis.lines) == 3
+
+
+def test_a_png_has_the_figures_size() -> None:
+    figure = plots.learning_curves(history(1))
+    height, width, _ = imread(io.BytesIO(plots.png(figure))).shape
+    assert (width, height) == (1210, 462)  # 11 × 4.2 inches at 110 dots
+
+
+def test_any_backend_that_the_environment_names_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "svg")
+    assert plots.png(plots.learning_curves(history(1))).startswith(b"\x89PNG\r\n\x1a\n")

@@ -1,0 +1,168 @@
+"""Golden addresses. Where one changes, results made before are no longer found, and all is made anew.
+
+If that is meant, raise the step's version in `lib.addresses` and pin the new address here.
+"""
+
+from typing import Any
+
+import pytest
+
+from lib import addresses
+from lib.addresses import (
+    checkpoints_address,
+    dataset_address,
+    evaluation_address,
+    model_address,
+    prepared_address,
+    report_address,
+)
+from lib.data.datasets import DatasetSpec, SplitDigests, UpstreamFile
+from lib.manifests import Ref
+from lib.models.recipes import Augmentation, Phase, Recipe
+
+SPEC = DatasetSpec(
+    name="toy",
+    title="Toy",
+    format="idx",
+    files=(UpstreamFile(role="train-images", url="https://host/a.gz", max_bytes=1000),),
+    image_shape=(2, 2, 1),
+    rows={"train": 4, "test": 2},
+    class_names=("no", "yes"),
+    digests={
+        "train": SplitDigests(images="1" * 64, labels="2" * 64),
+        "test": SplitDigests(images="3" * 64, labels="4" * 64),
+    },
+    dev_rows=2,
+    source="made up",
+    licence="none",
+    citation="nobody",
+)
+RECIPE = Recipe(
+    name="toy-net",
+    datasets=("toy",),
+    about="A toy.",
+    network="softmax",
+    phases=(Phase(epochs=2, learning_rate=0.001),),
+    augmentation=Augmentation(flip=True),
+)
+A, B = Ref(uri="a/1", sha256="a" * 64), Ref(uri="b/1", sha256="b" * 64)
+
+
+def spec(**fields: Any) -> DatasetSpec:
+    return SPEC.model_copy(update=fields)
+
+
+def recipe(**fields: Any) -> Recipe:
+    return RECIPE.model_copy(update=fields)
+
+
+def test_the_dataset_address_changes_only_with_ingest_version() -> None:
+    assert addresses.INGEST_VERSION == 1
+    assert dataset_address(SPEC) == "datasets/toy/44465ffdd455b4f1"
+
+
+def test_the_prepared_address_changes_only_with_prepare_version() -> None:
+    assert addresses.PREPARE_VERSION == 1
+    assert prepared_address(SPEC, A, None) == "prepared/toy/7513c6ca7f3eeafd"
+    assert prepared_address(SPEC, A, 500) == "prepared/toy/189b65cd7f990b5a"
+
+
+def test_the_model_address_changes_only_with_train_version() -> None:
+    assert addresses.TRAIN_VERSION == 1
+    assert model_address("toy", RECIPE, A, 0) == "models/toy/toy-net/3ed440650cda05ca"
+
+
+def test_the_evaluation_address_changes_only_with_evaluate_version() -> None:
+    assert addresses.EVALUATE_VERSION == 1
+    assert evaluation_address("toy", "toy-net", A) == "evaluations/toy/toy-net/b9866e573c17f44d"
+
+
+def test_the_report_address_changes_only_with_report_version() -> None:
+    assert addresses.REPORT_VERSION == 1
+    assert report_address("toy", A, [A, B]) == "reports/toy/880e7a87f7896d08"
+
+
+def test_checkpoints_lie_at_their_models_key() -> None:
+    assert checkpoints_address("models/models/net/0123") == "checkpoints/models/net/0123"
+
+
+@pytest.mark.parametrize(
+    "step", ["INGEST_VERSION", "PREPARE_VERSION", "TRAIN_VERSION", "EVALUATE_VERSION", "REPORT_VERSION"]
+)
+def test_raising_one_steps_version_moves_that_step_alone(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def all_addresses() -> dict[str, str]:
+        return {
+            "INGEST_VERSION": dataset_address(SPEC),
+            "PREPARE_VERSION": prepared_address(SPEC, A, None),
+            "TRAIN_VERSION": model_address("toy", RECIPE, A, 0),
+            "EVALUATE_VERSION": evaluation_address("toy", "toy-net", A),
+            "REPORT_VERSION": report_address("toy", A, [A]),
+        }
+
+    before = all_addresses()
+    monkeypatch.setattr(addresses, step, 2)
+    after = all_addresses()
+    assert [name for name in before if before[name] != after[name]] == [step]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        spec(title="Other"),
+        spec(dev_rows=1, split_seed=7, max_imbalance=2.0),
+        spec(files=(UpstreamFile(role="train-images", url="https://elsewhere/a.gz", max_bytes=9, md5="0"),)),
+    ],
+    ids=["title", "split rules", "where files come from"],
+)
+def test_a_dataset_stays_where_its_pixels_stay(other: DatasetSpec) -> None:
+    assert dataset_address(other) == dataset_address(SPEC)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        spec(image_shape=(1, 4, 1)),
+        spec(rows={"train": 5, "test": 2}),
+        spec(class_names=("yes", "no")),
+        spec(superclass_names=("all",)),
+        spec(format="other"),
+        spec(digests={**SPEC.digests, "test": SplitDigests(images="5" * 64, labels="4" * 64)}),
+    ],
+    ids=["shape", "rows", "classes", "superclasses", "format", "digests"],
+)
+def test_a_dataset_moves_with_what_decides_its_content(other: DatasetSpec) -> None:
+    assert dataset_address(other) != dataset_address(SPEC)
+
+
+def test_a_split_moves_with_its_rules_its_data_and_its_limit() -> None:
+    found = {
+        prepared_address(SPEC, A, None),
+        prepared_address(SPEC, A, 10),
+        prepared_address(SPEC, B, None),
+        prepared_address(spec(dev_rows=1), A, None),
+        prepared_address(spec(split_seed=1), A, None),
+        prepared_address(spec(max_imbalance=2.0), A, None),
+    }
+    assert len(found) == 6
+
+
+def test_a_model_moves_with_every_setting_that_changes_it_and_no_other() -> None:
+    here = model_address("toy", RECIPE, A, 0)
+    assert model_address("toy", recipe(about="x", datasets=("y",), baseline=True, runs_on="gpu"), A, 0) == here
+    found = {
+        here,
+        model_address("toy", RECIPE, A, 1),
+        model_address("toy", RECIPE, B, 0),
+        model_address("toy", recipe(dropout=0.5), A, 0),
+        model_address("toy", recipe(batch_size=64), A, 0),
+        model_address("toy", recipe(exact=False), A, 0),
+        model_address("toy", recipe(phases=(Phase(epochs=3, learning_rate=0.001),)), A, 0),
+        model_address("toy", recipe(phases=(Phase(epochs=2, learning_rate=0.002),)), A, 0),
+        model_address("toy", recipe(augmentation=Augmentation()), A, 0),
+    }
+    assert len(found) == 9
+
+
+def test_a_report_does_not_depend_on_the_order_of_its_evaluations() -> None:
+    assert report_address("toy", A, [A, B]) == report_address("toy", A, [B, A])
+    assert report_address("toy", A, [A]) != report_address("toy", A, [A, B])

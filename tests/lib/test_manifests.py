@@ -1,0 +1,161 @@
+"""Refs, digests and commit records."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lib.errors import NotFound, PermanentError
+from lib.manifests import (
+    Manifest,
+    Ref,
+    commit,
+    digest_array,
+    digest_arrays,
+    digest_json,
+    find,
+    load,
+    local_file,
+    put_file,
+)
+from lib.store import LocalStore
+
+BASE = Manifest(
+    kind="model",
+    inputs={"prepared": Ref(uri="prepared/toy/1", sha256="a" * 64)},
+    facts={"rows": 3},
+    content={"weights": "b" * 64},
+    files={},
+    made_by={"seconds": 1.0},
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
+
+
+def changed(**fields: Any) -> Manifest:
+    return BASE.model_copy(update=fields)
+
+
+def test_the_first_commit_wins_and_both_get_its_ref(store: LocalStore) -> None:
+    first = commit(store, "models/toy/1", BASE)
+    second = commit(store, "models/toy/1", changed(facts={"rows": 4}))
+    assert first == second
+    assert load(store, second).facts == {"rows": 3}
+
+
+def test_of_many_commits_at_once_one_is_kept(store: LocalStore) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        refs = list(pool.map(lambda n: commit(store, "models/toy/1", changed(facts={"rows": n})), range(8)))
+    assert len(set(refs)) == 1
+    assert load(store, refs[0]).ref("models/toy/1") == refs[0]
+
+
+def test_files_and_maker_leave_the_ref_as_it_is(store: LocalStore) -> None:
+    file = put_file(store, "models/toy/1", "model.keras", b"hello")
+    other = changed(files={"model": file}, made_by={"seconds": 9.0, "commit": "abc"})
+    assert other.ref("models/toy/1") == BASE.ref("models/toy/1")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        changed(kind="report"),
+        changed(facts={"rows": 4}),
+        changed(content={"weights": "c" * 64}),
+        changed(inputs={"prepared": Ref(uri="prepared/toy/1", sha256="c" * 64)}),
+        changed(inputs={"prepared": Ref(uri="prepared/toy/2", sha256="a" * 64)}),
+        changed(inputs={}),
+    ],
+    ids=["kind", "facts", "content", "input's digest", "input's address", "no input"],
+)
+def test_what_the_output_is_changes_the_ref(other: Manifest) -> None:
+    assert other.ref("models/toy/1").sha256 != BASE.ref("models/toy/1").sha256
+
+
+def test_a_ref_is_the_same_before_and_after_the_store(store: LocalStore) -> None:
+    manifest = changed(facts={"shape": (32, 32, 3), "mean": 0.1 + 0.2, "name": "Übung", "none": None})
+    assert commit(store, "models/toy/1", manifest) == manifest.ref("models/toy/1")
+
+
+def test_load_refuses_another_digest_than_was_asked_for(store: LocalStore) -> None:
+    ref = commit(store, "models/toy/1", BASE)
+    asked = Ref(uri=ref.uri, sha256="0" * 64)
+    with pytest.raises(PermanentError) as error:
+        load(store, asked)
+    assert str(error.value) == (
+        f"models/toy/1 is not what was asked for: expected sha256 {'0' * 64}, received {ref.sha256}"
+    )
+
+
+def test_what_is_not_finished_is_not_found(store: LocalStore) -> None:
+    put_file(store, "models/toy/1", "model.keras", b"hello")
+    assert find(store, "models/toy/1") is None
+    with pytest.raises(NotFound, match="nothing finished lies at models/toy/1 in"):
+        load(store, Ref(uri="models/toy/1", sha256="0" * 64))
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"\xff", BASE.model_dump_json().replace(":1,", ":2,", 1).encode()])
+def test_what_is_no_manifest_of_this_version_is_refused(store: LocalStore, text: bytes) -> None:
+    store.write("models/toy/1/manifest.json", text)
+    with pytest.raises(PermanentError, match=r"models/toy/1/manifest\.json in .* is not a manifest of this version"):
+        find(store, "models/toy/1")
+
+
+def test_a_file_bears_its_digest_in_its_name(store: LocalStore, tmp_path: Path) -> None:
+    (tmp_path / "local").write_bytes(b"hello")
+    for data in (b"hello", tmp_path / "local"):
+        file = put_file(store, "models/toy/1", "model.keras", data)
+        assert file.path == "models/toy/1/model-2cf24dba5fb0.keras"
+        assert file.sha256 == "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+        assert file.size_bytes == 5
+    assert local_file(store, changed(files={"model": file}), "model").read_bytes() == b"hello"
+
+
+def test_a_file_changed_behind_our_back_is_refused(store: LocalStore) -> None:
+    file = put_file(store, "models/toy/1", "model.keras", b"hello")
+    store.write(file.path, b"jello")
+    with pytest.raises(PermanentError, match=r"model-2cf24dba5fb0\.keras in the store does not match its digest"):
+        local_file(store, changed(files={"model": file}), "model")
+
+
+def test_json_is_digested_with_sorted_keys_and_no_spaces() -> None:
+    assert digest_json({"b": [1, 2], "a": "ü"}) == hashlib.sha256('{"a":"ü","b":[1,2]}'.encode()).hexdigest()
+
+
+def test_an_array_is_digested_by_its_bytes_in_c_order() -> None:
+    array = np.array([[1, 2], [3, 4]], np.uint8)
+    assert digest_array(array) == hashlib.sha256(bytes([1, 2, 3, 4])).hexdigest()
+    assert digest_array(array.T) == hashlib.sha256(bytes([1, 3, 2, 4])).hexdigest()
+    assert digest_array(np.empty((0, 2), np.uint8)) == hashlib.sha256(b"").hexdigest()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        np.zeros(4, np.float32).reshape(2, 2),
+        np.zeros(4, np.int32),
+        np.zeros(2, np.float64),
+        np.zeros((4, 1), np.float32),
+    ],
+    ids=["2×2", "int32", "float64", "4×1"],
+)
+def test_equal_bytes_of_another_type_or_shape_differ(other: np.ndarray) -> None:
+    plain = np.zeros(4, np.float32)
+    assert other.tobytes() == plain.tobytes()
+    assert digest_arrays([("w", other)]) != digest_arrays([("w", plain)])
+
+
+def test_names_and_order_of_arrays_count() -> None:
+    one, two = np.array([1]), np.array([2])
+    digests = {
+        digest_arrays([("a", one), ("b", two)]),
+        digest_arrays([("b", two), ("a", one)]),
+        digest_arrays([("a", two), ("b", one)]),
+    }
+    assert len(digests) == 3

@@ -1,0 +1,156 @@
+"""What a run is asked to do, and what of it is done already."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib.addresses import dataset_address, evaluation_address, model_address, prepared_address, report_address
+from lib.data.datasets import DATASETS
+from lib.errors import PermanentError
+from lib.manifests import Manifest, Ref, commit
+from lib.models import recipes
+from lib.models.recipes import Phase, Recipe
+from lib.plan import Plan, find_evaluation, find_prepared, find_report, make_plan, resolve_seed
+from lib.store import LocalStore
+
+TOYS = {
+    name: Recipe(
+        name=name,
+        datasets=("digits",),
+        about="",
+        network="softmax",
+        phases=(Phase(epochs=8, learning_rate=0.1),),
+        baseline=name == "old",
+    )
+    for name in ("one", "two", "old")
+}
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "RECIPES", TOYS)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path)
+
+
+def put(store: LocalStore, kind: Any, address: str) -> Ref:
+    """A finished output at `address`, empty."""
+    return commit(store, address, Manifest(kind=kind, inputs={}, facts={}, content={}, files={}, made_by={}))
+
+
+def names(plan: Plan) -> list[str]:
+    return [recipe.name for recipe in plan.recipes]
+
+
+def test_a_plan_has_the_data_sets_own_recipes_and_baselines_when_asked() -> None:
+    assert names(make_plan("digits")) == ["one", "two"]
+    assert names(make_plan("digits", baselines=True)) == ["one", "two", "old"]
+    assert names(make_plan("digits", models=["old"])) == ["old"]
+
+
+def test_a_plan_holds_what_was_asked_resolved() -> None:
+    plan = make_plan("digits", models=["two"], epochs=3, limit=10, seed=7, overrides={"batch_size": "32"})
+    assert (plan.dataset, plan.limit, plan.seed) == (DATASETS["digits"], 10, 7)
+    assert plan.recipes == (
+        TOYS["two"].model_copy(update={"phases": (Phase(epochs=3, learning_rate=0.1),), "batch_size": 32}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            {"dataset": "mnist"},
+            f"unknown data set 'mnist'; known: {', '.join(sorted(DATASETS))}",
+        ),
+        ({"models": ["resnet8"]}, "unknown recipe 'resnet8'; known: old, one, two"),
+        ({"epochs": 0}, "--epochs must be a whole number of at least 1; received 0"),
+        ({"limit": -5}, "--limit must be a whole number of at least 1; received -5"),
+        ({"limit": 9}, "--limit must be at least 10, one row of each class of digits; received 9"),
+        (
+            {"dataset": "cifar100", "models": ["one"], "limit": 99},
+            "--limit must be at least 100, one row of each class of cifar100; received 99",
+        ),
+        ({"seed": -1}, "--seed must be 'fresh' or from 0 to 4294967295; received -1"),
+        ({"seed": 2**32}, "--seed must be 'fresh' or from 0 to 4294967295; received 4294967296"),
+        (
+            {"overrides": {"learning_rate": "0"}},
+            "recipe one is not valid: phases.0.learning_rate: Input should be greater than 0; received 0",
+        ),
+        (
+            {"dataset": "fashion-mnist"},
+            "no recipe names data set 'fashion-mnist'; choose some: --models NAME [NAME …]",
+        ),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
+)
+def test_what_cannot_be_done_is_refused_with_the_rule(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(PermanentError) as caught:
+        make_plan(**{"dataset": "digits", **asked})
+    assert str(caught.value) == message
+
+
+def test_a_limit_of_one_row_a_class_is_taken() -> None:
+    assert make_plan("digits", limit=10).limit == 10
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
+def test_a_seed_within_range_is_taken_as_it_is(seed: int) -> None:
+    assert make_plan("digits", seed=seed).seed == seed
+
+
+def test_a_fresh_seed_is_the_date_of_the_runs_start() -> None:
+    assert make_plan("digits", seed="fresh", today=datetime(2024, 3, 9, 23, 59, tzinfo=UTC)).seed == 20240309
+    assert resolve_seed("fresh", datetime(2031, 12, 1, tzinfo=UTC)) == 20311201
+
+
+def test_a_fresh_seed_without_a_start_is_todays() -> None:
+    before = datetime.now(UTC)
+    seed = make_plan("digits", seed="fresh").seed
+    assert seed in {int(f"{day:%Y%m%d}") for day in (before, before + timedelta(minutes=1))}
+
+
+def test_another_learning_rate_is_another_model_on_the_same_prepared_data(store: LocalStore) -> None:
+    plain, faster = make_plan("digits"), make_plan("digits", overrides={"learning_rate": "0.5"})
+    put(store, "dataset", dataset_address(plain.dataset))
+    dataset = put(store, "dataset", dataset_address(faster.dataset))
+    prepared = put(store, "prepared", prepared_address(plain.dataset, dataset, None))
+    assert find_prepared(store, plain) == find_prepared(store, faster) == prepared
+    assert model_address("digits", plain.recipes[0], prepared, 0) != model_address(
+        "digits", faster.recipes[0], prepared, 0
+    )
+
+
+def test_prepared_data_are_found_for_their_limit_alone(store: LocalStore) -> None:
+    plan = make_plan("digits", limit=20)
+    assert find_prepared(store, plan) is None
+    dataset = put(store, "dataset", dataset_address(plan.dataset))
+    assert find_prepared(store, plan) is None
+    prepared = put(store, "prepared", prepared_address(plan.dataset, dataset, 20))
+    assert find_prepared(store, plan) == prepared
+    assert find_prepared(store, make_plan("digits", limit=30)) is None
+    assert find_prepared(store, make_plan("digits")) is None
+
+
+def test_a_report_is_found_once_each_models_evaluation_and_it_are_there(store: LocalStore) -> None:
+    plan = make_plan("digits", seed=5)
+    assert find_report(store, plan) is None
+    dataset = put(store, "dataset", dataset_address(plan.dataset))
+    prepared = put(store, "prepared", prepared_address(plan.dataset, dataset, None))
+    evaluations = []
+    for recipe in plan.recipes:
+        assert find_evaluation(store, plan, recipe, prepared) is None
+        model = put(store, "model", model_address("digits", recipe, prepared, 5))
+        assert find_evaluation(store, plan, recipe, prepared) is None
+        evaluations.append(put(store, "evaluation", evaluation_address("digits", recipe.name, model)))
+        assert find_evaluation(store, plan, recipe, prepared) == evaluations[-1]
+        assert find_report(store, plan) is None
+    report = put(store, "report", report_address("digits", prepared, evaluations))
+    assert find_report(store, plan) == report
+    assert find_report(store, make_plan("digits", seed=6)) is None
+    assert find_report(store, make_plan("digits", seed=5, models=["one"])) is None
