@@ -3,7 +3,6 @@
 Finished work is found in the store and not done again.
 """
 
-from lib.reporting.report import leaderboard_table, report_url
 from prefect import flow
 from prefect.runtime import flow_run
 from rich.box import SIMPLE_HEAD
@@ -16,11 +15,11 @@ from flows.train_model import Count, train_model
 from lib.errors import SomeModelsFailed
 from lib.manifests import Ref, load
 from lib.plan import Seed, find_report, make_plan
+from lib.reporting.report import leaderboard_table, report_url
 from lib.store import Store
 from tasks.publishing import publish_report
 from tasks.retries import with_retries
 from tasks.storage import settings_store
-
 
 SHOWN_COLUMNS = ("Rank", "Model", "Dev accuracy", "Test accuracy", "Test loss", "Parameters")
 
@@ -89,7 +88,9 @@ def command(arguments: list[str] | None = None) -> None:
 def show(store: Store, report: Ref) -> None:
     """Print the leaderboard and where the report is."""
     rows = leaderboard_table(store, report)
-    table = Table(box=SIMPLE_HEAD, title=f"Leaderboard of {load(store, report).facts['dataset']}, ranked by dev accuracy")
+    table = Table(
+        box=SIMPLE_HEAD, title=f"Leaderboard of {load(store, report).facts['dataset']}, ranked by dev accuracy"
+    )
     for name in SHOWN_COLUMNS:
         table.add_column(name, justify="left" if name == "Model" else "right", no_wrap=True)
     for row in rows:

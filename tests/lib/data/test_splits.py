@@ -93,7 +93,7 @@ def test_the_smallest_limit_gives_one_of_each_class_in_each_split() -> None:
 
 def test_each_limit_is_within_the_next_in_every_split() -> None:
     smaller = limited(WHOLE, TRAIN_LABELS, TEST_LABELS, 3)
-    for limit in range(4, 92):
+    for limit in (4, 5, 9, 10, 11, 29, 44, 60, 89, 90, 91):
         larger = limited(WHOLE, TRAIN_LABELS, TEST_LABELS, limit)
         assert len(larger.train) == min(limit, 90)
         for name, labels in (("train", TRAIN_LABELS), ("dev", TRAIN_LABELS), ("test", TEST_LABELS)):
