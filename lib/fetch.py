@@ -33,11 +33,13 @@ def fetch(file: UpstreamFile, mirror_url: str | None, folder: Path, progress: Pr
     try:
         SCHEMES[scheme](url, partial, meter)
         meter.check(partial.stat().st_size)
+        if file.md5 and not mirror_url:
+            _check_md5(partial, file)
+        return partial.replace(target)
     except OSError as error:
         raise PermanentError(f"{partial} cannot be written: {error.strerror}; free space, or set TMPDIR") from error
-    if file.md5 and not mirror_url:
-        _check_md5(partial, file)
-    return partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 class _Meter:

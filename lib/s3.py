@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlparse
 
@@ -96,7 +96,8 @@ class S3Store:
         return sorted(key.removeprefix(f"{self.prefix}/" if self.prefix else "") for key in keys)
 
     def local_path(self, path: str, sha256: str) -> Path:
-        cached = self.cache_dir / sha256[:2] / sha256
+        # The name stays: keras goes by its suffix, and an error should say what it is about.
+        cached = self.cache_dir / sha256[:2] / sha256 / PurePosixPath(check_path(path)).name
         try:
             if cached.is_file():
                 with suppress(PermanentError):  # a damaged copy is fetched anew

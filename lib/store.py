@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
+from urllib.parse import unquote
 
 from lib.errors import NotFound, PermanentError
 
@@ -197,6 +198,8 @@ def open_store(uri: str, cache_dir: Path) -> Store:
         from lib.s3 import S3Store
 
         return S3Store(uri, cache_dir)
-    if "://" in uri and not uri.startswith("file://"):
+    if uri.startswith("file://"):
+        return LocalStore(Path(unquote(uri.removeprefix("file://"))))
+    if "://" in uri:
         raise PermanentError(f"a store is a folder or s3://bucket/prefix; received {uri!r}")
-    return LocalStore(Path(uri.removeprefix("file://")))
+    return LocalStore(Path(uri))

@@ -30,7 +30,8 @@ class TrainingRows:
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.labels))
         size = chunk_steps * self.batch_size
         rows = order[chunk * size : (chunk + 1) * size]
-        return self._augmented(rows, np.random.default_rng([self.seed, epoch, chunk])), self.labels[rows]
+        # numpy pads a seed with zeros: without the 1, chunk 0 would be augmented by the draws that ordered the rows.
+        return self._augmented(rows, np.random.default_rng([self.seed, epoch, 1 + chunk])), self.labels[rows]
 
     def _augmented(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
         span = 2 * self.augmentation.shift_px + 1

@@ -40,6 +40,8 @@ def decode(spec: DatasetSpec, files: Mapping[str, Path]) -> Decoded:
 
     Raises PermanentError where a file is not what the spec says.
     """
+    if spec.format not in FORMATS:
+        raise PermanentError(f"{spec.name}: unknown format {spec.format!r}; known: {', '.join(sorted(FORMATS))}")
     decoded = FORMATS[spec.format](spec, files)
     for split, found in decoded.items():
         expected, received = spec.digests[split], found.digests()  # type: ignore[index]

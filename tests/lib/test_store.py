@@ -148,6 +148,43 @@ def test_of_many_replaces_of_one_version_exactly_one_wins(store: Store) -> None:
     assert store.read("x") == b"%d" % won.index(True)
 
 
+@pytest.mark.parametrize("use", ["create", "replace"])
+def test_of_many_processes_exactly_one_wins(tmp_path: Path, use: str) -> None:
+    script = """
+import sys
+from pathlib import Path
+from lib.store import LocalStore
+store = LocalStore(Path(sys.argv[1]))
+version = store.read_version("old")[1]
+print("ready", flush=True)
+sys.stdin.readline()
+me = sys.argv[3].encode()
+print(store.create("new", me) if sys.argv[2] == "create" else store.replace("old", me, version))
+"""
+    store = LocalStore(tmp_path)
+    store.write("old", b"start")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path), use, str(number)],
+            cwd=Path(__file__).parents[2],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(4)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=30)[0].strip() for process in processes]
+    assert sorted(said) == ["False", "False", "False", "True"]
+    assert store.read("new" if use == "create" else "old") == b"%d" % said.index("True")
+
+
 def test_writing_a_source_that_is_missing_leaves_what_was_there(store: Store, tmp_path: Path) -> None:
     store.write("a/old", b"old")
     for path in ("a/old", "a/new"):
@@ -161,6 +198,11 @@ def test_writing_a_source_that_is_missing_leaves_what_was_there(store: Store, tm
 def test_local_path_holds_the_content(store: Store) -> None:
     store.write("a/x.bin", b"hello")
     assert store.local_path("a/x.bin", HELLO).read_bytes() == b"hello"
+
+
+def test_a_local_path_keeps_the_names_suffix_by_which_keras_opens_a_model(store: Store) -> None:
+    store.write("a/model.keras", b"hello")
+    assert store.local_path("a/model.keras", HELLO).name == "model.keras"
 
 
 def test_local_path_refuses_content_that_was_changed(store: Store) -> None:
@@ -190,13 +232,13 @@ def test_a_bucket_is_a_store_without_a_prefix(s3_environment, tmp_path: Path) ->
 
 def test_a_file_from_s3_is_kept_here_and_fetched_again_when_damaged(s3_environment, tmp_path: Path) -> None:
     store = open_store(f"s3://{s3_environment.bucket}/{uuid.uuid4().hex}", tmp_path / "cache")
-    store.write("x", b"hello")
-    kept = store.local_path("x", HELLO)
+    store.write("a/x.bin", b"hello")
+    kept = store.local_path("a/x.bin", HELLO)
     kept.write_bytes(b"hellx")
-    assert store.local_path("x", HELLO).read_bytes() == b"hello"
-    store.delete("x")
-    assert store.local_path("x", HELLO).read_bytes() == b"hello"
-    assert [p.name for p in (tmp_path / "cache").rglob("*") if p.is_file()] == [HELLO]
+    assert store.local_path("a/x.bin", HELLO).read_bytes() == b"hello"
+    store.delete("a/x.bin")
+    assert store.local_path("a/x.bin", HELLO).read_bytes() == b"hello"
+    assert [p for p in (tmp_path / "cache").rglob("*") if p.is_file()] == [kept]
 
 
 def test_a_cache_that_cannot_be_written_is_named(s3_environment, tmp_path: Path) -> None:
@@ -249,8 +291,8 @@ def test_stored_files_have_the_rights_of_any_new_file(tmp_path: Path) -> None:
 
 
 def test_a_file_address_is_a_folder(tmp_path: Path) -> None:
-    open_store(f"file://{tmp_path}", tmp_path / "cache").write("x", b"hello")
-    assert (tmp_path / "x").read_bytes() == b"hello"
+    open_store((tmp_path / "my store").as_uri(), tmp_path / "cache").write("x", b"hello")
+    assert (tmp_path / "my store" / "x").read_bytes() == b"hello"
 
 
 def test_a_store_under_a_regular_file_is_refused(tmp_path: Path) -> None:

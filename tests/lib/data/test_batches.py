@@ -28,7 +28,7 @@ def test_shifted_crops_are_those_of_padding_and_slicing_each_image() -> None:
     images = noise(20)
     chunk, labels = rows_of(images, augmentation=Augmentation(shift_px=2)).chunk(epoch=1, chunk=1, chunk_steps=3)
     order = np.random.default_rng([3, 1]).permutation(20)[12:24]
-    draws = np.random.default_rng([3, 1, 1])
+    draws = np.random.default_rng([3, 1, 2])  # chunk 1 is the second
     down, right = draws.integers(5, size=8), draws.integers(5, size=8)
     assert labels.tolist() == order.tolist()
     for found, row, y, x in zip(chunk, order, down, right, strict=True):
@@ -75,6 +75,14 @@ def test_a_chunk_is_a_function_of_seed_epoch_and_chunk_alone() -> None:
     again = rows_of(images, augmentation=augmentation)  # has made no other chunk before
     assert np.array_equal(first.chunk(4, 2, 2)[0], again.chunk(4, 2, 2)[0])
     assert np.array_equal(first.chunk(4, 2, 2)[0], again.chunk(4, 2, 2)[0])
+
+
+def test_the_first_chunk_is_not_augmented_by_the_draws_that_ordered_the_rows() -> None:
+    images = np.zeros((16, 5, 5, 1), np.uint8)
+    images[:, 2, 2] = 255
+    found, _ = rows_of(images, augmentation=Augmentation(shift_px=2)).chunk(epoch=1, chunk=0, chunk_steps=4)
+    ordering = np.random.default_rng([3, 1])
+    assert np.nonzero(found)[1].tolist() != (4 - ordering.integers(5, size=16)).tolist()
 
 
 def test_seed_and_epoch_change_the_order_and_chunks_differ_in_their_draws() -> None:

@@ -70,7 +70,8 @@ def dataset(store: LocalStore, tmp_path: Path) -> Ref:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing is most of the time that it takes, and pictures are outside the ref."""
-    monkeypatch.setattr("lib.data.prepare.png", lambda figure: PNG)
+    for name in ("sample_grid", "class_distribution", "png"):
+        monkeypatch.setattr(f"lib.data.prepare.{name}", lambda *_: PNG)
 
 
 @pytest.fixture(scope="module")

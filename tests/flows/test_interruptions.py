@@ -1,0 +1,82 @@
+"""Processes are killed in the middle of a run."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from lib.store import LocalStore
+
+from .conftest import QUICK, Commands
+from .test_train import refs
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+Found = TypeVar("Found")
+
+
+def wait_for(what: Callable[[], Found], seconds: float = 120) -> Found:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := what():
+            return found
+        time.sleep(0.01)
+    raise AssertionError("it did not happen in time")
+
+
+def job_of(flow: "subprocess.Popen[str]") -> int | None:
+    """The process id of the training process that `flow` started."""
+    done = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(flow.pid)], capture_output=True, text=True, check=False)
+    return next((int(line.split()[0]) for line in done.stdout.splitlines() if "lib.jobs" in line), None)
+
+
+def in_second_epoch(store: Path) -> bool:
+    return any(store.glob("checkpoints/**/00001.00000-*.npz"))
+
+
+@pytest.fixture
+def running(commands: Commands, tmp_path: Path) -> "tuple[subprocess.Popen[str], Path]":
+    """A QUICK run in the second epoch of its training."""
+    store = tmp_path / "store"
+    flow = commands.start("flows.train", *QUICK, "--store", str(store))
+    wait_for(lambda: in_second_epoch(store))
+    return flow, store
+
+
+def test_a_killed_training_process_is_retried_from_its_checkpoint_and_ends_with_the_same_bits(
+    running: "tuple[subprocess.Popen[str], Path]", finished: tuple[Path, str]
+) -> None:
+    flow, store = running
+    job = job_of(flow)
+    assert job is not None
+    os.kill(job, signal.SIGKILL)
+    _, said = flow.communicate(timeout=200)
+    assert flow.returncode == 0, said
+    assert "killed by SIGKILL" in said
+    assert "digits-softmax resumes after epoch 1" in said
+    assert refs(LocalStore(store)) == refs(LocalStore(finished[0]))
+
+
+def test_a_killed_flow_takes_its_training_process_along(running: "tuple[subprocess.Popen[str], Path]") -> None:
+    flow, store = running
+    job = job_of(flow)
+    assert job is not None
+    flow.kill()
+    flow.communicate()
+    wait_for(lambda: not Path(f"/proc/{job}").exists(), 40)
+    assert not list(store.glob("models/**/manifest.json"))
+    assert list(store.glob("checkpoints/**/*.npz")), "a later run goes on there"
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(running: "tuple[subprocess.Popen[str], Path]") -> None:
+    flow, store = running
+    os.killpg(flow.pid, signal.SIGINT)
+    _, said = flow.communicate(timeout=100)
+    assert flow.returncode == 130
+    assert said.splitlines()[-1] == "error: interrupted; run the same command again to go on from the last checkpoint"
+    assert not list(store.glob("models/**/manifest.json"))
+    assert list(store.glob("checkpoints/**/*.npz"))

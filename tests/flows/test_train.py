@@ -1,0 +1,102 @@
+"""The main job, from the command line to the report."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib.manifests import MANIFEST, Manifest, Ref
+from lib.store import LocalStore, Store, open_store
+
+from .conftest import QUICK, Commands
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+
+def refs(store: Store) -> dict[str, Ref]:
+    """Address → ref of all that is finished in `store`."""
+    addresses = [
+        path.removesuffix(f"/{MANIFEST}")
+        for kind in ("datasets", "prepared", "models", "evaluations", "reports")
+        for path in store.list(kind)
+        if path.endswith(MANIFEST)
+    ]
+    return {a: Manifest.model_validate_json(store.read(f"{a}/{MANIFEST}")).ref(a) for a in addresses}
+
+
+def test_it_ends_with_a_leaderboard_and_the_path_of_the_report(finished: tuple[Path, str]) -> None:
+    store, printed = finished
+    assert "digits-softmax" in printed
+    report = Path(printed.splitlines()[-1].removeprefix("Report: file://"))
+    assert report.is_relative_to(store)
+    assert report.read_text().count("data:image/png;base64,") == 6
+
+
+def test_what_is_stored_is_as_the_design_lays_it_out(finished: tuple[Path, str]) -> None:
+    found = {a.split("/")[0]: a for a in refs(LocalStore(finished[0]))}
+    assert set(found) == {"datasets", "prepared", "models", "evaluations", "reports"}
+    assert found["models"].startswith("models/digits/digits-softmax/")
+    assert not list(finished[0].glob("checkpoints/**/*.*")), "working state goes when the model is committed"
+
+
+def test_a_second_run_finds_all_done_and_starts_no_server(finished: tuple[Path, str], commands: Commands) -> None:
+    store, printed = finished
+    before = sorted(store.rglob("*"))
+    again = commands.run("flows.train", *QUICK, "--store", str(store), PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "nothing to train" in again.stdout
+    assert again.stdout.splitlines()[-1] == printed.splitlines()[-1]
+    assert sorted(store.rglob("*")) == before
+
+
+def test_s3_and_another_matplotlib_backend_give_the_same_layout_and_refs(
+    finished: tuple[Path, str], commands: Commands, s3_environment: object, s3_server: object, tmp_path: Path
+) -> None:
+    uri = f"s3://{s3_server.bucket}/flows-test"  # type: ignore[attr-defined]
+    keys = s3_server.environment()  # type: ignore[attr-defined]
+    done = commands.run("flows.train", *QUICK, STORE_URI=uri, MPLBACKEND="svg", **keys)
+    assert done.returncode == 0, done.stderr
+    assert refs(open_store(uri, tmp_path)) == refs(LocalStore(finished[0]))
+    elsewhere = commands.run("flows.train", *QUICK, STORE_URI=uri, CACHE_DIR=str(tmp_path / "other"), **keys)
+    assert "nothing to train" in elsewhere.stdout
+
+
+PLAIN = """
+import sys
+sys.modules.update(lib=None, flows=None, tasks=None)
+import glob, keras, numpy as np, pandas as pd, duckdb
+store = sys.argv[1]
+model = keras.saving.load_model(glob.glob(f"{store}/models/*/*/*/model-*.keras")[0])
+rows = pd.read_parquet(glob.glob(f"{store}/datasets/*/*/test-*.parquet")[0])
+batch = np.stack([np.frombuffer(image, np.uint8).reshape(32, 32, 1) for image in rows["image"]])
+correct = float((model.predict(batch, verbose=0).argmax(axis=1) == rows["label"]).mean())
+tables = [t for t in glob.glob(f"{store}/**/*.parquet", recursive=True)]
+print(correct, [duckdb.sql(f"SELECT count(*) FROM '{t}'").fetchone()[0] > 0 for t in tables].count(True), len(tables))
+"""
+
+
+def test_model_and_tables_open_where_our_code_cannot_be_imported(finished: tuple[Path, str], tmp_path: Path) -> None:
+    store = finished[0]
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN, str(store)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    accuracy, opened, tables = done.stdout.split()[-3:]
+    (metrics,) = store.glob("evaluations/*/*/*/metrics-*.json")
+    assert float(accuracy) == pytest.approx(json.loads(metrics.read_text())["test"]["accuracy"], abs=1e-9)
+    assert (opened, tables) == ("5", "5"), "train, test, splits, history, predictions"
+
+
+def test_importing_the_flows_loads_no_tensorflow() -> None:
+    code = "import sys, flows.train; print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", ["flows.train", "flows.train_model", "flows.ingest"])
+def test_help_explains_options_and_exit_codes(module: str, commands: Commands) -> None:
+    done = commands.run(module, "--help")
+    assert done.returncode == 0
+    assert "--dataset" in done.stdout
+    assert "exit codes: 0 done; 2 bad input" in done.stdout
