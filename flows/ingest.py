@@ -6,8 +6,9 @@ from prefect import flow
 from pydantic import Field
 
 from flows.command import add_data_options, add_store_option, main_of, parser
+from lib.data.datasets import find_dataset
 from lib.manifests import Ref, load
-from lib.plan import find_prepared, make_plan
+from lib.plan import check_limit, find_prepared
 from tasks.ingestion import ingest_dataset
 from tasks.preparation import prepare_dataset
 from tasks.retries import with_retries
@@ -26,9 +27,9 @@ def command(arguments: list[str] | None = None) -> None:
     add_data_options(options)
     add_store_option(options)
     chosen = options.parse_args(arguments)
-    plan = make_plan(chosen.dataset, limit=chosen.limit, models=[])
-    store = settings_store()
-    prepared = find_prepared(store, plan) or ingest(chosen.dataset, chosen.limit)
+    spec, store = find_dataset(chosen.dataset), settings_store()
+    check_limit(spec, chosen.limit)
+    prepared = find_prepared(store, spec, chosen.limit) or ingest(chosen.dataset, chosen.limit)
     rows = ", ".join(f"{count:,} {split}" for split, count in load(store, prepared).facts["rows"].items())
     print(f"{chosen.dataset} is prepared: {rows} rows\n{store.uri}/{prepared.uri}")
 

@@ -39,35 +39,41 @@ def make_plan(
 ) -> Plan:
     """Resolve names and overrides. Raises PermanentError for anything that cannot be."""
     spec = find_dataset(dataset)
-    for name, value in (("epochs", epochs), ("limit", limit)):
-        if value is not None and value < 1:
-            raise PermanentError(f"--{name} must be a whole number of at least 1; received {value}")
-    if limit is not None and limit < len(spec.class_names):
-        classes = len(spec.class_names)
-        raise PermanentError(
-            f"--limit must be at least {classes}, one row of each class of {dataset}; received {limit}"
-        )
+    check_limit(spec, limit)
+    if epochs is not None and epochs < 1:
+        raise PermanentError(f"--epochs must be a whole number of at least 1; received {epochs}")
     chosen = choose_recipes(dataset, models, baselines)
-    if models is None and not chosen:
+    if not chosen:
         raise PermanentError(f"no recipe names data set {dataset!r}; choose some: --models NAME [NAME …]")
     recipes = tuple(override(recipe, epochs, overrides or {}) for recipe in chosen)
     return Plan(dataset=spec, recipes=recipes, limit=limit, seed=resolve_seed(seed, today or datetime.now(UTC)))
 
 
+def check_limit(spec: DatasetSpec, limit: int | None) -> None:
+    """Raise PermanentError where `limit` training rows cannot have each class of `spec`."""
+    classes = len(spec.class_names)
+    if limit is not None and limit < 1:
+        raise PermanentError(f"--limit must be a whole number of at least 1; received {limit}")
+    if limit is not None and limit < classes:
+        raise PermanentError(
+            f"--limit must be at least {classes}, one row of each class of {spec.name}; received {limit}"
+        )
+
+
 def resolve_seed(seed: Seed, started: datetime) -> int:
     """`seed`, or for `fresh` the date of the run's scheduled start as YYYYMMDD: the same over its retries."""
     if seed == "fresh":
-        return int(started.strftime("%Y%m%d"))
+        return int(started.astimezone(UTC).strftime("%Y%m%d"))
     if not 0 <= seed <= LARGEST_SEED:
         raise PermanentError(f"--seed must be 'fresh' or from 0 to {LARGEST_SEED}; received {seed}")
     return seed
 
 
-def find_prepared(store: Store, plan: Plan) -> Ref | None:
+def find_prepared(store: Store, spec: DatasetSpec, limit: int | None) -> Ref | None:
     """The prepared data, if they are there."""
-    if not (dataset := find(store, dataset_address(plan.dataset))):
+    if not (dataset := find(store, dataset_address(spec))):
         return None
-    prepared = find(store, prepared_address(plan.dataset, dataset[0], plan.limit))
+    prepared = find(store, prepared_address(spec, dataset[0], limit))
     return prepared[0] if prepared else None
 
 
@@ -81,7 +87,7 @@ def find_evaluation(store: Store, plan: Plan, recipe: Recipe, prepared: Ref) -> 
 
 def find_report(store: Store, plan: Plan) -> Ref | None:
     """The report of a plan that is done already, or None."""
-    if not (prepared := find_prepared(store, plan)):
+    if not (prepared := find_prepared(store, plan.dataset, plan.limit)):
         return None
     evaluations = [find_evaluation(store, plan, recipe, prepared) for recipe in plan.recipes]
     finished = [evaluation for evaluation in evaluations if evaluation]

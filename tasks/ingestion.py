@@ -4,7 +4,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lib.data.datasets import find_dataset
-from lib.data.ingest import ingest
 from lib.manifests import Ref
 from lib.settings import read_settings
 from tasks.display import show_download
@@ -14,5 +13,7 @@ from tasks.storage import settings_store
 @task(task_run_name="ingest {dataset}", cache_policy=NO_CACHE)
 def ingest_dataset(dataset: str) -> Ref:
     """Publisher or mirror → checked Parquet in the store."""
+    from lib.data.ingest import ingest  # with its libraries: a run that finds all done needs none of them
+
     with show_download() as progress:
         return ingest(find_dataset(dataset), settings_store(), read_settings().mirror_url, progress)

@@ -4,7 +4,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lib.data.datasets import find_dataset
-from lib.data.prepare import prepare
 from lib.manifests import Ref
 from tasks.storage import settings_store
 
@@ -12,4 +11,6 @@ from tasks.storage import settings_store
 @task(task_run_name="prepare {dataset}", cache_policy=NO_CACHE)
 def prepare_dataset(dataset: str, ingested: Ref, limit: int | None) -> Ref:
     """Dataset → splits, checks, profile and pictures."""
+    from lib.data.prepare import prepare  # with its libraries: a run that finds all done needs none of them
+
     return prepare(find_dataset(dataset), settings_store(), ingested, limit)

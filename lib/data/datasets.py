@@ -185,3 +185,8 @@ def find_dataset(name: str) -> DatasetSpec:
     if name not in DATASETS:
         raise PermanentError(f"unknown data set {name!r}; known: {', '.join(sorted(DATASETS))}")
     return DATASETS[name]
+
+
+def readable(name: str) -> str:
+    """A class or field name as a person writes it."""
+    return name.replace("_", " ")

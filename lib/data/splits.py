@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
 
 from lib.data.datasets import DatasetSpec
 from lib.errors import PermanentError
@@ -30,6 +29,8 @@ def split_rows(
     Training rows that equal a test row are left out. Rows that have an equal stay in train together, so that no
     image is on both sides. Raises PermanentError where dev cannot be drawn.
     """
+    from sklearn.model_selection import train_test_split  # seconds to import: only where rows are split
+
     usable = np.setdiff1d(np.arange(len(train_labels)), duplicates["train_in_test"])
     candidates = np.setdiff1d(usable, duplicates["train_grouped"])
     try:

@@ -2,13 +2,6 @@
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from sklearn.metrics import (
-    accuracy_score,
-    confusion_matrix,
-    log_loss,
-    precision_recall_fscore_support,
-    top_k_accuracy_score,
-)
 
 
 class ClassMetrics(BaseModel):
@@ -41,21 +34,27 @@ class SplitMetrics(BaseModel):
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> SplitMetrics:
     """Metrics of `probabilities` (N, classes) against `labels` (N,)."""
+    from sklearn import metrics  # seconds to import: reports only need the classes above
+
     classes = np.arange(len(class_names))
     chosen = probabilities.argmax(axis=1)
     exact = probabilities.astype(np.float64)
     exact /= exact.sum(axis=1, keepdims=True)
-    precision, recall, f1, rows = precision_recall_fscore_support(labels, chosen, labels=classes, zero_division=0.0)
+    precision, recall, f1, rows = metrics.precision_recall_fscore_support(
+        labels, chosen, labels=classes, zero_division=0.0
+    )
     per_class = zip(class_names, precision, recall, f1, rows, strict=True)
     return SplitMetrics(
         rows=len(labels),
-        loss=float(log_loss(labels, exact, labels=classes)),
-        accuracy=float(accuracy_score(labels, chosen)),
-        top5_accuracy=float(top_k_accuracy_score(labels, exact, k=5, labels=classes)) if len(classes) > 5 else 1.0,
+        loss=float(metrics.log_loss(labels, exact, labels=classes)),
+        accuracy=float(metrics.accuracy_score(labels, chosen)),
+        top5_accuracy=float(metrics.top_k_accuracy_score(labels, exact, k=5, labels=classes))
+        if len(classes) > 5
+        else 1.0,
         macro_f1=float(np.mean(f1)),
         per_class=[
             ClassMetrics(name=name, precision=float(p), recall=float(r), f1=float(f), rows=int(n))
             for name, p, r, f, n in per_class
         ],
-        confusion=confusion_matrix(labels, chosen, labels=classes).tolist(),
+        confusion=metrics.confusion_matrix(labels, chosen, labels=classes).tolist(),
     )

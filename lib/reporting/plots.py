@@ -12,6 +12,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lib.data.datasets import readable
+
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
 SPLIT_COLOURS = {"train": BLUE, "dev": ORANGE, "test": GREEN}
@@ -152,11 +154,6 @@ def per_class_accuracy(recalls: Sequence[float], class_names: Sequence[str]) -> 
         axis.set_xticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
         axis.set_xlabel("of the class's test images recognised")
     return figure
-
-
-def readable(name: str) -> str:
-    """A class name as a person writes it."""
-    return name.replace("_", " ")
 
 
 def _figure(width: float, height: float) -> Figure:

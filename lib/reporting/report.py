@@ -1,12 +1,13 @@
 """One report of a data set and its models, from what the store holds: index.html, a leaderboard, and markdown."""
 
+import csv
+import io
 import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from lib.addresses import report_address
@@ -48,9 +49,7 @@ def build_report(store: Store, prepared: Ref, evaluations: list[Ref]) -> Ref:
     page = _page(store, prepared, evaluations)
     files = {
         "index": put_file(store, address, "index.html", _render("index.html.j2", page).encode()),
-        "leaderboard": put_file(
-            store, address, "leaderboard.csv", pd.DataFrame(page.leaderboard).to_csv(index=False).encode()
-        ),
+        "leaderboard": put_file(store, address, "leaderboard.csv", _csv(page.leaderboard)),
     }
     inputs = {f"evaluation-{number}": section.evaluation for number, section in enumerate(page.models, 1)}
     return commit(
@@ -104,6 +103,14 @@ def rank(models: list[ModelSection]) -> list[dict[str, Any]]:
         }
         for place, model in enumerate(ordered, 1)
     ]
+
+
+def _csv(rows: list[dict[str, Any]]) -> bytes:
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]))
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue().encode()
 
 
 def _page(store: Store, prepared: Ref, evaluations: list[Ref]) -> Page:

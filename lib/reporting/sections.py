@@ -2,15 +2,13 @@
 
 import base64
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from lib.data.datasets import DATASETS
+from lib.data.datasets import DATASETS, readable
 from lib.evaluation.metrics import SplitMetrics
 from lib.manifests import Manifest, Ref, load, local_file
-from lib.reporting.plots import readable
 from lib.store import Store
 
 SPLITS = ("train", "dev", "test")
@@ -59,8 +57,8 @@ def data_section(store: Store, prepared: Ref) -> DataSection:
     facts, spec = manifest.facts, DATASETS.get(manifest.facts["dataset"])
     counts = profile["rows_per_class"]
     shape = "×".join(map(str, facts["image_shape"]))
-    pixels = pd.DataFrame(profile["pixels"])
-    shown = sorted({*range(SHOWN_PIXELS), *range(len(pixels) - SHOWN_PIXELS, len(pixels))})
+    count = math.prod(facts["image_shape"])
+    shown = [*range(SHOWN_PIXELS), *range(count - SHOWN_PIXELS, count)]
     return DataSection(
         ref=prepared,
         facts=facts,
@@ -73,7 +71,7 @@ def data_section(store: Store, prepared: Ref) -> DataSection:
         ],
         shapes=[(split, f"{facts['rows'][split]:,}×{shape}", f"{facts['rows'][split]:,}") for split in SPLITS],
         channels=profile["channels"],
-        pixels=[(str(name), [f"{value:.6g}" for value in column.iloc[shown]]) for name, column in pixels.items()],
+        pixels=[(name, [f"{column[pixel]:.6g}" for pixel in shown]) for name, column in profile["pixels"].items()],
         pixel_names=[f"pixel {number}" for number in shown],
         pictures=_pictures(store, manifest, ("samples", "distribution")),
     )

@@ -30,7 +30,9 @@ def wait_for(what: Callable[[], Found], seconds: float = 120) -> Found:
 
 def job_of(flow: "subprocess.Popen[str]") -> int | None:
     """The process id of the training process that `flow` started."""
-    done = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(flow.pid)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(flow.pid)], capture_output=True, text=True, check=False
+    )
     return next((int(line.split()[0]) for line in done.stdout.splitlines() if "lib.jobs" in line), None)
 
 

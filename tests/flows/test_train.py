@@ -72,8 +72,9 @@ model = keras.saving.load_model(glob.glob(f"{store}/models/*/*/*/model-*.keras")
 rows = pd.read_parquet(glob.glob(f"{store}/datasets/*/*/test-*.parquet")[0])
 batch = np.stack([np.frombuffer(image, np.uint8).reshape(32, 32, 1) for image in rows["image"]])
 correct = float((model.predict(batch, verbose=0).argmax(axis=1) == rows["label"]).mean())
-tables = [t for t in glob.glob(f"{store}/**/*.parquet", recursive=True)]
-print(correct, [duckdb.sql(f"SELECT count(*) FROM '{t}'").fetchone()[0] > 0 for t in tables].count(True), len(tables))
+tables = glob.glob(f"{store}/**/*.parquet", recursive=True)
+filled = [table for table in tables if duckdb.sql(f"SELECT count(*) FROM '{table}'").fetchall()[0][0] > 0]
+print(correct, len(filled), len(tables))
 """
 
 

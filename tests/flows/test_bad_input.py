@@ -1,0 +1,153 @@
+"""Whatever is wrong: an exit code, one line that says the rule, what came and what to do, and an untouched store."""
+
+import gzip
+import io
+import struct
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from .conftest import Commands
+
+CLOSED = "127.0.0.1:9"  # the discard port: nothing listens there
+
+
+def fashion_mirror(folder: Path, train_images: bytes) -> None:
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(train_images)
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(idx((60_000,)))
+    (folder / "t10k-images-idx3-ubyte.gz").write_bytes(idx((10_000, 28, 28)))
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(idx((10_000,)))
+
+
+def idx(shape: tuple[int, ...], body: int | None = None) -> bytes:
+    """A gzipped IDX file of zeros whose header promises `shape`."""
+    size = 1
+    for length in shape:
+        size *= length
+    header = bytes((0, 0, 8, len(shape))) + struct.pack(f">{len(shape)}I", *shape)
+    return gzip.compress(header + bytes(size if body is None else body), 1)
+
+
+def cifar_archive(member: str, promised: int = 4) -> bytes:
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb") as out:
+        entry = tarfile.TarInfo(member)
+        entry.size = promised
+        out.write(entry.tobuf() + b"evil".ljust(512, b"\0"))
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command, what its mirror holds, and how it must end."""
+
+    says: str
+    """In this order, separated by …, in the last line."""
+    arguments: tuple[str, ...]
+    code: int = 2
+    module: str = "flows.ingest"
+    fashion: bytes | None = None
+    cifar: bytes | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+CIFAR, FASHION = ("--dataset", "cifar100"), ("--dataset", "fashion-mnist")
+CASES = {
+    "unknown data set": Case("unknown data set 'mnist'…known: cifar100, digits, fashion-mnist", ("--dataset", "mnist")),
+    "unknown model": Case("unknown recipe 'resnet8'…known: ", ("--models", "resnet8"), module="flows.train"),
+    "no epochs": Case(
+        "--epochs must be a whole number of at least 1; received 0", ("--epochs", "0"), module="flows.train"
+    ),
+    "negative limit": Case(
+        "--limit must be a whole number of at least 1; received -5", ("--limit", "-5"), module="flows.train"
+    ),
+    "unknown setting": Case("--set takes KEY=VALUE…'colour'", ("--set", "colour=red"), module="flows.train"),
+    "invalid setting": Case("greater than 0; received -1", ("--set", "learning_rate=-1"), module="flows.train"),
+    "truncated archive": Case(
+        "train-images-idx3-ubyte.gz must be a whole gzip file…fetch it again",
+        FASHION,
+        fashion=idx((60_000, 28, 28))[:20_000],
+    ),
+    "corrupt archive": Case("cifar-100-binary.tar.gz must be a whole tar.gz", CIFAR, cifar=b"\x1f\x8b" + b"rot" * 99),
+    "HTML page": Case(
+        "cifar-100-binary.tar.gz must be gzip; received an HTML page…check MIRROR_URL",
+        CIFAR,
+        cifar=b"<!DOCTYPE html><html>Not found</html>",
+    ),
+    "member outside": Case("inside its own folder; received member '../../x'", CIFAR, cifar=cifar_archive("../../x")),
+    "gigabytes in tar": Case(
+        "may have 153,700,000 bytes; its header promises 8,000,000,000",
+        CIFAR,
+        cifar=cifar_archive("cifar-100-binary/train.bin", 8_000_000_000),
+    ),
+    "gigabytes in IDX": Case(
+        "must hold (60000, 28, 28); its header promises (4000000000, 28, 28)",
+        FASHION,
+        fashion=idx((4_000_000_000, 28, 28), body=100),
+    ),
+    "other pixels": Case(
+        "fashion-mnist: train images must have sha256 2e487a6c…check MIRROR_URL", FASHION, fashion=idx((60_000, 28, 28))
+    ),
+    "mirror out of reach": Case("cannot be reached", CIFAR, code=3, environment={"MIRROR_URL": f"http://{CLOSED}"}),
+    "store out of reach": Case(
+        "cannot be reached…AWS_ENDPOINT_URL_S3",
+        (),
+        code=3,
+        environment={
+            "STORE_URI": "s3://bucket/x",
+            "AWS_ENDPOINT_URL_S3": f"http://{CLOSED}",
+            "AWS_ACCESS_KEY_ID": "a",
+            "AWS_SECRET_ACCESS_KEY": "b",
+        },
+    ),
+}
+
+
+def check(done: "object", case: Case) -> None:
+    code, error = done.returncode, done.stderr  # type: ignore[attr-defined]
+    last = error.splitlines()[-1]
+    assert code == case.code, error
+    assert last.startswith("error: ")
+    place = 0
+    for part in case.says.split("…"):
+        assert part in last[place:], last
+        place = last.index(part, place) + len(part)
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input_ends_with_a_clear_line_and_an_untouched_store(name: str, commands: Commands, tmp_path: Path) -> None:
+    case, store, mirror = CASES[name], tmp_path / "store", tmp_path / "mirror"
+    mirror.mkdir()
+    if case.fashion is not None:
+        fashion_mirror(mirror, case.fashion)
+    if case.cifar is not None:
+        (mirror / "cifar-100-binary.tar.gz").write_bytes(case.cifar)
+    places = {"STORE_URI": str(store), "MIRROR_URL": mirror.as_uri()}
+    check(commands.run(case.module, *case.arguments, **{**places, **case.environment}), case)
+    assert not store.exists()
+
+
+def test_a_store_that_cannot_be_written_is_named(commands: Commands, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = commands.run("flows.ingest", "--store", str(tmp_path / "file" / "store"))
+    check(done, Case("the store must be a folder…received…Not a directory…STORE_URI", ()))
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_wrong_s3_key_and_a_missing_bucket_are_named(commands: Commands, s3_server: "object") -> None:
+    keys = s3_server.environment()  # type: ignore[attr-defined]
+    bucket = s3_server.bucket  # type: ignore[attr-defined]
+    wrong = {**keys, "AWS_SECRET_ACCESS_KEY": "wrong", "STORE_URI": f"s3://{bucket}/bad-input"}
+    check(commands.run("flows.ingest", **wrong), Case("S3 refused s3://…check the keys in AWS_ACCESS_KEY_ID", ()))
+    missing = {**keys, "STORE_URI": "s3://no-such-bucket/x"}
+    check(commands.run("flows.ingest", **missing), Case("no-such-bucket…does not exist; make it", ()))
+
+
+def test_a_transient_error_is_tried_again_as_often_as_the_settings_say(commands: Commands, tmp_path: Path) -> None:
+    places = {"STORE_URI": str(tmp_path / "store"), "MIRROR_URL": f"http://{CLOSED}", "RETRY_DELAYS_S": "[0, 0, 0]"}
+    done = commands.run("flows.ingest", *CIFAR, **places)
+    assert done.returncode == 3
+    assert done.stderr.count("Retry ") == 3, done.stderr

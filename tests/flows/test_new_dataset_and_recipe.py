@@ -1,0 +1,95 @@
+"""One literal each adds a data set and a model: everything else follows."""
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows.train import train_all
+from lib.data.datasets import DATASETS, DatasetSpec, SplitDigests, UpstreamFile
+from lib.data.parsers import SourceSplit
+from lib.models.recipes import RECIPES, Phase, Recipe
+from lib.store import LocalStore
+
+from .test_train import refs
+
+
+def toy_images(rows: int, seed: int) -> SourceSplit:
+    """Noise, brighter for class 1."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(rows, dtype=np.uint8) % 2
+    dim = random.integers(0, 100, (rows, 6, 6, 1), dtype=np.uint8)
+    return SourceSplit(dim + 150 * labels[:, None, None, None], labels)
+
+
+def write_idx(path: Path, array: np.ndarray, packed_at: int) -> None:
+    header = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
+    with path.open("wb") as raw, gzip.GzipFile(path.name, "wb", packed_at % 9 + 1, raw, mtime=packed_at) as out:
+        out.write(header + array.tobytes())
+
+
+SPLITS = {"train": toy_images(60, 0), "test": toy_images(20, 1)}
+SPEC = DatasetSpec(
+    name="toy",
+    title="Dim and bright",
+    format="idx",
+    files=tuple(
+        UpstreamFile(role=f"{split}-{what}", url=f"https://example.org/{split}-{what}.gz", max_bytes=10_000)
+        for split in ("train", "test")
+        for what in ("images", "labels")
+    ),
+    image_shape=(6, 6, 1),
+    rows={"train": 60, "test": 20},
+    class_names=("dim", "bright"),
+    digests={split: SplitDigests.model_validate(data.digests()) for split, data in SPLITS.items()},
+    dev_rows=10,
+    source="made in a test",
+    licence="none",
+    citation="none",
+)
+RECIPE = Recipe(
+    name="toy-softmax",
+    datasets=("toy",),
+    about="A linear classifier.",
+    network="softmax",
+    phases=(Phase(epochs=2, learning_rate=0.05),),
+    batch_size=10,
+)
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "toy", SPEC)
+    monkeypatch.setitem(RECIPES, "toy-softmax", RECIPE)
+
+
+def mirror(folder: Path, packed_at: int) -> str:
+    folder.mkdir()
+    for split, data in SPLITS.items():
+        write_idx(folder / f"{split}-images.gz", data.images[..., 0], packed_at)
+        write_idx(folder / f"{split}-labels.gz", data.labels, packed_at)
+    return folder.as_uri()
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_new_data_set_and_recipe_run_end_to_end_and_a_repacked_mirror_gives_equal_refs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = []
+    for packed_at in (1, 2_000_000):
+        store = tmp_path / f"store-{packed_at}"
+        monkeypatch.setenv("STORE_URI", str(store))
+        monkeypatch.setenv("MIRROR_URL", mirror(tmp_path / f"mirror-{packed_at}", packed_at))
+        report = train_all("toy")
+        assert report.uri.startswith("reports/toy/")
+        stores.append(store)
+    first, second = (next(s.glob("raw/toy/train-images-*.gz")).read_bytes() for s in stores)
+    assert first != second
+    found = refs(LocalStore(stores[0]))
+    assert found == refs(LocalStore(stores[1]))
+    assert sorted(address.split("/")[0] for address in found) == [
+        "datasets", "evaluations", "models", "prepared", "reports",
+    ]  # fmt: skip
+    assert any(address.startswith("models/toy/toy-softmax/") for address in found)
