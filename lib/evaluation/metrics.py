@@ -40,10 +40,8 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str
     chosen = probabilities.argmax(axis=1)
     exact = probabilities.astype(np.float64)
     exact /= exact.sum(axis=1, keepdims=True)
-    precision, recall, f1, rows = metrics.precision_recall_fscore_support(
-        labels, chosen, labels=classes, zero_division=0.0
-    )
-    per_class = zip(class_names, precision, recall, f1, rows, strict=True)
+    scores = metrics.precision_recall_fscore_support(labels, chosen, labels=classes, zero_division=0.0)
+    per_class = zip(class_names, *scores, strict=True)
     return SplitMetrics(
         rows=len(labels),
         loss=float(metrics.log_loss(labels, exact, labels=classes)),
@@ -51,7 +49,7 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str
         top5_accuracy=float(metrics.top_k_accuracy_score(labels, exact, k=5, labels=classes))
         if len(classes) > 5
         else 1.0,
-        macro_f1=float(np.mean(f1)),
+        macro_f1=float(np.mean(scores[2])),
         per_class=[
             ClassMetrics(name=name, precision=float(p), recall=float(r), f1=float(f), rows=int(n))
             for name, p, r, f, n in per_class

@@ -15,7 +15,8 @@ from lib.store import LocalStore
 from .conftest import QUICK, Commands
 from .test_train import refs
 
-pytestmark = pytest.mark.usefixtures("clean_environment")
+# One worker: they share the finished run.
+pytestmark = [pytest.mark.usefixtures("clean_environment"), pytest.mark.xdist_group("finished")]
 Found = TypeVar("Found")
 
 

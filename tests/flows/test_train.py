@@ -12,7 +12,8 @@ from lib.store import LocalStore, Store, open_store
 
 from .conftest import QUICK, Commands
 
-pytestmark = pytest.mark.usefixtures("clean_environment")
+# One worker: they share the finished run.
+pytestmark = [pytest.mark.usefixtures("clean_environment"), pytest.mark.xdist_group("finished")]
 
 
 def refs(store: Store) -> dict[str, Ref]:

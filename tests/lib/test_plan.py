@@ -120,7 +120,11 @@ def test_another_learning_rate_is_another_model_on_the_same_prepared_data(store:
     put(store, "dataset", dataset_address(plain.dataset))
     dataset = put(store, "dataset", dataset_address(faster.dataset))
     prepared = put(store, "prepared", prepared_address(plain.dataset, dataset, None))
-    assert find_prepared(store, plain) == find_prepared(store, faster) == prepared
+    assert (
+        find_prepared(store, plain.dataset, plain.limit)
+        == find_prepared(store, faster.dataset, faster.limit)
+        == prepared
+    )
     assert model_address("digits", plain.recipes[0], prepared, 0) != model_address(
         "digits", faster.recipes[0], prepared, 0
     )
@@ -128,13 +132,13 @@ def test_another_learning_rate_is_another_model_on_the_same_prepared_data(store:
 
 def test_prepared_data_are_found_for_their_limit_alone(store: LocalStore) -> None:
     plan = make_plan("digits", limit=20)
-    assert find_prepared(store, plan) is None
+    assert find_prepared(store, plan.dataset, plan.limit) is None
     dataset = put(store, "dataset", dataset_address(plan.dataset))
-    assert find_prepared(store, plan) is None
+    assert find_prepared(store, plan.dataset, plan.limit) is None
     prepared = put(store, "prepared", prepared_address(plan.dataset, dataset, 20))
-    assert find_prepared(store, plan) == prepared
-    assert find_prepared(store, make_plan("digits", limit=30)) is None
-    assert find_prepared(store, make_plan("digits")) is None
+    assert find_prepared(store, plan.dataset, plan.limit) == prepared
+    assert find_prepared(store, plan.dataset, 30) is None
+    assert find_prepared(store, plan.dataset, None) is None
 
 
 def test_a_report_is_found_once_each_models_evaluation_and_it_are_there(store: LocalStore) -> None:
