@@ -11,8 +11,6 @@ import pytest
 
 from .conftest import Commands
 
-pytestmark = pytest.mark.xdist_group("server")
-
 CLOSED = "127.0.0.1:9"  # the discard port: nothing listens there
 
 

@@ -15,8 +15,7 @@ from lib.store import LocalStore
 from .conftest import QUICK, Commands
 from .test_train import refs
 
-# One worker: they share the finished run.
-pytestmark = [pytest.mark.usefixtures("clean_environment"), pytest.mark.xdist_group("finished")]
+pytestmark = pytest.mark.usefixtures("clean_environment")
 Found = TypeVar("Found")
 
 

@@ -15,8 +15,6 @@ from lib.store import LocalStore
 
 from .test_train import refs
 
-pytestmark = pytest.mark.xdist_group("server")
-
 
 def toy_images(rows: int, seed: int) -> SourceSplit:
     """Noise, brighter for class 1."""

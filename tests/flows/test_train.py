@@ -12,8 +12,7 @@ from lib.store import LocalStore, Store, open_store
 
 from .conftest import QUICK, Commands
 
-# One worker: they share the finished run.
-pytestmark = [pytest.mark.usefixtures("clean_environment"), pytest.mark.xdist_group("finished")]
+pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 def refs(store: Store) -> dict[str, Ref]:
