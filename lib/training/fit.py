@@ -109,7 +109,7 @@ class Trainer:
         return State(
             progress=Progress(**vars(self.progress)),
             weights=self.model.get_weights(),
-            optimizer=[np.array(v) for v in self.model.optimizer.variables],
+            optimizer=[np.array(keras.ops.convert_to_numpy(v)) for v in self.model.optimizer.variables],
             best_weights=self.best_weights,
         )
 

@@ -1,0 +1,51 @@
+"""Networks have the notebook's parameters, to the last one."""
+
+import numpy as np
+import pytest
+
+from lib.errors import PermanentError
+from lib.models.recipes import RECIPES, find_recipe
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shape", "classes", "parameters", "trainable"),
+    [
+        ("cifar-cnn", (32, 32, 3), 100, 1_316_356, 1_316_356),
+        ("cifar-cnn-baseline", (32, 32, 3), 100, 1_316_356, 1_316_356),
+        ("fashion-cnn", (28, 28, 1), 10, 1_813_050, 1_811_706),
+        ("fashion-cnn-plain", (28, 28, 1), 10, 1_813_050, 1_811_706),
+        ("fashion-cnn-baseline", (28, 28, 1), 10, 1_813_050, 1_811_706),
+        ("digits-softmax", (32, 32, 1), 10, 32 * 32 * 10 + 10, 32 * 32 * 10 + 10),
+    ],
+)
+def test_a_recipe_has_the_designs_parameters(
+    recipe: str, shape: tuple[int, int, int], classes: int, parameters: int, trainable: int
+) -> None:
+    from lib.models.networks import build
+
+    model = build(find_recipe(recipe), shape, classes)
+    assert model.count_params() == parameters
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == trainable
+
+
+def test_every_recipe_names_a_network() -> None:
+    from lib.models.networks import NETWORKS
+
+    assert {recipe.network for recipe in RECIPES.values()} <= set(NETWORKS)
+
+
+def test_an_unknown_network_is_refused_with_those_there_are() -> None:
+    from lib.models.networks import build
+
+    recipe = find_recipe("digits-cnn").model_copy(update={"network": "resnet8"})
+    with pytest.raises(PermanentError, match=r"^unknown network 'resnet8'; known: .*cifar-cnn"):
+        build(recipe, (32, 32, 1), 10)
+
+
+def test_raw_uint8_images_give_probabilities() -> None:
+    from lib.models.networks import build
+
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1), dtype=np.uint8)
+    probabilities = build(find_recipe("digits-cnn"), (32, 32, 1), 10).predict(images, verbose=0)
+    assert probabilities.shape == (3, 10)
+    assert probabilities.sum(axis=1) == pytest.approx([1, 1, 1], abs=1e-5)

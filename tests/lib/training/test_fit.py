@@ -1,0 +1,87 @@
+"""The training loop on a toy problem, in this process."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lib.data.rows import Rows
+from lib.errors import PermanentError
+from lib.manifests import Manifest
+from lib.models.recipes import Phase, Recipe
+
+DATA = Manifest(
+    kind="prepared",
+    inputs={},
+    facts={"dataset": "toy", "limit": None, "image_shape": [4, 4, 1], "class_names": ["dim", "bright"]},
+    content={},
+    files={},
+    made_by={},
+)
+
+
+def rows(count: int, seed: int) -> Rows:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 2, count).astype(np.int16)
+    images = random.integers(0, 120, (count, 4, 4, 1)) + 120 * labels[:, None, None, None]
+    return Rows(images.astype(np.uint8), labels, np.arange(count))
+
+
+def recipe(**changes: Any) -> Recipe:
+    fields: dict[str, Any] = {
+        "name": "toy",
+        "datasets": (),
+        "about": "",
+        "network": "softmax",
+        "phases": (Phase(epochs=3, learning_rate=0.01, optimizer="adam"),),
+        "batch_size": 8,
+    }
+    return Recipe.model_validate(fields | changes)
+
+
+def trained(chosen: Recipe) -> "tuple[Any, list[dict[str, Any]]]":
+    from lib.training.fit import Trainer
+
+    events: list[dict[str, Any]] = []
+    trainer = Trainer(chosen, DATA, {"train": rows(64, 0), "dev": rows(16, 1)}, 0, events.append)
+    trainer.start(None)
+    trainer.run(lambda state: None, interval_s=60)
+    return trainer, [event for event in events if event["event"] == "epoch"]
+
+
+def test_each_epoch_leaves_a_line_of_history() -> None:
+    trainer, epochs = trained(recipe())
+    assert [line["epoch"] for line in trainer.progress.history] == [1, 2, 3]
+    assert [event["epoch"] for event in epochs] == [1, 2, 3]
+    assert trainer.progress.history[2]["loss"] < trainer.progress.history[0]["loss"]
+
+
+def test_two_phases_follow_each_other_each_with_its_own_rate() -> None:
+    phases = (Phase(epochs=1, learning_rate=0.01), Phase(epochs=2, learning_rate=0.001))
+    trainer, _ = trained(recipe(phases=phases))
+    history = trainer.progress.history
+    assert [line["phase"] for line in history] == [1, 2, 2]
+    assert [line["learning_rate"] for line in history] == pytest.approx([0.01, 0.001, 0.001])
+
+
+def test_early_stopping_ends_a_phase_after_so_many_epochs_without_a_lower_dev_loss() -> None:
+    # A rate too small to change a float32 weight: no epoch after the first is better.
+    phase = Phase(epochs=9, learning_rate=1e-12, optimizer="sgd")
+    trainer, epochs = trained(recipe(phases=(phase,), early_stopping_epochs=2))
+    assert len(trainer.progress.history) == 3
+    assert [event["stopping"] for event in epochs] == [False, False, True]
+
+
+def test_the_best_weights_are_those_of_the_epoch_with_the_highest_dev_accuracy() -> None:
+    trainer, _ = trained(recipe(keep="best"))
+    accuracies = [line["dev_accuracy"] for line in trainer.progress.history]
+    assert trainer.progress.best["epoch"] == accuracies.index(max(accuracies)) + 1
+    kept = trainer.finished().predict(rows(16, 1).images, verbose=0).argmax(axis=1)
+    assert float((kept == rows(16, 1).labels).mean()) == pytest.approx(max(accuracies))
+
+
+def test_a_diverged_loss_stops_at_once_and_says_where_and_what_to_do() -> None:
+    with pytest.raises(
+        PermanentError, match=r"^toy diverged: loss is (nan|inf) in epoch 1, steps 1 to 50; lower the rate: --set lear"
+    ):
+        trained(recipe(phases=(Phase(epochs=1, learning_rate=1e38, optimizer="sgd"),)))
