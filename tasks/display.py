@@ -58,9 +58,9 @@ def show_job(name: str, logger: Logger) -> Iterator[Emit]:
         row = bars.add_task(name, total=None, metrics="starting")
 
         def on_event(event: Event) -> None:
-            if event["event"] == "progress":
+            if event["event"] in {"progress", "epoch"}:
                 steps = event["steps"]
-                done = (event["epoch"] - 1) * steps + event["step"]
+                done = (event["epoch"] - 1) * steps + event.get("step", steps)
                 bars.update(
                     row,
                     completed=done,
@@ -68,8 +68,12 @@ def show_job(name: str, logger: Logger) -> Iterator[Emit]:
                     description=f"{name} epoch {event['epoch']}/{event['epochs']}",
                     metrics=f"loss {event['loss']:.3f} accuracy {event['accuracy']:.3f}",
                 )
-            else:
+            if event["event"] == "evaluating":
+                bars.update(row, metrics=f"evaluating on {event['split']}")
+            if event["event"] != "progress":
+                bars.stop()  # or the log's line ends up behind the bar
                 _log(name, logger, event)
+                bars.start()
 
         yield on_event
 
