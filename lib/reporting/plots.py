@@ -1,8 +1,9 @@
-"""Pure functions from data to figures. No pyplot and no global state: any backend gives the same pixels' meaning."""
+"""Pure functions from data to figures, and from a figure to a PNG. No pyplot, no global state, any MPLBACKEND."""
 
 import io
 from collections.abc import Mapping, Sequence
 from math import ceil
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from lib.data.datasets import readable
 
@@ -19,6 +21,8 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7
 SPLIT_COLOURS = {"train": BLUE, "dev": ORANGE, "test": GREEN}
 GRID_ROWS, GRID_COLUMNS = 4, 5
 MANY_CLASSES = 20
+COLUMN_CLASSES = 50
+TITLE_LETTERS = 24
 DPI = 110
 
 
@@ -26,80 +30,85 @@ def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)  # whatever MPLBACKEND says
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 9})
     return buffer.getvalue()
 
 
 def sample_grid(images: np.ndarray, titles: Sequence[str]) -> Figure:
     """Up to 20 images (N, H, W, C) uint8 in 4 rows of 5, each titled."""
-    figure, axes = _grid()
+    figure, axes = _grid(9)
     for axis, image, title in zip(axes, images, titles, strict=False):
         _show(axis, image)
-        axis.set_title(readable(title), fontsize=10)
+        axis.set_title(_wrapped(title), fontsize=11)
     return figure
 
 
 def prediction_grid(
     images: np.ndarray, labels: Sequence[str], predicted: Sequence[str], confidences: Sequence[float]
 ) -> Figure:
-    """Up to 20 images (N, H, W, C) uint8, each with its predicted class and, where that is wrong, the true one."""
-    figure, axes = _grid()
+    """Up to 20 images (N, H, W, C) uint8, each with its predicted class and, where that is wrong, the true one.
+
+    A confidence is the predicted class's probability, 0 to 1.
+    """
+    figure, axes = _grid(9.8)
     for axis, image, label, guess, confidence in zip(axes, images, labels, predicted, confidences, strict=False):
         _show(axis, image)
         right = label == guess
-        truth = "✓ right" if right else f"✗ is: {readable(label)}"
+        verdict = "✓ right" if right else _wrapped(f"✗ true class: {label}")
         axis.set_title(
-            f"Predicted class:\n{readable(guess)} ({confidence:.0%})\n{truth}",
-            fontsize=9,
+            f"Predicted class:\n{_wrapped(f'{guess} ({_percent(confidence)})')}\n{verdict}",
+            fontsize=9.5,
             color=BLUE if right else RED,
         )
+        if not right:
+            axis.set_frame_on(True)
+            for side in axis.spines.values():
+                side.set(color=RED, linewidth=3)
     return figure
 
 
 def class_distribution(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> Figure:
     """Rows of each class in each split, as bars side by side. `counts` is split → rows by class."""
-    names = [readable(name) for name in class_names]
-    columns = ceil(len(names) / 50)
-    figure = _figure(6.5 * columns + 1, 0.42 * ceil(len(names) / columns) + 1.4)
-    axes = figure.subplots(1, columns, squeeze=False, sharex=True)[0]
-    size = ceil(len(names) / columns)
-    for column, axis in enumerate(axes):
-        chosen = slice(column * size, (column + 1) * size)
-        places = np.arange(len(names[chosen]))
+    figure, columns = _columns(class_names, 0.3 if len(class_names) > MANY_CLASSES else 0.42, 1.2)
+    for axis, chosen in columns:
+        height = 0.8 / len(counts)
         for offset, (split, rows) in enumerate(counts.items()):
-            height = 0.8 / len(counts)
             axis.barh(
-                places + (offset - (len(counts) - 1) / 2) * height,
-                rows[chosen],
+                [place + (offset - (len(counts) - 1) / 2) * height for place in range(len(chosen))],
+                [rows[number] for number in chosen],
                 height,
                 label=split,
                 color=SPLIT_COLOURS.get(split, GREY),
             )
-        axis.set_yticks(places, names[chosen])
-        axis.invert_yaxis()
-        axis.set_ylim(len(places) - 0.4, -0.6)
         axis.set_xlabel("rows")
-        axis.grid(axis="x", alpha=0.3)
-        axis.set_axisbelow(True)
-    handles, labels = axes[0].get_legend_handles_labels()
+        axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
+    handles, labels = columns[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(counts), frameon=False)
     return figure
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
-    """Loss and accuracy by epoch. Columns epoch, phase, loss, accuracy, dev_loss, dev_accuracy."""
-    figure = _figure(11, 4.2)
-    for axis, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axis.plot(history["epoch"], history[name], "o-", ms=4, color=BLUE, label="train, while it learns")
-        axis.plot(history["epoch"], history[f"dev_{name}"], "s-", ms=4, color=ORANGE, label="dev, after the epoch")
-        for boundary in history["epoch"][history["phase"].diff() > 0]:
-            axis.axvline(boundary - 0.5, color=GREY, ls="--", lw=1)
+    """Loss and accuracy by epoch. Columns epoch, phase (both from 1), loss, accuracy, dev_loss, dev_accuracy."""
+    figure = _figure(11, 4.8)
+    epochs = history["epoch"]
+    left, right = figure.subplots(1, 2)
+    for axis, name in ((left, "loss"), (right, "accuracy")):
+        axis.plot(epochs, history[name], "o-", ms=4, color=BLUE, label="train: during the epoch, with any augmentation")
+        axis.plot(epochs, history[f"dev_{name}"], "s-", ms=4, color=ORANGE, label="dev: after the epoch")
+        for first in history.index[history["phase"].diff() > 0]:
+            axis.axvline(epochs[first] - 0.5, color=GREY, ls="--", lw=1)
+            phase = f" phase {history['phase'][first]}"
+            axis.annotate(phase, (epochs[first] - 0.5, 1), xycoords=("data", "axes fraction"), va="top", xytext=(0, -3),
+                          textcoords="offset points", color="#444444", fontsize=9)  # fmt: skip
         axis.set_xlabel("epoch")
         axis.set_ylabel(name)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axis.set_xlim(history["epoch"].min() - 0.5, history["epoch"].max() + 0.5)
+        axis.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
+        axis.margins(y=0.12)
         axis.grid(alpha=0.3)
-        axis.legend(frameon=False)
+        _open(axis)
+    right.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
@@ -109,65 +118,95 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], class_names: Sequence[s
     shares = rows / np.maximum(rows.sum(axis=1, keepdims=True), 1)
     names = [readable(name) for name in class_names]
     many = len(names) > MANY_CLASSES
-    side = 0.17 * len(names) + 3.5 if many else 0.55 * len(names) + 2.8
+    side = 0.16 * len(names) + 3.8 if many else 0.55 * len(names) + 2.8
     figure = _figure(side, side * 0.95)
-    figure.set_layout_engine("compressed")  # the plain one pushes labels beside a square of 100 off the canvas
+    # The plain one pushes labels beside a square of 100 off the canvas.
+    figure.set_layout_engine("compressed", w_pad=0.1, h_pad=0.1)
     axis = figure.subplots()
     # Small shares are where the mistakes are: a square root makes them visible.
-    image = axis.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
-    size = 7 if many else 10
-    axis.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
-    axis.set_yticks(range(len(names)), names, fontsize=size)
-    axis.set_xlabel("predicted class")
-    axis.set_ylabel("true class")
+    image = axis.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    axis.set_xticks(range(len(names)), names, rotation=90)
+    axis.set_yticks(range(len(names)), names)
+    axis.tick_params(labelsize=7 if many else 10)
+    axis.set_xlabel("predicted class", fontsize=14 if many else 11)
+    axis.set_ylabel("true class", fontsize=14 if many else 11)
     if many:
-        axis.set_xticks(np.arange(-0.5, len(names), 5), minor=True)
-        axis.set_yticks(np.arange(-0.5, len(names), 5), minor=True)
-        axis.grid(which="minor", color=GREY, alpha=0.25, lw=0.5)
-        axis.tick_params(which="minor", length=0)
+        axis.tick_params(right=True, labelright=True, top=True, labeltop=True)
+        for border in np.arange(4.5, len(names) - 1, 5):
+            axis.axhline(border, color=GREY, alpha=0.3, lw=0.5)
+            axis.axvline(border, color=GREY, alpha=0.3, lw=0.5)
     else:
         for (line, column), count in np.ndenumerate(rows):
             if count:
                 colour = "white" if shares[line, column] > 0.3 else "black"
-                axis.text(column, line, f"{count}", ha="center", va="center", fontsize=8, color=colour)
-    figure.colorbar(image, ax=axis, fraction=0.03, pad=0.02, shrink=0.5, label="share of the true class")
+                axis.text(column, line, f"{count:,}", ha="center", va="center", fontsize=9, color=colour)
+    bar = figure.colorbar(image, ax=axis, fraction=0.03, pad=0.02, shrink=0.5, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1])
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    bar.set_label("share of the true class")
     return figure
 
 
 def per_class_accuracy(recalls: Sequence[float], class_names: Sequence[str]) -> Figure:
-    """The share of each class's images that were recognised, best first."""
-    order = np.argsort(recalls, kind="stable")[::-1]
-    names = [readable(class_names[i]) for i in order]
-    values = np.asarray(recalls)[order]
-    columns = 1 if len(names) <= MANY_CLASSES else 2
-    size = ceil(len(names) / columns)
-    figure = _figure(6 * columns, 0.24 * size + 1.2)
-    for column, axis in enumerate(figure.subplots(1, columns, squeeze=False)[0]):
-        chosen = slice(column * size, (column + 1) * size)
-        places = np.arange(len(names[chosen]))
-        axis.barh(places, values[chosen], 0.75, color=BLUE)
-        axis.set_yticks(places, names[chosen], fontsize=9)
-        for place, value in zip(places, values[chosen], strict=True):
-            axis.text(value + 0.01, place, f"{value:.0%}", va="center", fontsize=8)
-        axis.set_ylim(len(places) - 0.4, -0.6)
+    """The share of each class's images that were recognised, 0 to 1, best first, with the mean of all classes."""
+    best_first = sorted(range(len(recalls)), key=lambda number: -recalls[number])
+    figure, columns = _columns([class_names[number] for number in best_first], 0.26, 1.3)
+    mean = float(np.mean(recalls))
+    for axis, chosen in columns:
+        values = [recalls[best_first[place]] for place in chosen]
+        axis.barh(range(len(values)), values, 0.75, color=BLUE)
+        axis.axvline(mean, color=RED, ls="--", lw=1.2, label=f"mean of all classes: {mean * 100:.1f} %")
+        for place, value in enumerate(values):
+            axis.text(value + 0.01, place, _percent(value), va="center", fontsize=8,
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85})  # fmt: skip
         axis.set_xlim(0, 1.12)
-        axis.set_xticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
-        axis.set_xlabel("of the class's test images recognised")
+        axis.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
+        axis.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        axis.set_xlabel("share of the class's images recognised")
+    figure.legend(*columns[0][0].get_legend_handles_labels(), loc="outside upper center", frameon=False)
     return figure
 
 
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f}\N{NO-BREAK SPACE}%"
+
+
+def _wrapped(text: str) -> str:
+    return fill(readable(text), TITLE_LETTERS, break_on_hyphens=False)
+
+
 def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    return Figure(figsize=(width, height), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
 
 
-def _grid() -> tuple[Figure, list[Axes]]:
-    figure = _figure(9.5, 9)
+def _open(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _columns(names: Sequence[str], line: float, margin: float) -> tuple[Figure, list[tuple[Axes, range]]]:
+    """Axes side by side for horizontal bars, each with its part of `names`, `line` inches a name, top to bottom."""
+    size = min(len(names), COLUMN_CLASSES)
+    count = ceil(len(names) / size)
+    figure = _figure(6.5 * count + 0.5, line * size + margin)
+    axes = figure.subplots(1, count, squeeze=False, sharex=True)[0]
+    parts = [range(column * size, min((column + 1) * size, len(names))) for column in range(count)]
+    for axis, part in zip(axes, parts, strict=True):
+        axis.set_yticks(range(len(part)), [readable(names[number]) for number in part], fontsize=9)
+        axis.set_ylim(size - 0.4, -0.6)
+        axis.grid(axis="x", alpha=0.3)
+        axis.set_axisbelow(True)
+        _open(axis)
+    return figure, list(zip(axes, parts, strict=True))
+
+
+def _grid(height: float) -> tuple[Figure, list[Axes]]:
+    figure = _figure(9.5, height)
     axes = list(figure.subplots(GRID_ROWS, GRID_COLUMNS).flat)
     for axis in axes:
-        axis.set_axis_off()
+        axis.set(frame_on=False, xticks=[], yticks=[])
     return figure, axes
 
 
 def _show(axis: Axes, image: np.ndarray) -> None:
     grey = image.shape[-1] == 1
-    axis.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255)
+    shown = image[..., 0] if grey else image
+    axis.imshow(shown, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="nearest")

@@ -3,7 +3,10 @@
 import csv
 import io
 import math
+import re
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from lib.addresses import report_address
+from lib.errors import PermanentError
 from lib.manifests import Manifest, Ref, commit, digest_json, find, load, put_file
 from lib.provenance import made_by
-from lib.reporting.sections import SPLITS, DataSection, ModelSection, data_section, model_section
+from lib.reporting.sections import SPLITS, DataSection, ModelSection, data_section, duration, model_section
 from lib.store import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
+BASELINE = "the 2023 notebook's settings"
 COLUMNS = {
     "rank": "Rank",
     "model": "Model",
@@ -28,11 +33,12 @@ COLUMNS = {
     "parameters": "Parameters",
     "epochs": "Epochs",
 }
+FACTS = (*COLUMNS, "seed", "baseline")
 
 
 @dataclass(frozen=True)
-class Page:
-    """Everything a template shows."""
+class Report:
+    """Everything a template shows. Models and leaderboard are in the same order, the best first."""
 
     data: DataSection
     models: list[ModelSection]
@@ -40,43 +46,58 @@ class Page:
 
 
 def build_report(store: Store, prepared: Ref, evaluations: list[Ref]) -> Ref:
-    """Commit index.html and leaderboard.csv over `evaluations`, unless they are there."""
-    dataset = load(store, prepared).facts["dataset"]
-    address = report_address(dataset, prepared, evaluations)
+    """Commit index.html and leaderboard.csv over `evaluations`, unless they are there.
+
+    Raises PermanentError where an evaluation is of other prepared data: the two would not compare.
+    """
+    evaluations = list(dict.fromkeys(evaluations))
+    facts = load(store, prepared).facts
+    address = report_address(facts["dataset"], prepared, evaluations)
     if done := find(store, address):
         return done[0]
     started = time.monotonic()
-    page = _page(store, prepared, evaluations)
+    report = _report(store, prepared, evaluations)
     files = {
-        "index": put_file(store, address, "index.html", _render("index.html.j2", page).encode()),
-        "leaderboard": put_file(store, address, "leaderboard.csv", _csv(page.leaderboard)),
+        "index": put_file(store, address, "index.html", _render("index.html.j2", report).encode()),
+        "leaderboard": put_file(store, address, "leaderboard.csv", _csv(report.leaderboard)),
     }
-    inputs = {f"evaluation-{number}": section.evaluation for number, section in enumerate(page.models, 1)}
     return commit(
         store,
         address,
         Manifest(
             kind="report",
-            inputs={"prepared": prepared, **inputs},
-            facts={"dataset": dataset, "limit": page.data.facts["limit"], "leaderboard": page.leaderboard},
-            content={"leaderboard": digest_json(page.leaderboard)},
+            inputs={"prepared": prepared, **{_input_name(ref): ref for ref in evaluations}},
+            facts={"dataset": facts["dataset"], "limit": facts["limit"], "leaderboard": report.leaderboard},
+            content={"leaderboard": digest_json(report.leaderboard)},
             files=files,
             made_by=made_by(time.monotonic() - started),
         ),
     )
 
 
+def read_report(store: Store, report: Ref) -> Report:
+    """All that the report at `report` shows, read anew from what it was made of."""
+    manifest = load(store, report)
+    return _report(store, manifest.inputs["prepared"], _evaluations(manifest))
+
+
 def report_markdown(store: Store, report: Ref) -> str:
     """The same report as markdown with its pictures inside, for the Prefect UI."""
-    inputs = load(store, report).inputs
-    evaluations = [ref for name, ref in inputs.items() if name.startswith("evaluation-")]
-    return _render("report.md.j2", _page(store, inputs["prepared"], evaluations))
+    return _render("report.md.j2", read_report(store, report))
 
 
 def leaderboard_table(store: Store, report: Ref) -> list[dict[str, str]]:
     """The leaderboard as a person reads it: one row a model, best dev accuracy first."""
+    manifest = load(store, report)
+    ordered = sorted((load(store, ref) for ref in _evaluations(manifest)), key=by_dev)
+    models = [load(store, evaluation.inputs["model"]) for evaluation in ordered]
     return [
-        {title: _shown(row[key]) for key, title in COLUMNS.items()} for row in load(store, report).facts["leaderboard"]
+        {
+            **{title: shown(row[key]) for key, title in COLUMNS.items()},
+            "Training time": duration(model.made_by["seconds"]),
+            "Note": BASELINE if row["baseline"] else "",
+        }
+        for row, model in zip(manifest.facts["leaderboard"], models, strict=True)
     ]
 
 
@@ -85,41 +106,81 @@ def report_url(store: Store, report: Ref) -> str:
     return store.url(load(store, report).files["index"].path)
 
 
-def rank(models: list[ModelSection]) -> list[dict[str, Any]]:
-    """Leaderboard rows in the order of dev accuracy. Test is shown and decides nothing."""
-    ordered = sorted(models, key=lambda model: (-model.metrics["dev"].accuracy, model.name, model.evaluation.uri))
+def leaderboard_rows(evaluations: Sequence[Manifest]) -> list[dict[str, Any]]:
+    """One row a model, by accuracy on dev, then by loss on dev. Test is shown and decides nothing."""
+    ordered = sorted(evaluations, key=by_dev)
     return [
         {
             "rank": place,
-            "model": model.name,
-            "baseline": model.facts["baseline"],
-            "dev_accuracy": model.metrics["dev"].accuracy,
+            "model": name,
+            "dev_accuracy": evaluation.facts["metrics"]["dev"]["accuracy"],
             **{
-                f"test_{name}": getattr(model.metrics["test"], name)
-                for name in ("accuracy", "top5_accuracy", "macro_f1", "loss")
+                f"test_{metric}": evaluation.facts["metrics"]["test"][metric]
+                for metric in ("accuracy", "top5_accuracy", "macro_f1", "loss")
             },
-            "parameters": model.facts["parameters"],
-            "epochs": model.facts["epochs"],
+            **{fact: evaluation.facts[fact] for fact in ("parameters", "epochs", "seed", "baseline")},
         }
-        for place, model in enumerate(ordered, 1)
+        for place, (name, evaluation) in enumerate(zip(_names(ordered), ordered, strict=True), 1)
     ]
+
+
+def by_dev(evaluation: Manifest) -> tuple[float, float, str]:
+    """Sorts the best first, and always the same way."""
+    dev = evaluation.facts["metrics"]["dev"]
+    return -dev["accuracy"], dev["loss"], evaluation.inputs["model"].uri
+
+
+def shown(value: Any) -> str:
+    """A number as a person reads it: shares and losses with four places, counts in thousands."""
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _names(evaluations: Sequence[Manifest]) -> list[str]:
+    """The recipe's name, with the seed or the model's key where that alone would be said twice."""
+    recipes = [str(each.facts["recipe"]) for each in evaluations]
+    with_seed = [f"{each.facts['recipe']}, seed {each.facts['seed']}" for each in evaluations]
+    with_key = [f"{each.facts['recipe']}, {each.inputs['model'].uri.rsplit('/')[-1]}" for each in evaluations]
+    counts = Counter([*recipes, *with_seed])
+    return [
+        next((name for name in names[:2] if counts[name] == 1), names[2])
+        for names in zip(recipes, with_seed, with_key, strict=True)
+    ]
+
+
+def _input_name(evaluation: Ref) -> str:
+    """evaluation-<recipe>-<key>, from evaluations/<dataset>/<recipe>/<key>: a recipe can stand there twice."""
+    return "-".join(["evaluation", *evaluation.uri.split("/")[2:]])
+
+
+def _evaluations(report: Manifest) -> list[Ref]:
+    return [ref for name, ref in report.inputs.items() if name != "prepared"]
 
 
 def _csv(rows: list[dict[str, Any]]) -> bytes:
     text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[0]))
+    table = csv.DictWriter(text, FACTS)
     table.writeheader()
     table.writerows(rows)
     return text.getvalue().encode()
 
 
-def _page(store: Store, prepared: Ref, evaluations: list[Ref]) -> Page:
-    models = [model_section(store, evaluation) for evaluation in evaluations]
-    models.sort(key=lambda model: (-model.metrics["dev"].accuracy, model.name, model.evaluation.uri))
-    return Page(data_section(store, prepared), models, rank(models))
+def _report(store: Store, prepared: Ref, evaluations: list[Ref]) -> Report:
+    manifests = {ref: load(store, ref) for ref in evaluations}
+    for ref, manifest in manifests.items():
+        if manifest.inputs["prepared"] != prepared:
+            raise PermanentError(
+                f"a report's evaluations must all be of {prepared.uri}; "
+                f"received {ref.uri}, which is of {manifest.inputs['prepared'].uri}"
+            )
+    rows = leaderboard_rows(list(manifests.values()))
+    ordered = sorted(manifests, key=lambda ref: by_dev(manifests[ref]))
+    models = [model_section(store, ref, row["model"]) for ref, row in zip(ordered, rows, strict=True)]
+    return Report(data_section(store, prepared), models, rows)
 
 
-def _render(template: str, page: Page) -> str:
+def _render(template: str, report: Report) -> str:
     templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(enabled_extensions=("html.j2",)),
@@ -127,13 +188,13 @@ def _render(template: str, page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["shown"] = _shown
+    templates.filters |= {"shown": shown, "duration": duration, "plain": _plain}
     return templates.get_template(template).render(
-        vars(page), columns=COLUMNS, splits=SPLITS, uniform_loss=math.log(len(page.data.labels))
+        vars(report), columns=COLUMNS, splits=SPLITS, baseline=BASELINE, guess_loss=math.log(len(report.data.labels))
     )
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def _plain(text: str) -> str:
+    """`text` with nothing in it that markdown or HTML would act on."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", text)

@@ -13,18 +13,19 @@ from lib.store import Store
 
 SPLITS = ("train", "dev", "test")
 SHOWN_PIXELS = 4
+SHOWN_CONFUSIONS = 10
+Line = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class DataSection:
     """The data set as it was prepared."""
 
-    ref: Ref
     facts: dict[str, Any]
-    source: dict[str, Any]
-    """The dataset's own facts: licence and source."""
     title: str
     citation: str
+    source: str
+    licence: str
     labels: list[tuple[int, str, list[int]]]
     """Number, class name, and rows in train, dev and test."""
     shapes: list[tuple[str, str, str]]
@@ -33,7 +34,9 @@ class DataSection:
     pixels: list[tuple[str, list[str]]]
     """The describe table: name of the statistic, and its value for each shown pixel."""
     pixel_names: list[str]
+    origin: list[Line]
     pictures: dict[str, str]
+    """Name → data: address of samples and distribution."""
 
 
 @dataclass(frozen=True)
@@ -41,75 +44,143 @@ class ModelSection:
     """One model: how it was trained and what it reaches."""
 
     name: str
-    evaluation: Ref
-    model: Ref
     facts: dict[str, Any]
-    settings: list[tuple[str, str]]
+    """Those of its evaluation."""
+    recipe: dict[str, Any]
+    settings: list[Line]
     layers: list[dict[str, Any]]
     metrics: dict[str, SplitMetrics]
-    made_by: dict[str, Any]
+    confused: list[tuple[str, str, int, int]]
+    """On test, most frequent first: true class, the class taken for it, how many, and of how many."""
+    seconds: float
+    """Of training."""
+    origin: list[Line]
     pictures: dict[str, str]
+    """Name → data: address of curves, confusion, per_class and examples."""
 
 
 def data_section(store: Store, prepared: Ref) -> DataSection:
+    """What `prepared` and the data set behind it say of themselves."""
     manifest = load(store, prepared)
+    dataset = load(store, manifest.inputs["dataset"])
     profile = json.loads(local_file(store, manifest, "profile").read_text())
     facts, spec = manifest.facts, DATASETS.get(manifest.facts["dataset"])
     counts = profile["rows_per_class"]
-    shape = "×".join(map(str, facts["image_shape"]))
+    shape = " × ".join(map(str, facts["image_shape"]))
     count = math.prod(facts["image_shape"])
     shown = [*range(SHOWN_PIXELS), *range(count - SHOWN_PIXELS, count)]
     return DataSection(
-        ref=prepared,
         facts=facts,
-        source=load(store, manifest.inputs["dataset"]).facts,
         title=spec.title if spec else facts["dataset"],
         citation=spec.citation if spec else "",
+        source=dataset.facts["source"],
+        licence=dataset.facts["licence"],
         labels=[
             (number, readable(name), [counts[split][number] for split in SPLITS])
             for number, name in enumerate(facts["class_names"])
         ],
-        shapes=[(split, f"{facts['rows'][split]:,}×{shape}", f"{facts['rows'][split]:,}") for split in SPLITS],
+        shapes=[(split, f"{facts['rows'][split]:,} × {shape}", f"{facts['rows'][split]:,}") for split in SPLITS],
         channels=profile["channels"],
         pixels=[(name, [f"{column[pixel]:.6g}" for pixel in shown]) for name, column in profile["pixels"].items()],
         pixel_names=[f"pixel {number}" for number in shown],
+        origin=[*_ref("data set", manifest.inputs["dataset"]), *_ref("prepared data", prepared), *_maker(manifest)],
         pictures=_pictures(store, manifest, ("samples", "distribution")),
     )
 
 
-def model_section(store: Store, evaluation: Ref) -> ModelSection:
+def model_section(store: Store, evaluation: Ref, name: str) -> ModelSection:
+    """The model of `evaluation`, to be called `name`."""
     manifest = load(store, evaluation)
     model = load(store, manifest.inputs["model"])
-    metrics = json.loads(local_file(store, manifest, "metrics").read_text())
+    metrics = {
+        split: SplitMetrics.model_validate(values)
+        for split, values in json.loads(local_file(store, manifest, "metrics").read_text()).items()
+    }
     return ModelSection(
-        name=manifest.facts["recipe"],
-        evaluation=evaluation,
-        model=manifest.inputs["model"],
+        name=name,
         facts=manifest.facts,
-        settings=_settings(model.facts["recipe"]),
-        layers=model.facts["layers"],
-        metrics={split: SplitMetrics.model_validate(metrics[split]) for split in SPLITS},
-        made_by=model.made_by,
+        recipe=model.facts["recipe"],
+        settings=[*settings(model.facts["recipe"]), ("seed", str(manifest.facts["seed"]))],
+        layers=model.facts.get("layers", []),
+        metrics=metrics,
+        confused=confused(metrics["test"]),
+        seconds=model.made_by["seconds"],
+        origin=[
+            ("training time", duration(model.made_by["seconds"])),
+            ("evaluation time", duration(manifest.made_by["seconds"])),
+            *_maker(model),
+            *_ref("model", manifest.inputs["model"]),
+            *_ref("evaluation", evaluation),
+        ],
         pictures=_pictures(store, manifest, ("curves", "confusion", "per_class", "examples")),
     )
 
 
-def _settings(recipe: dict[str, Any]) -> list[tuple[str, str]]:
+def confused(metrics: SplitMetrics) -> list[tuple[str, str, int, int]]:
+    """True class, predicted class, rows so mistaken and rows of the true class, of the most frequent mistakes."""
+    names = [readable(each.name) for each in metrics.per_class]
+    mistakes = [
+        (names[true], names[predicted], rows, sum(line))
+        for true, line in enumerate(metrics.confusion)
+        for predicted, rows in enumerate(line)
+        if rows and true != predicted
+    ]
+    return sorted(mistakes, key=lambda mistake: -mistake[2])[:SHOWN_CONFUSIONS]
+
+
+def settings(recipe: dict[str, Any]) -> list[Line]:
     """The resolved recipe, a line a setting, a phase's settings on one line."""
     lines = []
     for key, value in recipe.items():
         if key == "phases":
-            lines += [(f"phase {n}", _inline(phase)) for n, phase in enumerate(value, 1)]
-        elif isinstance(value, dict):
-            lines.append((readable(key), _inline(value)))
+            lines += [(f"phase {number}", _inline(_that_matter(phase))) for number, phase in enumerate(value, 1)]
         elif key != "name":
-            lines.append((readable(key), "none" if value is None else str(value)))
+            lines.append((readable(key), _inline(value) if isinstance(value, dict) else _value(value)))
     return lines
 
 
+def duration(seconds: float) -> str:
+    """`seconds` as a person says it: 4.2 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _that_matter(phase: dict[str, Any]) -> dict[str, Any]:
+    """Without those that the optimizer or the schedule ignores."""
+    idle = {"momentum"} if phase.get("optimizer") != "sgd" else set()
+    if phase.get("schedule") != "decay-per-epoch":
+        idle.add("decay_per_epoch")
+    return {key: value for key, value in phase.items() if key not in idle}
+
+
 def _inline(values: dict[str, Any]) -> str:
-    return ", ".join(f"{readable(key)} {value:g}" if isinstance(value, float) else f"{readable(key)} {value}"
-                     for key, value in values.items())  # fmt: skip
+    return ", ".join(f"{readable(key)} {_value(value)}" for key, value in values.items())
+
+
+def _value(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _ref(name: str, ref: Ref) -> list[Line]:
+    return [(f"{name} at", ref.uri), (f"{name}, sha256", ref.sha256)]
+
+
+def _maker(manifest: Manifest) -> list[Line]:
+    """The code, packages and hardware that made it."""
+    made = manifest.made_by
+    commit = made["commit"] or "not in a git checkout"
+    packages = ", ".join(f"{name} {version}" for name, version in made["packages"].items())
+    hardware = {key: value for key, value in made["hardware"].items() if key != "cpu"}
+    lines = [
+        ("code, commit", commit + (", with uncommitted changes" if made["uncommitted_changes"] else "")),
+        ("packages", f"Python {made['python']}, {packages}"),
+        ("hardware", f"{made['hardware']['cpu']}, {_inline(hardware)}"),
+    ]
+    return lines + [("resumed on", _inline(machine)) for machine in made.get("resumed_on", [])]
 
 
 def _pictures(store: Store, manifest: Manifest, names: tuple[str, ...]) -> dict[str, str]:

@@ -1,0 +1,38 @@
+"""One store with a report of two models, for all tests of reports: they add to it and change nothing."""
+
+import pytest
+
+from lib.manifests import Ref
+from lib.reporting.report import build_report
+from lib.store import LocalStore
+
+from . import made
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
+    return LocalStore(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
+def prepared(store: LocalStore) -> Ref:
+    return made.prepared_digits(store)
+
+
+@pytest.fixture(scope="session")
+def evaluations(store: LocalStore, prepared: Ref) -> list[Ref]:
+    """A baseline that is better on test, and a model that is better on dev."""
+    return [
+        made.evaluated(store, prepared, "digits-softmax", (0.9, 0.5, 1.0), baseline=True, seconds=4.2),
+        made.evaluated(store, prepared, "digits-cnn", (1.0, 0.75, 0.8), seconds=75.0),
+    ]
+
+
+@pytest.fixture(scope="session")
+def report(store: LocalStore, prepared: Ref, evaluations: list[Ref]) -> Ref:
+    return build_report(store, prepared, evaluations)
+
+
+@pytest.fixture(scope="session")
+def page(store: LocalStore, report: Ref) -> str:
+    return made.index(store, report)

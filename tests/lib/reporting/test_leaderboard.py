@@ -1,0 +1,86 @@
+"""Models are ranked by dev, each under a name of its own."""
+
+import csv
+from math import log
+
+import pytest
+
+from lib.manifests import Manifest, Ref, load, local_file
+from lib.reporting.report import BASELINE, build_report, leaderboard_rows, leaderboard_table, report_url
+from lib.store import LocalStore
+
+from . import made
+
+
+def test_models_are_ranked_by_dev_and_not_by_test(store: LocalStore, report: Ref) -> None:
+    rows = load(store, report).facts["leaderboard"]
+    assert [(row["rank"], row["model"]) for row in rows] == [(1, "digits-cnn"), (2, "digits-softmax")]
+    # Of 144 dev rows 108 and 72 are right, of 360 test rows 288 and 360.
+    assert [(row["dev_accuracy"], row["test_accuracy"]) for row in rows] == [(0.75, 0.8), (0.5, 1.0)]
+    # All right, each with probability 0.9: −ln 0.9.
+    assert rows[1]["test_loss"] == pytest.approx(-log(0.9), abs=1e-6)
+    assert (rows[1]["test_macro_f1"], rows[1]["parameters"], rows[1]["epochs"]) == (1.0, 50_138, 2)
+
+
+def test_equal_accuracy_on_dev_is_decided_by_loss_on_dev() -> None:
+    def evaluation(recipe: str, dev_loss: float) -> Manifest:
+        split = {"accuracy": 0.5, "loss": dev_loss, "top5_accuracy": 1.0, "macro_f1": 0.5}
+        facts = {"recipe": recipe, "seed": 0, "parameters": 1, "epochs": 1, "baseline": False}
+        model = Ref(uri=f"models/toy/{recipe}/key", sha256="0" * 64)
+        metrics = {"dev": split, "test": split}
+        return Manifest(
+            kind="evaluation",
+            inputs={"model": model},
+            facts={**facts, "metrics": metrics},
+            content={},
+            files={},
+            made_by={},
+        )
+
+    rows = leaderboard_rows([evaluation("a", 1.2), evaluation("b", 0.7), evaluation("c", 0.9)])
+    assert [row["model"] for row in rows] == ["b", "c", "a"]
+
+
+def test_a_recipe_that_stands_there_twice_is_named_with_its_seed_or_else_its_key(
+    store: LocalStore, prepared: Ref, evaluations: list[Ref]
+) -> None:
+    other_seed = made.evaluated(store, prepared, "digits-cnn", (1, 0.7, 0.7), seed=7)
+    other_rate = made.evaluated(store, prepared, "digits-cnn", (1, 0.6, 0.7), seed=7, dropout=0.1)
+    refs = [*evaluations, other_seed, other_rate]
+    report = build_report(store, prepared, refs)
+    keys = [load(store, ref).inputs["model"].uri.split("/")[-1] for ref in (other_seed, other_rate)]
+    assert [row["model"] for row in load(store, report).facts["leaderboard"]] == [
+        "digits-cnn, seed 0",
+        f"digits-cnn, {keys[0]}",
+        f"digits-cnn, {keys[1]}",
+        "digits-softmax",
+    ]
+    inputs = load(store, report).inputs
+    assert {name: inputs[name] for name in inputs if name != "prepared"} == {
+        f"evaluation-{recipe}-{ref.uri.split('/')[-1]}": ref
+        for recipe, ref in zip(["digits-softmax", *["digits-cnn"] * 3], refs, strict=True)
+    }
+
+
+def test_the_table_and_the_csv_show_the_leaderboard(store: LocalStore, report: Ref) -> None:
+    first, second = leaderboard_table(store, report)
+    assert first == {
+        "Rank": "1",
+        "Model": "digits-cnn",
+        "Dev accuracy": "0.7500",
+        "Test accuracy": "0.8000",
+        "Test top-5": first["Test top-5"],
+        "Test macro F1": first["Test macro F1"],
+        "Test loss": first["Test loss"],
+        "Parameters": "50,138",
+        "Epochs": "2",
+        "Training time": "1 min 15 s",
+        "Note": "",
+    }
+    assert (second["Model"], second["Training time"], second["Note"]) == ("digits-softmax", "4.2 s", BASELINE)
+    lines = list(csv.DictReader(local_file(store, load(store, report), "leaderboard").read_text().splitlines()))
+    assert [(line["model"], float(line["dev_accuracy"])) for line in lines] == [
+        ("digits-cnn", 0.75),
+        ("digits-softmax", 0.5),
+    ]
+    assert report_url(store, report).startswith("file:///")

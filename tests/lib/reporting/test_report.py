@@ -1,0 +1,180 @@
+"""The report says what the store holds, the same wherever and whenever it is built."""
+
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from lib.errors import PermanentError
+from lib.manifests import Manifest, Ref, commit, load
+from lib.reporting.report import (
+    BASELINE,
+    build_report,
+    leaderboard_table,
+    read_report,
+    report_markdown,
+)
+from lib.store import LocalStore
+
+from . import made
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+TINY = "iVBORw0KGgo="
+"""made.PNG in base64."""
+
+
+class Elements(HTMLParser):
+    """Every tag with its attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def test_a_second_build_gives_the_same_ref_and_writes_nothing(
+    store: LocalStore, prepared: Ref, evaluations: list[Ref], report: Ref
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in store.root.rglob("*")}
+    assert build_report(store, prepared, evaluations[::-1]) == report
+    assert build_report(store, prepared, [*evaluations, evaluations[0]]) == report
+    assert {path: path.stat().st_mtime_ns for path in store.root.rglob("*")} == before
+
+
+SVG_BUILD = """
+import sys
+from pathlib import Path
+import made
+from lib.reporting.report import build_report
+from lib.store import LocalStore
+store = LocalStore(Path(sys.argv[1]))
+prepared = made.prepared_digits(store)
+refs = [made.evaluated(store, prepared, "digits-softmax", (0.9, 0.5, 1.0), baseline=True),
+        made.evaluated(store, prepared, "digits-cnn", (1.0, 0.75, 0.8), seconds=1, picture=b"other")]
+print(build_report(store, prepared, refs).model_dump_json())
+"""
+
+
+def test_another_store_backend_pictures_and_times_give_the_same_ref(report: Ref, page: str, tmp_path: Path) -> None:
+    path = f"{REPOSITORY}{os.pathsep}{Path(__file__).parent}"
+    done = subprocess.run(
+        [sys.executable, "-c", SVG_BUILD, str(tmp_path)],
+        env={**os.environ, "MPLBACKEND": "svg", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Ref.model_validate_json(done.stdout) == report
+    assert made.index(LocalStore(tmp_path), report) != page
+
+
+def test_the_page_loads_nothing_from_elsewhere(page: str) -> None:
+    loading = {"src", "srcset", "data", "poster", "action", "background"}
+    elements = Elements(page).found
+    sources = [value for _, attributes in elements for name, value in attributes.items() if name in loading]
+    assert len(sources) == 2 + 2 * 4, "two pictures of the data, four of each model"
+    assert all(value and value.startswith("data:image/png;base64,") for value in sources)
+    assert not {tag for tag, _ in elements} & {"script", "link", "iframe", "object", "embed"}
+    assert "url(" not in page
+    assert "@import" not in page
+    links = [attributes["href"] for tag, attributes in elements if tag == "a"]
+    targets = {attributes.get("id") for _, attributes in elements}
+    assert all(str(link).startswith("#") and str(link)[1:] in targets for link in links)
+
+
+def test_the_page_holds_the_numbers_of_each_split_and_their_origin(
+    store: LocalStore, prepared: Ref, evaluations: list[Ref], page: str
+) -> None:
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    assert "2 models for 10 classes: trained on 1,293 images, chosen on 144, tested on 360." in text
+    assert "Train 1,293 1.0000" in text
+    assert "Dev 144 0.7500" in text
+    assert "Test 360 0.8000" in text
+    assert "1,293 × 32 × 32 × 1" in text
+    for word in ("count", "mean", "std", "min", "25%", "50%", "75%", "max"):
+        assert f" {word} " in text
+    assert "pixel 3 … pixel 1020" in text
+    assert "phase 1 epochs 20, optimizer adamw, learning rate 0.003, schedule warmup-cosine" in text
+    assert "conv2d Conv2D (16, 16, 16) 144" in text
+    assert BASELINE.replace("'", "&#39;") in text
+    assert "1 min 15 s" in text
+    assert "resumed on cpu another, gpus 0" in text
+    assert "Licence CC BY 4.0" in text
+    assert "Citation E. Alpaydin and C. Kaynak" in text
+    assert "training images left out, equal to a test image 0" in text
+    refs = [prepared, *evaluations, *(load(store, evaluation).inputs["model"] for evaluation in evaluations)]
+    assert all(ref.uri in text and ref.sha256 in text for ref in refs)
+
+
+def test_the_markdown_is_the_same_report_with_its_pictures_inside(store: LocalStore, report: Ref) -> None:
+    text = report_markdown(store, report)
+    header, line, first, second = text.split("## Leaderboard\n\n")[1].splitlines()[:4]
+    assert len({row.count("|") for row in (header, line, first, second)}) == 1
+    assert first.startswith("| 1 | digits-cnn | 0.7500 | 0.8000 |")
+    assert second.startswith(f"| 2 | digits-softmax ({BASELINE}) | 0.5000 | 1.0000 |")
+    assert text.count("](data:image/png;base64,") == 2 + 2 * 4
+    assert text.count(f"]({'data:image/png;base64,'}{TINY})") == 2 * 4
+    assert "| Test | 360 | 0.8000 |" in text
+    assert "limited run" not in text
+
+
+def test_a_limited_report_warns_and_is_never_mixed_with_a_full_one(
+    store: LocalStore, evaluations: list[Ref], page: str
+) -> None:
+    limited = made.prepared_digits(store, 100)
+    report = build_report(store, limited, [made.evaluated(store, limited)])
+    assert load(store, report).facts["limit"] == 100
+    assert "A limited run." in made.index(store, report)
+    assert "--limit 100" in made.index(store, report)
+    assert "**A limited run.**" in report_markdown(store, report)
+    assert "A limited run." not in page
+    with pytest.raises(PermanentError, match="must all be of prepared/digits/"):
+        build_report(store, limited, evaluations)
+
+
+def test_a_hostile_name_is_shown_and_not_run(store: LocalStore, prepared: Ref) -> None:
+    hostile = "<script>alert('x')</script>|[y](javascript:z)"
+    manifest = load(store, prepared)
+    names = [hostile, *manifest.facts["class_names"][1:]]
+    changed = Manifest(**{**dict(manifest), "facts": {**manifest.facts, "dataset": "hostile", "class_names": names}})
+    ref = commit(store, "prepared/hostile/key", changed)
+    report = build_report(store, ref, [made.evaluated(store, ref, right=(1, 0.5, 0.5))])
+    page, text = made.index(store, report), report_markdown(store, report)
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in page
+    assert "<script" not in text
+    assert r"\|\[y\](javascript:z)" in text
+
+
+def test_a_report_without_models_shows_the_data(store: LocalStore, prepared: Ref) -> None:
+    report = build_report(store, prepared, [])
+    assert "No model was trained." in made.index(store, report)
+    assert "No model was trained." in report_markdown(store, report)
+    assert leaderboard_table(store, report) == []
+
+
+def test_a_report_reads_back_as_it_was_built(store: LocalStore, report: Ref, evaluations: list[Ref]) -> None:
+    found = read_report(store, report)
+    assert [model.name for model in found.models] == ["digits-cnn", "digits-softmax"]
+    assert found.leaderboard == load(store, report).facts["leaderboard"]
+    assert next(rows for _, _, rows in found.data.labels) == [128, 14, 36]
+    assert found.models[0].metrics["dev"].rows == 144
+
+
+def test_a_recipe_that_does_not_promise_equal_bits_says_so(store: LocalStore, prepared: Ref, page: str) -> None:
+    inexact = made.index(store, build_report(store, prepared, [made.evaluated(store, prepared, exact=False)]))
+    assert "do not promise" in inexact
+    assert "do not promise" not in page
+
+
+def test_reporting_loads_no_tensorflow_and_no_plotting_to_show_a_leaderboard() -> None:
+    code = "import sys, lib.reporting.report; print({'tensorflow', 'keras', 'matplotlib', 'pandas'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
