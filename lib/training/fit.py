@@ -93,7 +93,8 @@ class Trainer:
             self._enter_phase(0)
             return
         self.progress, self.best_weights = state.progress, state.best_weights
-        self._enter_phase(self.progress.phase)
+        # After the last epoch no phase is under way; its optimizer is still that of the last.
+        self._enter_phase(min(self.progress.phase, len(self.recipe.phases) - 1))
         self.model.set_weights(state.weights)
         for variable, value in zip(self.model.optimizer.variables, state.optimizer, strict=True):
             variable.assign(value)

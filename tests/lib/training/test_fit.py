@@ -64,6 +64,19 @@ def test_two_phases_follow_each_other_each_with_its_own_rate() -> None:
     assert [line["learning_rate"] for line in history] == pytest.approx([0.01, 0.001, 0.001])
 
 
+def test_a_training_killed_after_its_last_epoch_has_nothing_left_to_do() -> None:
+    from lib.training.fit import Trainer
+
+    first, _ = trained(recipe())
+    events: list[dict[str, Any]] = []
+    second = Trainer(recipe(), DATA, {"train": rows(64, 0), "dev": rows(16, 1)}, 0, events.append)
+    second.start(first.state())
+    second.run(lambda state: None, interval_s=60)
+    assert [event["event"] for event in events] == ["resumed"]
+    for weight, other in zip(second.finished().get_weights(), first.finished().get_weights(), strict=True):
+        assert weight.tolist() == other.tolist()
+
+
 def test_early_stopping_ends_a_phase_after_so_many_epochs_without_a_lower_dev_loss() -> None:
     # A rate too small to change a float32 weight: no epoch after the first is better.
     phase = Phase(epochs=9, learning_rate=1e-12, optimizer="sgd")
