@@ -1,11 +1,11 @@
 """Write the report, and show it in the Prefect UI."""
 
-from lib.reporting.report import build_report, leaderboard_table, report_markdown
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from lib.manifests import Ref
+from lib.reporting.report import build_report, leaderboard_table, report_markdown
 from tasks.storage import settings_store
 
 
