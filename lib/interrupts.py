@@ -5,12 +5,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_asked = threading.Event()
+_asked: list[int] = []
 _deferred = threading.Event()
 
 
 class Interrupted(BaseException):
-    """This process was asked to stop."""
+    """This process was asked to stop; the argument is the signal's number."""
 
 
 def catch_signals() -> None:
@@ -32,13 +32,12 @@ def deferred_interrupts() -> Iterator[None]:
 
 def raise_if_interrupted() -> None:
     """Raise Interrupted if a signal has come."""
-    if _asked.is_set():
-        raise Interrupted
+    if _asked:
+        raise Interrupted(_asked[0])
 
 
 def _on_signal(signum: int, frame: object) -> None:
-    first = not _asked.is_set()
-    _asked.set()
+    _asked.append(signum)
     # Once is enough: a second signal must not cut the saving of state.
-    if first and not _deferred.is_set():
-        raise Interrupted
+    if len(_asked) == 1 and not _deferred.is_set():
+        raise Interrupted(signum)

@@ -31,6 +31,7 @@ Emit = Callable[[Event], None]
 
 STEPS = {"train": "lib.training.fit", "evaluate": "lib.evaluation.predictions"}
 INTERRUPTED = 75  # sysexits.h: a temporary failure; the user is invited to retry
+CTRL_C = 130
 GRACE_S = 30.0
 
 
@@ -67,6 +68,8 @@ def run_job(job: Job, on_event: Emit) -> Ref:
             last = _follow(process, on_event)
         finally:
             _end(process)
+        if process.returncode == CTRL_C:
+            raise KeyboardInterrupt  # it reached the whole group; Prefect may have lost ours
         if last.get("event") == "done":
             return Ref.model_validate(last["ref"])
         raise _failure(job.step, process.returncode, last, log.read_text(errors="replace"))
@@ -129,8 +132,8 @@ def main(path: str) -> int:
         step = importlib.import_module(STEPS[job.step])
         ref = step.run(open_store(job.store_uri, settings.cache_dir), settings, emit, **job.arguments)
         emit({"event": "done", "ref": ref.model_dump()})
-    except Interrupted:
-        return INTERRUPTED
+    except Interrupted as stop:
+        return CTRL_C if stop.args == (signal.SIGINT,) else INTERRUPTED
     except PipelineError as error:
         emit({"event": "failed", "exit_code": error.exit_code, "message": str(error)})
         return error.exit_code
@@ -148,7 +151,7 @@ def _say(out: TextIO, event: Event) -> None:
     try:
         out.write(json.dumps(event) + "\n")
     except BrokenPipeError:
-        raise Interrupted from None
+        raise Interrupted(signal.SIGTERM) from None
 
 
 def _end_with_parent() -> None:
