@@ -30,6 +30,9 @@ def add_data_options(options: argparse.ArgumentParser) -> None:
     )
 
 
+WEIGHTS_HELP = "imagenet, none (a random start), or a file or s3:// address (default: the recipe's own, imagenet)"
+
+
 def add_training_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--epochs", type=int, metavar="N", help="at most N epochs in each phase of a recipe")
     options.add_argument("--seed", type=seed, default=0, help="a number, or 'fresh': today's date (default: 0)")
@@ -40,6 +43,13 @@ def add_training_options(options: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="override a field of the recipes, such as learning_rate=0.001 or augmentation.flip=true; may be repeated",
+    )
+
+    options.add_argument(
+        "--allow-cpu",
+        action=_AllowCpu,
+        nargs=0,
+        help="train recipes that run on a GPU where there is none, slowly (default: ALLOW_CPU)",
     )
 
 
@@ -71,6 +81,11 @@ def use_store(uri: str) -> str:
     # The environment is where flows, tasks and the training process all look.
     os.environ["STORE_URI"] = uri
     return uri
+
+
+class _AllowCpu(argparse.Action):
+    def __call__(self, *_: object) -> None:
+        os.environ["ALLOW_CPU"] = "1"
 
 
 def main_of(command: Callable[[], None]) -> NoReturn:

@@ -4,24 +4,29 @@ Finished work is found in the store and not done again.
 """
 
 from prefect import flow
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
-from flows.command import add_data_options, add_store_option, add_training_options, main_of, parser, recipe_names
+from flows.command import (
+    WEIGHTS_HELP,
+    add_data_options,
+    add_store_option,
+    add_training_options,
+    main_of,
+    parser,
+    recipe_names,
+)
 from flows.ingest import ingest
+from flows.tables import show_leaderboard, show_plan
 from flows.train_model import Count, train_model
-from lib.errors import SomeModelsFailed
-from lib.manifests import Ref, load
+from lib.errors import NoGpu, SomeModelsFailed
+from lib.manifests import Ref
 from lib.plan import Seed, find_report, make_plan
-from lib.reporting.report import leaderboard_table, report_url
-from lib.store import Store
+from lib.preview import preview
+from lib.settings import read_settings
 from tasks.publishing import publish_report
 from tasks.retries import with_retries
 from tasks.storage import settings_store
-
-SHOWN_COLUMNS = ("Rank", "Model", "Dev accuracy", "Test accuracy", "Test loss", "Parameters")
 
 
 @flow(name="train-all", flow_run_name="train all on {dataset}")
@@ -33,27 +38,31 @@ def train_all(
     seed: Seed = 0,
     overrides: dict[str, str] | None = None,
     baselines: bool = False,
+    weights: str | list[str] | None = None,
 ) -> Ref:
     """Ingest, prepare, train each model, evaluate, report. Returns the report's ref.
 
-    One model failing loses one model: the others are reported on, then SomeModelsFailed names it.
+    Models that need a GPU which is not there are left out with a warning. One model failing loses one model: the
+    others are reported on, then SomeModelsFailed names it.
     """
-    plan = make_plan(dataset, models, epochs, limit, seed, overrides, baselines, flow_run.scheduled_start_time)
+    plan = make_plan(dataset, models, epochs, limit, seed, overrides, baselines, weights, flow_run.scheduled_start_time)
     prepared = ingest(dataset, limit)
-    evaluations: list[Ref] = []
-    failures: dict[str, BaseException] = {}
+    outcomes: dict[str, Ref | BaseException] = {}
     for recipe in plan.recipes:
-        state = train_model(dataset, recipe.name, epochs, limit, plan.seed, overrides, prepared, return_state=True)
-        outcome = state.result(raise_on_failure=False)
-        if isinstance(outcome, Ref):
-            evaluations.append(outcome)
-        else:
-            failures[recipe.name] = outcome
-    if failures and not evaluations:
-        raise next(iter(failures.values()))
+        start = recipe.backbone.weights if recipe.backbone else None
+        asked = (epochs, limit, plan.seed, overrides, start, prepared)
+        state = train_model(dataset, recipe.name, *asked, return_state=True)
+        outcomes[recipe.title] = state.result(raise_on_failure=False)
+    evaluations = [outcome for outcome in outcomes.values() if isinstance(outcome, Ref)]
+    errors = {title: outcome for title, outcome in outcomes.items() if isinstance(outcome, BaseException)}
+    failures = {title: error for title, error in errors.items() if not isinstance(error, NoGpu)}
+    if not evaluations:
+        raise next(iter((failures or errors).values()))
     report = with_retries(publish_report)(dataset, prepared, evaluations)
+    for error in errors.values():
+        get_run_logger().warning("no result: %s", error)
     if failures:
-        raise SomeModelsFailed("; ".join(f"{name}: {error}" for name, error in failures.items()))
+        raise SomeModelsFailed("; ".join(f"{title}: {error}" for title, error in failures.items()))
     return report
 
 
@@ -67,6 +76,15 @@ def command(arguments: list[str] | None = None) -> None:
         help=f"recipes to train (default: the data set's own); {recipe_names()}",
     )
     options.add_argument("--baselines", action="store_true", help="train the 2023 notebook's settings too")
+    options.add_argument(
+        "--weights",
+        nargs="+",
+        metavar="START",
+        help=f"what backbones start from, each if several: {WEIGHTS_HELP}",
+    )
+    options.add_argument(
+        "--plan", action="store_true", help="say what would run and why, with sizes and times, and run nothing"
+    )
     add_training_options(options)
     add_store_option(options)
     chosen = options.parse_args(arguments)
@@ -78,25 +96,15 @@ def command(arguments: list[str] | None = None) -> None:
         chosen.seed,
         dict(chosen.set),
         chosen.baselines,
+        chosen.weights,
     )
-    store = settings_store()
-    if done := find_report(store, make_plan(*asked)):
+    store, plan, allow_cpu = settings_store(), make_plan(*asked), read_settings().allow_cpu
+    if chosen.plan:
+        show_plan(plan, preview(store, plan, allow_cpu))
+        return
+    if done := find_report(store, plan, allow_cpu):
         print("All done before: nothing to train.")
-    show(store, done or train_all(*asked))
-
-
-def show(store: Store, report: Ref) -> None:
-    """Print the leaderboard and where the report is."""
-    rows = leaderboard_table(store, report)
-    table = Table(
-        box=SIMPLE_HEAD, title=f"Leaderboard of {load(store, report).facts['dataset']}, ranked by dev accuracy"
-    )
-    for name in SHOWN_COLUMNS:
-        table.add_column(name, justify="left" if name == "Model" else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(row[name] for name in SHOWN_COLUMNS))
-    Console().print(table)
-    print(f"Report: {report_url(store, report)}")
+    show_leaderboard(store, plan, done or train_all(*asked))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,23 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows.command import add_data_options, add_store_option, add_training_options, main_of, parser, recipe_names
+from flows.command import (
+    WEIGHTS_HELP,
+    add_data_options,
+    add_store_option,
+    add_training_options,
+    main_of,
+    parser,
+    recipe_names,
+)
 from flows.ingest import ingest
+from lib.hardware import require_hardware
 from lib.manifests import Ref, load
 from lib.plan import Seed, find_evaluation, find_prepared, make_plan
+from lib.settings import read_settings
 from tasks.evaluation import evaluate_model
-from tasks.launching import launch_training
+from tasks.ingestion import ingest_backbone
+from tasks.launching import compute_features, launch_training
 from tasks.retries import with_retries
 from tasks.storage import settings_store
 
@@ -29,11 +40,22 @@ def train_model(
     limit: Count = None,
     seed: Seed = 0,
     overrides: dict[str, str] | None = None,
+    weights: str | None = None,
     prepared: Ref | None = None,
 ) -> Ref:
     """Train `model` on `dataset`, preparing the data first where `prepared` is not given. Returns the evaluation."""
-    plan = make_plan(dataset, [model], epochs, limit, seed, overrides, today=flow_run.scheduled_start_time)
-    trained = with_retries(launch_training)(plan.recipes[0], prepared or ingest(dataset, limit), plan.seed)
+    plan = make_plan(
+        dataset, [model], epochs, limit, seed, overrides, weights=weights, today=flow_run.scheduled_start_time
+    )
+    (recipe,) = plan.recipes
+    prepared = prepared or ingest(dataset, limit)
+    if done := find_evaluation(settings_store(), plan, recipe, prepared):
+        return done
+    require_hardware(recipe, read_settings().allow_cpu)
+    start = with_retries(ingest_backbone)(recipe.backbone) if recipe.backbone else None
+    frozen = recipe.backbone and recipe.backbone.frozen
+    features = with_retries(compute_features)(recipe, prepared, plan.seed, start) if frozen else None
+    trained = with_retries(launch_training)(recipe, prepared, plan.seed, start, features)
     return with_retries(evaluate_model)(model, trained)
 
 
@@ -42,13 +64,15 @@ def command(arguments: list[str] | None = None) -> None:
     options.add_argument("--model", required=True, metavar="NAME", help=recipe_names())
     add_data_options(options)
     add_training_options(options)
+    options.add_argument("--weights", metavar="START", help=f"what a backbone starts from: {WEIGHTS_HELP}")
     add_store_option(options)
     chosen = options.parse_args(arguments)
     asked = (chosen.epochs, chosen.limit, chosen.seed, dict(chosen.set))
-    plan, store = make_plan(chosen.dataset, [chosen.model], *asked), settings_store()
+    plan = make_plan(chosen.dataset, [chosen.model], *asked, weights=chosen.weights)
+    store = settings_store()
     prepared = find_prepared(store, plan.dataset, plan.limit)
     done = find_evaluation(store, plan, plan.recipes[0], prepared) if prepared else None
-    evaluation = done or train_model(chosen.dataset, chosen.model, *asked)
+    evaluation = done or train_model(chosen.dataset, chosen.model, *asked, chosen.weights)
     metrics = load(store, evaluation).facts["metrics"]
     accuracies = ", ".join(f"{metrics[split]['accuracy']:.4f} on {split}" for split in ("train", "dev", "test"))
     print(f"{chosen.model} {'was trained before' if done else 'is trained'}: accuracy {accuracies}")

@@ -4,13 +4,17 @@ Raise a step's version when the meaning of its code changes: its outputs, and al
 made anew. A test holds a golden digest of each step.
 """
 
+from typing import Any
+
 from lib.data.datasets import DatasetSpec
 from lib.manifests import Ref, digest_json
 from lib.models.recipes import Recipe
 
 INGEST_VERSION = 1
 PREPARE_VERSION = 1
-TRAIN_VERSION = 1
+WEIGHTS_VERSION = 1
+FEATURES_VERSION = 1
+TRAIN_VERSION = 2
 EVALUATE_VERSION = 1
 REPORT_VERSION = 1
 
@@ -27,14 +31,28 @@ def prepared_address(spec: DatasetSpec, dataset: Ref, limit: int | None) -> str:
     return f"prepared/{spec.name}/{_key(PREPARE_VERSION, dataset=dataset.model_dump(), rules=rules, limit=limit)}"
 
 
-def model_address(dataset: str, recipe: Recipe, prepared: Ref, seed: int) -> str:
-    key = _key(TRAIN_VERSION, recipe=recipe.resolved(), prepared=prepared.model_dump(), seed=seed)
+def weights_address(backbone: str, file: dict[str, Any]) -> str:
+    """Where the weights of `backbone` lie that `file` tells from all others."""
+    return f"weights/{backbone}/{_key(WEIGHTS_VERSION, backbone=backbone, file=file)}"
+
+
+def features_address(dataset: str, recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None) -> str:
+    """Where the features of the recipe's frozen backbone lie; only a random start depends on the seed."""
+    start = {"weights": weights.model_dump()} if weights else {"seed": seed}
+    resolved = recipe.resolved()
+    inputs = {"backbone": resolved["backbone"], "mirrored": recipe.augmentation.flip, "prepared": prepared.model_dump()}
+    return f"features/{dataset}/{_key(FEATURES_VERSION, **inputs, **start)}"
+
+
+def model_address(dataset: str, recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None = None) -> str:
+    inputs = {"recipe": recipe.resolved(), "prepared": prepared.model_dump(), "seed": seed}
+    key = _key(TRAIN_VERSION, **inputs, weights=weights.model_dump() if weights else None)
     return f"models/{dataset}/{recipe.name}/{key}"
 
 
-def checkpoints_address(model: str) -> str:
-    """Working state of the training at address `model`."""
-    return model.replace("models/", "checkpoints/", 1)
+def checkpoints_address(output: str) -> str:
+    """Working state of what is made for the address `output`, models/… or features/…."""
+    return f"checkpoints/{output.removeprefix('models/')}"
 
 
 def evaluation_address(dataset: str, recipe: str, model: Ref) -> str:

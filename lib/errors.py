@@ -15,6 +15,10 @@ class PermanentError(PipelineError):
     exit_code = 2
 
 
+class NoGpu(PermanentError):
+    """The recipe runs on a GPU and the machine has none that can be used."""
+
+
 class NotFound(PermanentError):
     """Nothing lies at this path of the store."""
 

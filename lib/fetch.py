@@ -9,9 +9,9 @@ from urllib.parse import unquote, urlparse
 import pooch
 import requests
 
-from lib.data.datasets import UpstreamFile
 from lib.errors import PermanentError, TransientError
 from lib.s3 import s3_client, s3_errors
+from lib.upstream import UpstreamFile
 
 BLOCK_BYTES = 1 << 18
 
@@ -34,7 +34,9 @@ def fetch(file: UpstreamFile, mirror_url: str | None, folder: Path, progress: Pr
         SCHEMES[scheme](url, partial, meter)
         meter.check(partial.stat().st_size)
         if file.md5 and not mirror_url:
-            _check_md5(partial, file)
+            _check(partial, "md5", file.md5, url)
+        if file.sha256:
+            _check(partial, "sha256", file.sha256, url)
         return partial.replace(target)
     except OSError as error:
         raise PermanentError(f"{partial} cannot be written: {error.strerror}; free space, or set TMPDIR") from error
@@ -118,8 +120,8 @@ def _from_folder(url: str, partial: Path, meter: _Meter) -> None:
 SCHEMES = {"http": _over_http, "https": _over_http, "s3": _from_s3, "file": _from_folder}
 
 
-def _check_md5(partial: Path, file: UpstreamFile) -> None:
+def _check(partial: Path, algorithm: str, expected: str, url: str) -> None:
     with partial.open("rb") as stream:
-        found = hashlib.file_digest(stream, "md5").hexdigest()
-    if found != file.md5:
-        raise PermanentError(f"{file.url} must have md5 {file.md5}; received {found}; try again, or set MIRROR_URL")
+        found = hashlib.file_digest(stream, algorithm).hexdigest()
+    if found != expected:
+        raise PermanentError(f"{url} must have {algorithm} {expected}; received {found}; try again, or set MIRROR_URL")

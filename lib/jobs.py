@@ -20,7 +20,7 @@ from typing import Any, Literal, TextIO
 
 from pydantic import BaseModel, ConfigDict
 
-from lib.errors import PermanentError, PipelineError, TransientError
+from lib.errors import NoGpu, NotFound, PermanentError, PipelineError, TransientError
 from lib.interrupts import Interrupted, catch_signals
 from lib.manifests import Ref
 from lib.settings import REPOSITORY, read_settings
@@ -29,7 +29,12 @@ from lib.store import open_store
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
 
-STEPS = {"train": "lib.training.fit", "evaluate": "lib.evaluation.predictions"}
+STEPS = {
+    "features": "lib.training.features",
+    "train": "lib.training.fit",
+    "evaluate": "lib.evaluation.predictions",
+}
+ERRORS = {kind.__name__: kind for kind in (PermanentError, TransientError, NotFound, NoGpu)}
 INTERRUPTED = 75  # sysexits.h: a temporary failure; the user is invited to retry
 CTRL_C = 130
 GRACE_S = 30.0
@@ -40,7 +45,7 @@ class Job(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    step: Literal["train", "evaluate"]
+    step: Literal["features", "train", "evaluate"]
     store_uri: str
     arguments: dict[str, Any]
 
@@ -103,8 +108,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 def _failure(step: str, code: int, last: Event, log: str) -> PipelineError:
     if last.get("event") == "failed":
-        kind = TransientError if last["exit_code"] == TransientError.exit_code else PermanentError
-        return kind(last["message"])
+        return ERRORS[last["kind"]](last["message"])
     if code < 0:
         return TransientError(
             f"the {step} process was killed by {signal.Signals(-code).name}; run again to go on there"
@@ -135,11 +139,11 @@ def main(path: str) -> int:
     except Interrupted as stop:
         return CTRL_C if stop.args == (signal.SIGINT,) else INTERRUPTED
     except PipelineError as error:
-        emit({"event": "failed", "exit_code": error.exit_code, "message": str(error)})
+        emit({"event": "failed", "kind": type(error).__name__, "message": str(error)})
         return error.exit_code
     except MemoryError:
         message = "out of memory; lower the batch: --set batch_size=32"
-        emit({"event": "failed", "exit_code": PermanentError.exit_code, "message": message})
+        emit({"event": "failed", "kind": PermanentError.__name__, "message": message})
         return PermanentError.exit_code
     except Exception:
         traceback.print_exc()

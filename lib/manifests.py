@@ -44,7 +44,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
-    kind: Literal["dataset", "prepared", "model", "evaluation", "report"]
+    kind: Literal["dataset", "prepared", "weights", "features", "model", "evaluation", "report"]
     inputs: dict[str, Ref]
     facts: dict[str, Any]
     content: dict[str, str]

@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict
 from lib.addresses import dataset_address, evaluation_address, model_address, prepared_address, report_address
 from lib.data.datasets import DatasetSpec, find_dataset
 from lib.errors import PermanentError
+from lib.hardware import can_run_here
 from lib.manifests import Ref, find
-from lib.models.recipes import Recipe, choose_recipes, override
+from lib.models.recipes import IMAGENET, RANDOM, Recipe, choose_recipes, override
+from lib.models.weights import find_weights
 from lib.store import Store
 
 Seed = int | Literal["fresh"]
@@ -35,9 +37,13 @@ def make_plan(
     seed: Seed = 0,
     overrides: dict[str, str] | None = None,
     baselines: bool = False,
+    weights: str | list[str] | None = None,
     today: datetime | None = None,
 ) -> Plan:
-    """Resolve names and overrides. Raises PermanentError for anything that cannot be."""
+    """Resolve names and overrides; of several `weights`, each backbone is trained from each.
+
+    Raises PermanentError for anything that cannot be.
+    """
     spec = find_dataset(dataset)
     check_limit(spec, limit)
     if epochs is not None and epochs < 1:
@@ -45,8 +51,27 @@ def make_plan(
     chosen = choose_recipes(dataset, models, baselines)
     if not chosen:
         raise PermanentError(f"no recipe names data set {dataset!r}; choose some: --models NAME [NAME …]")
-    recipes = tuple(override(recipe, epochs, overrides or {}) for recipe in chosen)
+    resolved = [override(recipe, epochs, overrides or {}) for recipe in chosen]
+    recipes = _starting_from([weights] if isinstance(weights, str) else weights, resolved)
     return Plan(dataset=spec, recipes=recipes, limit=limit, seed=resolve_seed(seed, today or datetime.now(UTC)))
+
+
+def _starting_from(weights: list[str] | None, recipes: list[Recipe]) -> tuple[Recipe, ...]:
+    if not weights:
+        return tuple(recipes)
+    backbones = {recipe.backbone.name for recipe in recipes if recipe.backbone}
+    if not backbones:
+        raise PermanentError(
+            f"--weights is for recipes with a backbone; received {', '.join(recipe.name for recipe in recipes)}"
+        )
+    given = [each for each in weights if each not in {IMAGENET, RANDOM}]
+    if given and len(backbones) > 1:
+        raise PermanentError(
+            f"--weights {given[0]} fits one backbone; received recipes with {', '.join(sorted(backbones))}: "
+            "choose with --models"
+        )
+    variants = [recipe.starting_from(each) for recipe in recipes for each in weights]
+    return tuple(dict.fromkeys(variants))
 
 
 def check_limit(spec: DatasetSpec, limit: int | None) -> None:
@@ -77,21 +102,30 @@ def find_prepared(store: Store, spec: DatasetSpec, limit: int | None) -> Ref | N
     return prepared[0] if prepared else None
 
 
+def find_model_address(store: Store, plan: Plan, recipe: Recipe, prepared: Ref) -> str | None:
+    """Where the recipe's model lies, or will; None where that cannot be said before its weights are in the store."""
+    weights = find_weights(store, recipe.backbone) if recipe.backbone else None
+    if recipe.backbone and recipe.backbone.weights != RANDOM and not weights:
+        return None
+    return model_address(plan.dataset.name, recipe, prepared, plan.seed, weights)
+
+
 def find_evaluation(store: Store, plan: Plan, recipe: Recipe, prepared: Ref) -> Ref | None:
     """The evaluation of the recipe's model, if it is there."""
-    if not (model := find(store, model_address(plan.dataset.name, recipe, prepared, plan.seed))):
+    address = find_model_address(store, plan, recipe, prepared)
+    if not (address and (model := find(store, address))):
         return None
     evaluation = find(store, evaluation_address(plan.dataset.name, recipe.name, model[0]))
     return evaluation[0] if evaluation else None
 
 
-def find_report(store: Store, plan: Plan) -> Ref | None:
-    """The report of a plan that is done already, or None."""
+def find_report(store: Store, plan: Plan, allow_cpu: bool) -> Ref | None:
+    """The report of a plan that is done already, but for what this machine would leave out; or None."""
     if not (prepared := find_prepared(store, plan.dataset, plan.limit)):
         return None
-    evaluations = [find_evaluation(store, plan, recipe, prepared) for recipe in plan.recipes]
-    finished = [evaluation for evaluation in evaluations if evaluation]
-    if len(finished) < len(plan.recipes):
+    evaluations = {recipe: find_evaluation(store, plan, recipe, prepared) for recipe in plan.recipes}
+    finished = [evaluation for evaluation in evaluations.values() if evaluation]
+    if not finished or any(not done and can_run_here(recipe, allow_cpu) for recipe, done in evaluations.items()):
         return None
     report = find(store, report_address(plan.dataset.name, prepared, finished))
     return report[0] if report else None

@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,13 @@ def environment() -> dict[str, Any]:
 
 
 def made_by(seconds: float, **more: Any) -> dict[str, Any]:
-    """The record for a manifest of an output that took `seconds` to make."""
-    return {**environment(), "seconds": round(seconds, 3), **more}
+    """The record for a manifest of an output that took `seconds` to make and is done now."""
+    return {
+        **environment(),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        **more,
+    }
 
 
 def _git(*arguments: str) -> str | None:

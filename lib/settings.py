@@ -26,6 +26,8 @@ class Settings(BaseSettings):
     """Waits before each new try after a transient error, as JSON: [5, 20, 60]. Up to half as much again is added."""
     checkpoint_interval_s: NonNegativeFloat = 300.0
     """Within long epochs, training state is saved this often."""
+    allow_cpu: bool = False
+    """Train recipes that run on a GPU where there is none, slowly."""
     lease_s: float = Field(default=60.0, gt=0)
     """A training that has not renewed its claim on a model for this long counts as dead."""
 

@@ -1,4 +1,4 @@
-"""What a person sees while it runs: bars on a terminal, a line an epoch in the logs."""
+"""What a person sees while it runs: bars on a terminal, a line an epoch, or a tenth of the features, in the logs."""
 
 import logging
 import sys
@@ -56,8 +56,10 @@ def show_job(name: str, logger: Logger) -> Iterator[Emit]:
     )
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
         row = bars.add_task(name, total=None, metrics="starting")
+        told = 0
 
         def on_event(event: Event) -> None:
+            nonlocal told
             if event["event"] in {"progress", "epoch"}:
                 steps = event["steps"]
                 done = (event["epoch"] - 1) * steps + event.get("step", steps)
@@ -68,6 +70,12 @@ def show_job(name: str, logger: Logger) -> Iterator[Emit]:
                     description=f"{name} epoch {event['epoch']}/{event['epochs']}",
                     metrics=f"loss {event['loss']:.3f} accuracy {event['accuracy']:.3f}",
                 )
+            if event["event"] == "features":
+                bars.update(row, completed=event["rows"], total=event["of"], metrics="features")
+                percent = 100 * event["rows"] // event["of"]
+                if percent // 10 == told // 10:
+                    return
+                told = percent
             if event["event"] == "evaluating":
                 bars.update(row, metrics=f"evaluating on {event['split']}")
             if event["event"] != "progress":
@@ -87,6 +95,8 @@ def _log(name: str, logger: Logger, event: Event) -> None:
             *(event[key] for key in ("epoch", "epochs", "loss", "accuracy", "dev_loss", "dev_accuracy")),
             "; stopping early" if event["stopping"] else "",
         )
+    elif kind == "features":
+        logger.info("%s has features of %s of %s rows", name, f"{event['rows']:,}", f"{event['of']:,}")
     elif kind == "resumed":
         logger.info("%s resumes after epoch %d, step %d", name, event["epoch"], event["step"])
     elif kind == "evaluating":

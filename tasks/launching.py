@@ -1,8 +1,11 @@
-"""Train in a process of its own."""
+"""Compute features and train, each in a process of its own."""
+
+from typing import Literal
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
+from pydantic import BaseModel
 
 from lib.jobs import Job, run_job
 from lib.manifests import Ref
@@ -11,9 +14,19 @@ from tasks.display import show_job
 from tasks.storage import settings_store
 
 
+@task(task_run_name="compute features for {recipe.name}", cache_policy=NO_CACHE)
+def compute_features(recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None) -> Ref:
+    """Prepared data → the features of the recipe's frozen backbone."""
+    return _launch("features", recipe, recipe=recipe, prepared=prepared, seed=seed, weights=weights)
+
+
 @task(task_run_name="train {recipe.name}", cache_policy=NO_CACHE)
-def launch_training(recipe: Recipe, prepared: Ref, seed: int) -> Ref:
+def launch_training(recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None, features: Ref | None) -> Ref:
     """Prepared data → model, resumed from the last checkpoint."""
-    arguments = {"recipe": recipe.model_dump(mode="json"), "prepared": prepared.model_dump(), "seed": seed}
-    with show_job(recipe.name, get_run_logger()) as on_event:
-        return run_job(Job(step="train", store_uri=settings_store().uri, arguments=arguments), on_event)
+    return _launch("train", recipe, recipe=recipe, prepared=prepared, seed=seed, weights=weights, features=features)
+
+
+def _launch(step: Literal["features", "train"], shown: Recipe, **arguments: Recipe | Ref | int | None) -> Ref:
+    plain = {k: v.model_dump(mode="json") if isinstance(v, BaseModel) else v for k, v in arguments.items()}
+    with show_job(shown.name, get_run_logger()) as on_event:
+        return run_job(Job(step=step, store_uri=settings_store().uri, arguments=plain), on_event)

@@ -1,5 +1,6 @@
 """Training rows in chunks of steps. Order and augmentation are functions of (seed, epoch, chunk), nothing else."""
 
+from abc import ABC, abstractmethod
 from math import ceil
 
 import numpy as np
@@ -8,17 +9,12 @@ from numpy.lib.stride_tricks import as_strided
 from lib.models.recipes import Augmentation
 
 
-class TrainingRows:
-    """The training split in memory, padded once so that a shifted crop is one strided read."""
+class TrainingRows(ABC):
+    """The training split in memory, given out in a new order each epoch."""
 
-    def __init__(
-        self, images: np.ndarray, labels: np.ndarray, augmentation: Augmentation, batch_size: int, seed: int
-    ) -> None:
-        """`images` is (N, H, W, C) uint8, `labels` (N,)."""
-        self.labels, self.augmentation, self.batch_size, self.seed = labels, augmentation, batch_size, seed
-        pad = augmentation.shift_px
-        padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else images
-        self._windows = _windows(padded, images.shape[1:3])
+    def __init__(self, labels: np.ndarray, batch_size: int, seed: int) -> None:
+        """`labels` is (N,); a batch larger than that is cut to it."""
+        self.labels, self.batch_size, self.seed = labels, min(batch_size, len(labels)), seed
 
     @property
     def steps(self) -> int:
@@ -26,12 +22,44 @@ class TrainingRows:
         return ceil(len(self.labels) / self.batch_size)
 
     def chunk(self, epoch: int, chunk: int, chunk_steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images (n, H, W, C) uint8 and labels (n,) of steps chunk·chunk_steps onwards of `epoch`."""
+        """Inputs (n, …) and labels (n,) of steps chunk·chunk_steps onwards of `epoch`."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.labels))
         size = chunk_steps * self.batch_size
         rows = order[chunk * size : (chunk + 1) * size]
         # numpy pads a seed with zeros: without the 1, chunk 0 would be augmented by the draws that ordered the rows.
         return self._augmented(rows, np.random.default_rng([self.seed, epoch, 1 + chunk])), self.labels[rows]
+
+    @abstractmethod
+    def _augmented(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """The inputs of `rows`, varied by `random`."""
+
+
+class TrainingFeatures(TrainingRows):
+    """Features of a backbone: of an image's views, a random one each time."""
+
+    def __init__(self, features: np.ndarray, labels: np.ndarray, batch_size: int, seed: int) -> None:
+        """`features` is (N, views, D), `labels` (N,)."""
+        super().__init__(labels, batch_size, seed)
+        self._features = features
+
+    def _augmented(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        views = random.integers(self._features.shape[1], size=len(rows))
+        chosen: np.ndarray = self._features[rows, views].astype(np.float32)
+        return chosen
+
+
+class TrainingImages(TrainingRows):
+    """Images, padded once so that a shifted crop is one strided read."""
+
+    def __init__(
+        self, images: np.ndarray, labels: np.ndarray, augmentation: Augmentation, batch_size: int, seed: int
+    ) -> None:
+        """`images` is (N, H, W, C) uint8, `labels` (N,)."""
+        super().__init__(labels, batch_size, seed)
+        self.augmentation = augmentation
+        pad = augmentation.shift_px
+        padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else images
+        self._windows = _windows(padded, images.shape[1:3])
 
     def _augmented(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
         span = 2 * self.augmentation.shift_px + 1

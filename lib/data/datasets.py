@@ -5,24 +5,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lib.errors import PermanentError
+from lib.upstream import UpstreamFile
 
 SOURCE_SPLITS = ("train", "test")
-
-
-class UpstreamFile(BaseModel):
-    """One file as its publisher serves it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    role: str
-    url: str
-    max_bytes: int
-    md5: str | None = None
-    """Checked where the file came from its publisher; a mirror may have packed it anew."""
-
-    @property
-    def name(self) -> str:
-        return self.url.rsplit("/", 1)[1]
 
 
 class SplitDigests(BaseModel):

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from lib.addresses import dataset_address
-from lib.data.datasets import DatasetSpec, UpstreamFile
+from lib.data.datasets import DatasetSpec
 from lib.data.parquet import write_images
 from lib.data.parsers import decode
 from lib.errors import NotFound, PermanentError
@@ -14,6 +14,7 @@ from lib.fetch import Progress, fetch
 from lib.manifests import Manifest, Ref, StoredFile, commit, find, put_file
 from lib.provenance import made_by
 from lib.store import Store
+from lib.upstream import UpstreamFile
 
 
 def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Progress) -> Ref:

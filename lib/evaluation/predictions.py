@@ -13,16 +13,23 @@ import pyarrow.parquet as pq
 
 from lib.addresses import evaluation_address
 from lib.data.rows import Rows, read_rows
+from lib.errors import PermanentError
 from lib.evaluation.metrics import SplitMetrics, measure
 from lib.interrupts import deferred_interrupts
 from lib.jobs import Emit
 from lib.manifests import Manifest, Ref, commit, digest_array, digest_json, find, load, local_file, put_file
+from lib.models.networks import HEAD
 from lib.provenance import made_by
 from lib.reporting import plots
 from lib.settings import Settings
 from lib.store import Store
+from lib.training.devices import grow_gpu_memory
+from lib.training.features import predicting_features, read_features
 
 BATCH = 512
+SAMPLE = 32
+TOLERANCE = 0.02
+"""Features are kept as float16."""
 EXAMPLES = 20
 SUMMARY = {"rows", "loss", "accuracy", "top5_accuracy", "macro_f1"}
 
@@ -42,9 +49,16 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
     started = time.monotonic()
     prepared = load(store, made.inputs["prepared"])
     names: list[str] = prepared.facts["class_names"]
+    grow_gpu_memory()
     network = keras.saving.load_model(local_file(store, made, "model"), compile=False)
     rows = read_rows(store, prepared, ("train", "dev", "test"))
-    probabilities = {split: _predict(network, data, split, emit) for split, data in rows.items()}
+    if "features" in made.inputs:
+        features = read_features(store, load(store, made.inputs["features"]), tuple(rows))
+        inputs = {split: predicting_features(values) for split, values in features.items()}
+        predict = _head_of(network, rows["dev"].images, inputs["dev"])
+    else:
+        inputs, predict = {split: data.images for split, data in rows.items()}, network
+    probabilities = {split: _predict(predict, values, split, emit) for split, values in inputs.items()}
     metrics = {split: measure(probabilities[split], data.labels, names) for split, data in rows.items()}
     scored = {split: (rows[split], probabilities[split]) for split in ("dev", "test")}
     pictures = _draw(pd.read_parquet(local_file(store, made, "history")), metrics["test"], *scored["test"], names)
@@ -60,6 +74,7 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
         "baseline",
         "limit",
         "seed",
+        "weights",
         "parameters",
         "trainable_parameters",
         "epochs",
@@ -85,10 +100,25 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
     )
 
 
-def _predict(network: keras.Model, data: Rows, split: str, emit: Emit) -> np.ndarray:
-    emit({"event": "evaluating", "split": split, "rows": len(data.labels)})
+def _head_of(network: keras.Model, images: np.ndarray, features: np.ndarray) -> keras.Model:
+    """The part of `network` that takes a frozen backbone's features: hours of work less, for the same probabilities.
+
+    Raises PermanentError where the features are not those that `network` itself computes.
+    """
+    head: keras.Model = network.get_layer(HEAD)
+    whole, short = (each.predict_on_batch(x[:SAMPLE]) for each, x in ((network, images), (head, features)))
+    if (apart := float(np.abs(whole - short).max())) > TOLERANCE:
+        raise PermanentError(
+            f"the stored features must give what the whole model gives, to within {TOLERANCE}; received "
+            f"probabilities {apart:.3f} apart; remove the features and the model, and run again"
+        )
+    return head
+
+
+def _predict(network: keras.Model, inputs: np.ndarray, split: str, emit: Emit) -> np.ndarray:
+    emit({"event": "evaluating", "split": split, "rows": len(inputs)})
     with deferred_interrupts():
-        probabilities: np.ndarray = network.predict(data.images, batch_size=BATCH, verbose=0)
+        probabilities: np.ndarray = network.predict(inputs, batch_size=BATCH, verbose=0)
     return probabilities
 
 

@@ -1,27 +1,92 @@
 """Networks from raw uint8 images to class probabilities. Only the training process imports this file."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 from keras import layers
 
 from lib.errors import PermanentError
+from lib.models.backbones import LAYER, pooled_features
 from lib.models.recipes import Recipe
 
 ImageShape = tuple[int, int, int]
+HEAD = "head"
 
 
-def build(recipe: Recipe, image_shape: ImageShape, classes: int) -> keras.Model:
+def build(recipe: Recipe, image_shape: ImageShape, classes: int, weights: Path | None = None) -> keras.Model:
     """The recipe's network for images of `image_shape` (H, W, C) uint8: (N, H, W, C) → (N, classes) float32.
 
-    Scaling to 0…1 is a layer of the model. Raises PermanentError for an unknown network.
+    Enlarging and scaling are layers of the model. A backbone starts from the file `weights`, or from keras's random
+    state; where the recipe freezes it, what follows is one layer called `head`. Raises PermanentError for an unknown
+    network or backbone, or weights that do not fit.
     """
+    images = keras.Input(image_shape, dtype="uint8", name="images")
+    if recipe.backbone and recipe.backbone.frozen:
+        extractor = build_features(recipe, image_shape, weights)
+        extractor.trainable = False
+        features = extractor(images)
+        if recipe.augmentation.flip:
+            mirrored = extractor(keras.ops.flip(images, axis=2))
+            features = layers.Average(name="both_views")([features, mirrored])
+        probabilities = build_head(recipe, features.shape[-1], classes)(features)
+    elif recipe.backbone is None:
+        probabilities = _classify(layers.Rescaling(1 / 255, name="to_unit_range")(images), recipe, classes)
+    else:
+        probabilities = _classify(pooled_features(images, recipe.backbone, weights), recipe, classes)
+    return keras.Model(images, probabilities, name=recipe.name.replace("-", "_"))
+
+
+def build_features(recipe: Recipe, image_shape: ImageShape, weights: Path | None) -> keras.Model:
+    """The backbone's part of the recipe's network: (N, H, W, C) uint8 → (N, D) float32."""
+    assert recipe.backbone is not None
+    images = keras.Input(image_shape, dtype="uint8", name="images")
+    return keras.Model(images, pooled_features(images, recipe.backbone, weights), name="features")
+
+
+def build_head(recipe: Recipe, width: int, classes: int) -> keras.Model:
+    """The part of the recipe's network after a frozen backbone: (N, width) float32 → (N, classes) float32."""
+    features = keras.Input((width,), name="features")
+    return keras.Model(features, _classify(features, recipe, classes), name=HEAD)
+
+
+def train_only_head(model: keras.Model, head_only: bool) -> None:
+    """Hold the weights of the model's backbone, where it has one, or let them move."""
+    for layer in model.layers:
+        if layer.name == LAYER:
+            layer.trainable = not head_only
+
+
+def _classify(x: keras.KerasTensor, recipe: Recipe, classes: int) -> keras.KerasTensor:
     if recipe.network not in NETWORKS:
         raise PermanentError(f"unknown network {recipe.network!r}; known: {', '.join(sorted(NETWORKS))}")
-    images = keras.Input(image_shape, dtype="uint8", name="images")
-    features = NETWORKS[recipe.network](layers.Rescaling(1 / 255, name="to_unit_range")(images), recipe)
-    probabilities = layers.Dense(classes, activation="softmax", name="probabilities", dtype="float32")(features)
-    return keras.Model(images, probabilities, name=recipe.name.replace("-", "_"))
+    x = NETWORKS[recipe.network](x, recipe)
+    return layers.Dense(classes, activation="softmax", name="probabilities", dtype="float32")(x)
+
+
+def alexnet(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+    """AlexNet (Krizhevsky et al., 2012) with the notebook's filters and kernels, for images of 32 px.
+
+    As the notebook prints it, with 'valid' padding, it cannot be built: the first convolution and its pooling leave a
+    map of 3×3, and the second has a kernel of 11×11. Here all convolutions are padded ('same') and pooling is 2×2, not
+    3×3 of stride 2, so that the maps are 8, 4, 2 and 1 px wide.
+    """
+    for filters, kernel, stride in ((96, 11, 4), (256, 11, 1)):
+        x = layers.Conv2D(filters, kernel, strides=stride, padding="same", activation="relu")(x)
+        x = layers.MaxPooling2D()(x)
+    for filters in (384, 384, 256):
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+    x = layers.Flatten()(layers.MaxPooling2D()(x))
+    for _ in range(2):
+        x = layers.Dropout(recipe.dropout)(layers.Dense(4096, activation="relu")(x))
+    return x
+
+
+def dense_1024(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+    """The notebook's head on a backbone's pooled features, with dropout before and after where the recipe has some."""
+    x = layers.Dropout(recipe.dropout)(x) if recipe.dropout else x
+    x = layers.Dense(1024, activation="relu")(x)
+    return layers.Dropout(recipe.dropout)(x) if recipe.dropout else x
 
 
 def cifar_cnn(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
@@ -75,7 +140,9 @@ def softmax(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
 
 
 NETWORKS: dict[str, Callable[[keras.KerasTensor, Recipe], keras.KerasTensor]] = {
+    "alexnet": alexnet,
     "cifar-cnn": cifar_cnn,
+    "dense-1024": dense_1024,
     "digits-cnn": digits_cnn,
     "fashion-cnn": fashion_cnn,
     "softmax": softmax,

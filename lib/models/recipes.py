@@ -8,6 +8,24 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from lib.errors import PermanentError, explain_validation
 
 FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+IMAGENET, RANDOM = "imagenet", "none"
+
+
+class Backbone(BaseModel):
+    """A network without its head, whose average-pooled features the recipe's own layers classify."""
+
+    model_config = FROZEN
+
+    name: str
+    """Its builder in `lib.models.backbones.BACKBONES`."""
+    image_px: int = Field(gt=0)
+    """Images are enlarged to squares of this side, in the model."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """How they are enlarged. XLA, and so GPU recipes, knows no bicubic."""
+    weights: str = IMAGENET
+    """`imagenet`, `none` (a random start), or a file, s3:// or store address."""
+    frozen: bool = False
+    """Never trained: its features are computed once, kept in the store, and a head is trained on them."""
 
 
 class Phase(BaseModel):
@@ -25,6 +43,8 @@ class Phase(BaseModel):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """For sgd, with Nesterov's look-ahead off."""
     weight_decay: float = Field(default=0.0, ge=0)
+    trains: Literal["all", "head"] = "all"
+    """What moves: all weights, or only the layers after the backbone."""
 
 
 class Augmentation(BaseModel):
@@ -51,7 +71,9 @@ class Recipe(BaseModel):
     about: str
     """What it is, and what it was seen to reach with which command in what time."""
     network: str
-    """Its builder in `lib.models.networks.NETWORKS`."""
+    """Its builder in `lib.models.networks.NETWORKS`: the layers between the scaled images, or the backbone's features,
+    and the last layer."""
+    backbone: Backbone | None = None
     dropout: float = Field(default=0.25, ge=0, lt=1)
     """Rate of the dropout layers that the network's own definition leaves open."""
     phases: tuple[Phase, ...]
@@ -64,7 +86,9 @@ class Recipe(BaseModel):
     """The weights of the last epoch, or of the one with the highest dev accuracy."""
     runs_on: Literal["cpu", "gpu"] = "cpu"
     exact: bool = True
-    """Op determinism: a resumed training ends with the same bits as an undisturbed one."""
+    """Op determinism: a resumed training ends with the same bits as an undisturbed one. Without it, a GPU uses XLA."""
+    precision: Literal["float32", "mixed_float16"] = "float32"
+    """What a GPU computes in. A CPU computes in float32, and so does every saved model."""
     baseline: bool = False
     """The 2023 notebook's own settings, for comparison: trained when named or with --baselines."""
 
@@ -78,7 +102,23 @@ class Recipe(BaseModel):
 
     def resolved(self) -> dict[str, Any]:
         """Every field that changes the model, overrides included: what its key is made of."""
-        return self.model_dump(mode="json", exclude={"datasets", "about", "baseline", "runs_on"})
+        resolved = self.model_dump(mode="json", exclude={"datasets", "about", "baseline", "runs_on"})
+        if self.backbone:
+            del resolved["backbone"]["weights"]  # their content is an input of its own
+        return resolved
+
+    def starting_from(self, weights: str) -> "Recipe":
+        """The recipe with other weights to start from, where it has a backbone."""
+        if self.backbone is None:
+            return self
+        return self.model_copy(update={"backbone": self.backbone.model_copy(update={"weights": weights})})
+
+    @property
+    def title(self) -> str:
+        """Its name, and the weights that it starts from where they are not ImageNet's."""
+        if self.backbone is None or self.backbone.weights == IMAGENET:
+            return self.name
+        return f"{self.name} (weights: {self.backbone.weights})"
 
     @property
     def epochs(self) -> int:
@@ -87,6 +127,31 @@ class Recipe(BaseModel):
 
 
 WARM_COSINE: dict[str, Any] = {"schedule": "warmup-cosine", "weight_decay": 5e-4}
+FINE_TUNED: dict[str, Any] = {
+    "network": "dense-1024",
+    "dropout": 0.3,
+    "phases": (
+        Phase(epochs=2, learning_rate=1e-3, trains="head"),
+        Phase(epochs=12, learning_rate=3e-4, schedule="warmup-cosine", weight_decay=0.01),
+    ),
+    "augmentation": Augmentation(shift_px=4, flip=True),
+    "label_smoothing": 0.1,
+    "batch_size": 64,
+    "runs_on": "gpu",
+    "exact": False,
+    "precision": "mixed_float16",
+}
+NOTEBOOK_FINE_TUNED: dict[str, Any] = {
+    "about": "The notebook's fine-tuning: SGD at 0.0001 with momentum 0.9 on all weights, a head of 1,024 units.",
+    "network": "dense-1024",
+    "dropout": 0.0,
+    "phases": (Phase(epochs=10, optimizer="sgd", learning_rate=1e-4),),
+    "batch_size": 64,
+    "runs_on": "gpu",
+    "exact": False,
+    "precision": "mixed_float16",
+    "baseline": True,
+}
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -114,6 +179,16 @@ RECIPES: dict[str, Recipe] = {
             about="The notebook's CIFAR network, trained against its overfitting: shifts, flips, smoothing, one cycle.",
             network="cifar-cnn",
             phases=(Phase(epochs=30, learning_rate=2e-3, **WARM_COSINE),),
+            augmentation=Augmentation(shift_px=4, flip=True),
+            label_smoothing=0.1,
+        ),
+        Recipe(
+            name="alexnet",
+            datasets=("cifar100",),
+            about="AlexNet with the notebook's filters, fitted to 32 px.",
+            network="alexnet",
+            dropout=0.5,
+            phases=(Phase(epochs=30, learning_rate=5e-4, **WARM_COSINE),),
             augmentation=Augmentation(shift_px=4, flip=True),
             label_smoothing=0.1,
         ),
@@ -158,6 +233,68 @@ RECIPES: dict[str, Recipe] = {
             early_stopping_epochs=10,
             keep="best",
             baseline=True,
+        ),
+        Recipe(
+            name="resnet50",
+            datasets=("cifar100", "fashion-mnist"),
+            about="ResNet50 from ImageNet: the head alone, then all at a lower rate.",
+            backbone=Backbone(name="resnet50", image_px=160),
+            **FINE_TUNED,
+        ),
+        Recipe(
+            name="inception-v3",
+            datasets=("cifar100",),
+            about="InceptionV3 from ImageNet: the head alone, then all at a lower rate.",
+            backbone=Backbone(name="inception-v3", image_px=160),
+            **FINE_TUNED,
+        ),
+        Recipe(
+            name="densenet121",
+            datasets=("cifar100",),
+            about="DenseNet121 from ImageNet: the head alone, then all at a lower rate.",
+            backbone=Backbone(name="densenet121", image_px=160),
+            **FINE_TUNED,
+        ),
+        Recipe(
+            name="mobilenet",
+            datasets=("cifar100", "fashion-mnist"),
+            about="MobileNet from ImageNet: the head alone, then all at a lower rate.",
+            backbone=Backbone(name="mobilenet", image_px=128),
+            **FINE_TUNED,
+        ),
+        Recipe(
+            name="mobilenet-frozen",
+            datasets=("cifar100", "fashion-mnist"),
+            about="A head on the features of ImageNet's MobileNet, computed once: fine-tuning for a CPU.",
+            network="dense-1024",
+            backbone=Backbone(name="mobilenet", image_px=128, interpolation="bicubic", frozen=True),
+            dropout=0.5,
+            phases=(Phase(epochs=30, learning_rate=1e-3, schedule="warmup-cosine", weight_decay=0.05),),
+            batch_size=512,
+        ),
+        Recipe(
+            name="resnet50-baseline",
+            datasets=("cifar100", "fashion-mnist"),
+            backbone=Backbone(name="resnet50", image_px=32),
+            **NOTEBOOK_FINE_TUNED,
+        ),
+        Recipe(
+            name="inception-v3-baseline",
+            datasets=("cifar100",),
+            backbone=Backbone(name="inception-v3", image_px=75),
+            **NOTEBOOK_FINE_TUNED,
+        ),
+        Recipe(
+            name="densenet121-baseline",
+            datasets=("cifar100",),
+            backbone=Backbone(name="densenet121", image_px=32),
+            **NOTEBOOK_FINE_TUNED,
+        ),
+        Recipe(
+            name="mobilenet-baseline",
+            datasets=("fashion-mnist",),
+            backbone=Backbone(name="mobilenet", image_px=32),
+            **NOTEBOOK_FINE_TUNED,
         ),
     )
 }

@@ -4,35 +4,31 @@ What is random (order, augmentation, dropout) is a function of (seed, epoch, chu
 resumed sees what an undisturbed one sees.
 """
 
-import io
 import math
-import tempfile
 import time
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
 from lib.addresses import checkpoints_address, model_address
 from lib.data.batches import TrainingRows
-from lib.data.rows import Rows, read_rows
 from lib.errors import PermanentError
 from lib.interrupts import Interrupted, deferred_interrupts, raise_if_interrupted
 from lib.jobs import Emit
 from lib.leases import lease
-from lib.manifests import Manifest, Ref, commit, digest_arrays, digest_json, find, load, put_file
-from lib.models.networks import build
+from lib.manifests import Ref, find, load
+from lib.models.networks import train_only_head
 from lib.models.recipes import Phase, Recipe
-from lib.provenance import environment, made_by
 from lib.settings import Settings
 from lib.store import Store
 from lib.training import checkpoints
 from lib.training.checkpoints import Progress, State
+from lib.training.devices import machine, prepare_keras
 from lib.training.optimizers import make_loss, make_optimizer
+from lib.training.task import TrainingTask
 
 CHUNK_STEPS = 50
 EVALUATION_BATCH = 512
@@ -40,30 +36,44 @@ PROGRESS_EVERY_S = 0.5
 
 
 def run(
-    store: Store, settings: Settings, emit: Emit, *, recipe: dict[str, Any], prepared: dict[str, Any], seed: int
+    store: Store,
+    settings: Settings,
+    emit: Emit,
+    *,
+    recipe: dict[str, Any],
+    prepared: dict[str, Any],
+    seed: int,
+    weights: dict[str, Any] | None,
+    features: dict[str, Any] | None,
 ) -> Ref:
-    """The job's entry: commit the model of `recipe`, `prepared` and `seed`, unless it is there."""
-    return train(store, settings, emit, Recipe.model_validate(recipe), Ref.model_validate(prepared), seed)
+    """The job's entry: commit the model of `recipe`, `prepared`, `seed` and `weights`, unless it is there."""
+    task = TrainingTask(
+        recipe=Recipe.model_validate(recipe),
+        prepared=Ref.model_validate(prepared),
+        seed=seed,
+        weights=Ref.model_validate(weights) if weights else None,
+        features=Ref.model_validate(features) if features else None,
+    )
+    return train(store, settings, emit, task)
 
 
-def train(store: Store, settings: Settings, emit: Emit, recipe: Recipe, prepared: Ref, seed: int) -> Ref:
-    """Train to the end, from the last checkpoint where there is one, and commit `model.keras` and its history.
-
-    Raises PermanentError where the loss is no longer a number.
-    """
-    data = load(store, prepared)
-    address = model_address(data.facts["dataset"], recipe, prepared, seed)
+def train(store: Store, settings: Settings, emit: Emit, task: TrainingTask) -> Ref:
+    """Train to the end, from the last checkpoint where there is one, and commit `model.keras` and its history."""
+    data = load(store, task.prepared)
+    address = model_address(data.facts["dataset"], task.recipe, task.prepared, task.seed, task.weights)
     work = checkpoints_address(address)
     with lease(store, f"{work}/{checkpoints.LEASE}", settings.lease_s):
         if done := find(store, address):
             return done[0]
-        trainer = Trainer(recipe, data, read_rows(store, data, ("train", "dev")), seed, emit)
+        prepare_keras(task.recipe, settings.allow_cpu, task.seed)
+        inputs = task.inputs(store, data)
+        trainer = Trainer(task.recipe, inputs.model, inputs.rows, inputs.dev, task.seed, emit)
         state, damaged = checkpoints.latest(store, work)
         for path in damaged:
             emit({"event": "warning", "message": f"{path} does not match its digest; going back to the one before"})
         trainer.start(state)
         trainer.run(lambda state: checkpoints.save(store, work, state), settings.checkpoint_interval_s)
-        ref = _commit(store, address, trainer, prepared)
+        ref = task.commit(store, address, data, trainer.kept_weights(), trainer.progress, trainer.resumed_on)
         checkpoints.clear(store, work)
     return ref
 
@@ -71,21 +81,20 @@ def train(store: Store, settings: Settings, emit: Emit, recipe: Recipe, prepared
 class Trainer:
     """One training. Between chunks, `self.state` is all there is to it."""
 
-    def __init__(self, recipe: Recipe, data: Manifest, rows: dict[str, Rows], seed: int, emit: Emit) -> None:
-        self.recipe, self.data, self.seed, self.emit = recipe, data, seed, emit
-        if recipe.exact:
-            tf.config.experimental.enable_op_determinism()
-        keras.utils.set_random_seed(seed)
-        self.dev = rows["dev"]
-        batch_size = min(recipe.batch_size, len(rows["train"].labels))
-        self.rows = TrainingRows(rows["train"].images, rows["train"].labels, recipe.augmentation, batch_size, seed)
-        self.model = self._build()
-        self.progress = Progress(machine=_machine())
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: keras.Model,
+        rows: TrainingRows,
+        dev: tuple[np.ndarray, np.ndarray],
+        seed: int,
+        emit: Emit,
+    ) -> None:
+        """`dev` is inputs and labels."""
+        self.recipe, self.model, self.rows, self.dev, self.seed, self.emit = recipe, model, rows, dev, seed, emit
+        self.progress = Progress(machine=machine())
         self.best_weights: list[np.ndarray] = []
         self.resumed_on: list[dict[str, Any]] = []
-
-    def _build(self) -> keras.Model:
-        return build(self.recipe, tuple(self.data.facts["image_shape"]), len(self.data.facts["class_names"]))
 
     def start(self, state: State | None) -> None:
         """Begin, or go on from `state`."""
@@ -98,9 +107,9 @@ class Trainer:
         self.model.set_weights(state.weights)
         for variable, value in zip(self.model.optimizer.variables, state.optimizer, strict=True):
             variable.assign(value)
-        if self.progress.machine != _machine():
-            self.resumed_on.append(_machine())
-            message = f"begun on {self.progress.machine}, resumed on {_machine()}: the last bits may differ"
+        if self.progress.machine != machine():
+            self.resumed_on.append(machine())
+            message = f"begun on {self.progress.machine}, resumed on {machine()}: the last bits may differ"
             self.emit({"event": "warning", "message": message})
         epoch, chunk = self.progress.epoch, self.progress.chunk
         self.emit({"event": "resumed", "epoch": epoch, "step": chunk * CHUNK_STEPS, "history": self.progress.history})
@@ -136,6 +145,7 @@ class Trainer:
 
     def _enter_phase(self, number: int) -> None:
         phase = self.recipe.phases[number]
+        train_only_head(self.model, phase.trains == "head")
         self.model.compile(
             optimizer=make_optimizer(phase, self.rows.steps),
             loss=make_loss(self.recipe, self.model.output_shape[-1]),
@@ -169,9 +179,7 @@ class Trainer:
     def _end_epoch(self) -> None:
         progress, recipe = self.progress, self.recipe
         with deferred_interrupts():
-            dev = self.model.evaluate(
-                self.dev.images, self.dev.labels, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True
-            )
+            dev = self.model.evaluate(*self.dev, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True)
         line = {
             "epoch": progress.epoch + 1,
             "phase": progress.phase + 1,
@@ -208,11 +216,9 @@ class Trainer:
         return {"recipe": self.recipe.name, "epoch": self.progress.epoch + 1, "epochs": self.recipe.epochs,
                 "steps": self.rows.steps}  # fmt: skip
 
-    def finished(self) -> keras.Model:
-        """The model to keep, without optimizer and loss: plain Keras can load it."""
-        model = self._build()
-        model.set_weights(self.best_weights or self.model.get_weights())
-        return model
+    def kept_weights(self) -> list[np.ndarray]:
+        """Those of the epoch that the recipe keeps."""
+        return self.best_weights or list(self.model.get_weights())
 
 
 class _StepMeter(keras.callbacks.Callback):
@@ -232,62 +238,8 @@ class _StepMeter(keras.callbacks.Callback):
 
 
 def _seed_layers(model: keras.Model, seed: list[int]) -> None:
-    """Set every layer's random state from `seed`."""
+    """Set every layer's random state from `seed`. Backbones have none."""
     generators = (layer.seed_generator for layer in model.layers if hasattr(layer, "seed_generator"))
     for number, generator in enumerate(generators):
         state = np.random.default_rng([*seed, number]).integers(2**32, size=2, dtype=np.uint32)
         generator.state.assign(state)
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "tensorflow": tf.__version__,
-        "cpu": environment()["hardware"]["cpu"],
-        "threads": environment()["hardware"]["cores"],
-        "gpus": len(tf.config.list_physical_devices("GPU")),
-    }
-
-
-def _commit(store: Store, address: str, trainer: Trainer, prepared: Ref) -> Ref:
-    model, progress = trainer.finished(), trainer.progress
-    history = pd.DataFrame(progress.history).astype({"epoch": int, "phase": int})
-    table = io.BytesIO()
-    history.to_parquet(table, index=False)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.keras"
-        model.save(file)
-        files = {
-            "model": put_file(store, address, file.name, file),
-            "history": put_file(store, address, "history.parquet", table.getvalue()),
-        }
-    weights = zip((w.path for w in model.weights), model.get_weights(), strict=True)
-    facts = {
-        "dataset": trainer.data.facts["dataset"],
-        "recipe": trainer.recipe.resolved(),
-        "about": trainer.recipe.about,
-        "baseline": trainer.recipe.baseline,
-        "seed": trainer.seed,
-        "limit": trainer.data.facts["limit"],
-        "parameters": model.count_params(),
-        "trainable_parameters": sum(int(np.prod(w.shape)) for w in model.trainable_weights),
-        "epochs": progress.epoch,
-        "kept_epoch": int(progress.best.get("epoch", progress.epoch)),
-        "layers": [
-            {
-                "layer": layer.name,
-                "type": type(layer).__name__,
-                "output_shape": str(tuple(layer.output.shape)[1:]),
-                "parameters": layer.count_params(),
-            }
-            for layer in model.layers
-        ],
-    }
-    manifest = Manifest(
-        kind="model",
-        inputs={"prepared": prepared},
-        facts=facts,
-        content={"weights": digest_arrays(weights), "history": digest_json(progress.history)},
-        files=files,
-        made_by=made_by(progress.seconds, machine=progress.machine, resumed_on=trainer.resumed_on),
-    )
-    return commit(store, address, manifest)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from flows.train import train_all
-from lib.data.datasets import DATASETS, DatasetSpec, SplitDigests, UpstreamFile
+from lib.data.datasets import DATASETS, DatasetSpec, SplitDigests
 from lib.data.parsers import SourceSplit
 from lib.models.recipes import RECIPES, Phase, Recipe
 from lib.store import LocalStore
+from lib.upstream import UpstreamFile
 
 from .test_train import refs
 

@@ -12,13 +12,16 @@ from lib.addresses import (
     checkpoints_address,
     dataset_address,
     evaluation_address,
+    features_address,
     model_address,
     prepared_address,
     report_address,
+    weights_address,
 )
-from lib.data.datasets import DatasetSpec, SplitDigests, UpstreamFile
+from lib.data.datasets import DatasetSpec, SplitDigests
 from lib.manifests import Ref
-from lib.models.recipes import Augmentation, Phase, Recipe
+from lib.models.recipes import Augmentation, Backbone, Phase, Recipe
+from lib.upstream import UpstreamFile
 
 SPEC = DatasetSpec(
     name="toy",
@@ -45,6 +48,7 @@ RECIPE = Recipe(
     phases=(Phase(epochs=2, learning_rate=0.001),),
     augmentation=Augmentation(flip=True),
 )
+FROZEN = RECIPE.model_copy(update={"backbone": Backbone(name="mobilenet", image_px=64, frozen=True)})
 A, B = Ref(uri="a/1", sha256="a" * 64), Ref(uri="b/1", sha256="b" * 64)
 
 
@@ -67,9 +71,19 @@ def test_the_prepared_address_changes_only_with_prepare_version() -> None:
     assert prepared_address(SPEC, A, 500) == "prepared/toy/189b65cd7f990b5a"
 
 
+def test_the_weights_address_changes_only_with_weights_version() -> None:
+    assert addresses.WEIGHTS_VERSION == 1
+    assert weights_address("mobilenet", {"sha256": "c" * 64}) == "weights/mobilenet/ca5b21f6cf95dca8"
+
+
+def test_the_features_address_changes_only_with_features_version() -> None:
+    assert addresses.FEATURES_VERSION == 1
+    assert features_address("toy", FROZEN, A, 0, B) == "features/toy/eab6d7b78f685f5a"
+
+
 def test_the_model_address_changes_only_with_train_version() -> None:
-    assert addresses.TRAIN_VERSION == 1
-    assert model_address("toy", RECIPE, A, 0) == "models/toy/toy-net/3ed440650cda05ca"
+    assert addresses.TRAIN_VERSION == 2
+    assert model_address("toy", RECIPE, A, 0) == "models/toy/toy-net/7de7d1f9069edbc9"
 
 
 def test_the_evaluation_address_changes_only_with_evaluate_version() -> None:
@@ -87,20 +101,31 @@ def test_checkpoints_lie_at_their_models_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "step", ["INGEST_VERSION", "PREPARE_VERSION", "TRAIN_VERSION", "EVALUATE_VERSION", "REPORT_VERSION"]
+    "step",
+    [
+        "INGEST_VERSION",
+        "PREPARE_VERSION",
+        "WEIGHTS_VERSION",
+        "FEATURES_VERSION",
+        "TRAIN_VERSION",
+        "EVALUATE_VERSION",
+        "REPORT_VERSION",
+    ],
 )
 def test_raising_one_steps_version_moves_that_step_alone(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def all_addresses() -> dict[str, str]:
         return {
             "INGEST_VERSION": dataset_address(SPEC),
             "PREPARE_VERSION": prepared_address(SPEC, A, None),
+            "WEIGHTS_VERSION": weights_address("mobilenet", {"sha256": "c" * 64}),
+            "FEATURES_VERSION": features_address("toy", FROZEN, A, 0, B),
             "TRAIN_VERSION": model_address("toy", RECIPE, A, 0),
             "EVALUATE_VERSION": evaluation_address("toy", "toy-net", A),
             "REPORT_VERSION": report_address("toy", A, [A]),
         }
 
     before = all_addresses()
-    monkeypatch.setattr(addresses, step, 2)
+    monkeypatch.setattr(addresses, step, 99)
     after = all_addresses()
     assert [name for name in before if before[name] != after[name]] == [step]
 
@@ -149,8 +174,14 @@ def test_a_split_moves_with_its_rules_its_data_and_its_limit() -> None:
 def test_a_model_moves_with_every_setting_that_changes_it_and_no_other() -> None:
     here = model_address("toy", RECIPE, A, 0)
     assert model_address("toy", recipe(about="x", datasets=("y",), baseline=True, runs_on="gpu"), A, 0) == here
+    other_start = FROZEN.starting_from("none")
+    assert model_address("toy", other_start, A, 0, B) == model_address("toy", FROZEN, A, 0, B), "only the content counts"
     found = {
         here,
+        model_address("toy", FROZEN, A, 0),
+        model_address("toy", FROZEN, A, 0, A),
+        model_address("toy", FROZEN, A, 0, B),
+        model_address("toy", recipe(precision="mixed_float16"), A, 0),
         model_address("toy", RECIPE, A, 1),
         model_address("toy", RECIPE, B, 0),
         model_address("toy", recipe(dropout=0.5), A, 0),
@@ -160,7 +191,20 @@ def test_a_model_moves_with_every_setting_that_changes_it_and_no_other() -> None
         model_address("toy", recipe(phases=(Phase(epochs=2, learning_rate=0.002),)), A, 0),
         model_address("toy", recipe(augmentation=Augmentation()), A, 0),
     }
-    assert len(found) == 9
+    assert len(found) == 13
+
+
+def test_features_move_with_what_they_are_computed_from_and_no_other_setting() -> None:
+    def address(changed: Recipe = FROZEN, prepared: Ref = A, seed: int = 0, weights: Ref | None = B) -> str:
+        return features_address("toy", changed, prepared, seed, weights)
+
+    other_head = FROZEN.model_copy(update={"dropout": 0.1, "batch_size": 7, "name": "other"})
+    assert address(other_head) == address()
+    assert address(seed=1) == address(), "only a random start depends on the seed"
+    smaller = FROZEN.model_copy(update={"backbone": Backbone(name="mobilenet", image_px=32, frozen=True)})
+    one_view = FROZEN.model_copy(update={"augmentation": Augmentation()})
+    moved = [address(smaller), address(one_view), address(prepared=B), address(weights=A), address(weights=None)]
+    assert len({address(), *moved, address(seed=1, weights=None)}) == 7
 
 
 def test_a_report_does_not_depend_on_the_order_of_its_evaluations() -> None:

@@ -143,7 +143,7 @@ def test_prepared_data_are_found_for_their_limit_alone(store: LocalStore) -> Non
 
 def test_a_report_is_found_once_each_models_evaluation_and_it_are_there(store: LocalStore) -> None:
     plan = make_plan("digits", seed=5)
-    assert find_report(store, plan) is None
+    assert find_report(store, plan, allow_cpu=False) is None
     dataset = put(store, "dataset", dataset_address(plan.dataset))
     prepared = put(store, "prepared", prepared_address(plan.dataset, dataset, None))
     evaluations = []
@@ -153,8 +153,8 @@ def test_a_report_is_found_once_each_models_evaluation_and_it_are_there(store: L
         assert find_evaluation(store, plan, recipe, prepared) is None
         evaluations.append(put(store, "evaluation", evaluation_address("digits", recipe.name, model)))
         assert find_evaluation(store, plan, recipe, prepared) == evaluations[-1]
-        assert find_report(store, plan) is None
+        assert find_report(store, plan, allow_cpu=False) is None
     report = put(store, "report", report_address("digits", prepared, evaluations))
-    assert find_report(store, plan) == report
-    assert find_report(store, make_plan("digits", seed=6)) is None
+    assert find_report(store, plan, allow_cpu=False) == report
+    assert find_report(store, make_plan("digits", seed=6), allow_cpu=False) is None
     assert find_report(store, make_plan("digits", seed=5, models=["one"])) is None

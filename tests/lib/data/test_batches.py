@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.data.batches import TrainingRows
+from lib.data.batches import TrainingImages
 from lib.models.recipes import Augmentation
 
 PLAIN = Augmentation()
@@ -18,10 +18,10 @@ def noise(rows: int, shape: tuple[int, int, int] = (6, 7, 3)) -> np.ndarray:
     return np.random.default_rng(0).integers(1, 256, (rows, *shape), np.uint8)
 
 
-def rows_of(images: np.ndarray, labels: np.ndarray | None = None, **changes: object) -> TrainingRows:
+def rows_of(images: np.ndarray, labels: np.ndarray | None = None, **changes: object) -> TrainingImages:
     labels = np.arange(len(images)) if labels is None else labels
     options = {"augmentation": PLAIN, "batch_size": 4, "seed": 3, **changes}
-    return TrainingRows(images, labels, **options)  # type: ignore[arg-type]
+    return TrainingImages(images, labels, **options)  # type: ignore[arg-type]
 
 
 def test_shifted_crops_are_those_of_padding_and_slicing_each_image() -> None:

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 
 from lib.addresses import dataset_address
-from lib.data.datasets import DatasetSpec, SplitDigests, UpstreamFile
+from lib.data.datasets import DatasetSpec, SplitDigests
 from lib.data.ingest import ingest
 from lib.data.parquet import read_images
 from lib.errors import PermanentError
 from lib.manifests import Ref, find, load, local_file
 from lib.store import LocalStore
+from lib.upstream import UpstreamFile
 
 FILES = {
     "train-images": bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 10, 20, 30, 40]),

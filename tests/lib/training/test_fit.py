@@ -5,26 +5,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lib.data.rows import Rows
+from lib.data.batches import TrainingImages
 from lib.errors import PermanentError
-from lib.manifests import Manifest
 from lib.models.recipes import Phase, Recipe
 
-DATA = Manifest(
-    kind="prepared",
-    inputs={},
-    facts={"dataset": "toy", "limit": None, "image_shape": [4, 4, 1], "class_names": ["dim", "bright"]},
-    content={},
-    files={},
-    made_by={},
-)
 
-
-def rows(count: int, seed: int) -> Rows:
+def rows(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images of two classes, dim and bright, and their labels."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 2, count).astype(np.int16)
     images = random.integers(0, 120, (count, 4, 4, 1)) + 120 * labels[:, None, None, None]
-    return Rows(images.astype(np.uint8), labels, np.arange(count))
+    return images.astype(np.uint8), labels
+
+
+DEV = rows(16, 1)
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -39,11 +33,20 @@ def recipe(**changes: Any) -> Recipe:
     return Recipe.model_validate(fields | changes)
 
 
-def trained(chosen: Recipe) -> "tuple[Any, list[dict[str, Any]]]":
+def new_trainer(chosen: Recipe) -> "tuple[Any, list[dict[str, Any]]]":
+    """A trainer, and the events that it will say."""
+    from lib.models.networks import build
+    from lib.training.devices import prepare_keras
     from lib.training.fit import Trainer
 
+    prepare_keras(chosen, allow_cpu=True, seed=0)
     events: list[dict[str, Any]] = []
-    trainer = Trainer(chosen, DATA, {"train": rows(64, 0), "dev": rows(16, 1)}, 0, events.append)
+    images = TrainingImages(*rows(64, 0), chosen.augmentation, chosen.batch_size, 0)
+    return Trainer(chosen, build(chosen, (4, 4, 1), 2), images, DEV, 0, events.append), events
+
+
+def trained(chosen: Recipe) -> "tuple[Any, list[dict[str, Any]]]":
+    trainer, events = new_trainer(chosen)
     trainer.start(None)
     trainer.run(lambda state: None, interval_s=60)
     return trainer, [event for event in events if event["event"] == "epoch"]
@@ -65,15 +68,12 @@ def test_two_phases_follow_each_other_each_with_its_own_rate() -> None:
 
 
 def test_a_training_killed_after_its_last_epoch_has_nothing_left_to_do() -> None:
-    from lib.training.fit import Trainer
-
     first, _ = trained(recipe())
-    events: list[dict[str, Any]] = []
-    second = Trainer(recipe(), DATA, {"train": rows(64, 0), "dev": rows(16, 1)}, 0, events.append)
+    second, events = new_trainer(recipe())
     second.start(first.state())
     second.run(lambda state: None, interval_s=60)
     assert [event["event"] for event in events] == ["resumed"]
-    for weight, other in zip(second.finished().get_weights(), first.finished().get_weights(), strict=True):
+    for weight, other in zip(second.kept_weights(), first.kept_weights(), strict=True):
         assert weight.tolist() == other.tolist()
 
 
@@ -89,8 +89,9 @@ def test_the_best_weights_are_those_of_the_epoch_with_the_highest_dev_accuracy()
     trainer, _ = trained(recipe(keep="best"))
     accuracies = [line["dev_accuracy"] for line in trainer.progress.history]
     assert trainer.progress.best["epoch"] == accuracies.index(max(accuracies)) + 1
-    kept = trainer.finished().predict(rows(16, 1).images, verbose=0).argmax(axis=1)
-    assert float((kept == rows(16, 1).labels).mean()) == pytest.approx(max(accuracies))
+    trainer.model.set_weights(trainer.kept_weights())
+    kept = trainer.model.predict(DEV[0], verbose=0).argmax(axis=1)
+    assert float((kept == DEV[1]).mean()) == pytest.approx(max(accuracies))
 
 
 def test_a_diverged_loss_stops_at_once_and_says_where_and_what_to_do() -> None:

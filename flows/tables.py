@@ -1,0 +1,56 @@
+"""What the commands print: plans and leaderboards."""
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from lib.manifests import Ref, load
+from lib.plan import Plan, find_evaluation
+from lib.preview import Step
+from lib.reporting.report import leaderboard_table, report_url
+from lib.reporting.sections import duration
+from lib.store import Store
+
+LEADERBOARD_COLUMNS = ("Rank", "Model", "Dev accuracy", "Test accuracy", "Test loss", "Parameters")
+
+
+def show_plan(plan: Plan, steps: list[Step]) -> None:
+    """Print each step with its state, size and time, and below them the reasons."""
+    table = _table(f"Plan for {plan.dataset.name}; nothing is run", "Step", "State")
+    for name in ("Parameters", "FLOPs an image", "Takes about"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for step in steps:
+        counts = (f"{step.counts.parameters:,}", f"{step.counts.flops:,}") if step.counts else ("", "")
+        table.add_row(step.name, step.state, *counts, duration(step.seconds) if step.seconds else "")
+    _print(table)
+    for step in steps:
+        if step.why:
+            print(f"{step.name} {step.state}: {step.why}")
+
+
+def show_leaderboard(store: Store, plan: Plan, report: Ref) -> None:
+    """Print the leaderboard, which models it lacks, and where the report is."""
+    manifest, rows = load(store, report), leaderboard_table(store, report)
+    table = _table(f"Leaderboard of {plan.dataset.name}, ranked by dev accuracy")
+    for name in LEADERBOARD_COLUMNS:
+        table.add_column(name, justify="left" if name == "Model" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[name] for name in LEADERBOARD_COLUMNS))
+    _print(table)
+    prepared = manifest.inputs["prepared"]
+    if left_out := [r.title for r in plan.recipes if not find_evaluation(store, plan, r, prepared)]:
+        print(f"Left out: {', '.join(left_out)}: GPU recipes, and no GPU here; --allow-cpu trains them, slowly")
+    print(f"Report: {report_url(store, report)}")
+
+
+def _table(title: str, *left: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
+    for name in left:
+        table.add_column(name, no_wrap=True)
+    return table
+
+
+def _print(table: Table) -> None:
+    console = Console()
+    console.width = max(console.width, 140)  # a line too long is better read than one cut
+    console.print(table)

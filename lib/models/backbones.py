@@ -1,0 +1,93 @@
+"""Backbones of keras.applications, from raw uint8 images to pooled features, and their weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from lib.errors import PermanentError
+from lib.models.recipes import IMAGENET, RANDOM, Backbone
+
+LAYER = "backbone"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of keras.applications, and how its pretrained weights want their pixels."""
+
+    build: Callable[..., keras.Model]
+    smallest_px: int
+    """Below this, its last feature map would be empty."""
+    scale: Callable[[keras.KerasTensor], keras.KerasTensor]
+
+
+def _to_one(x: keras.KerasTensor) -> keras.KerasTensor:
+    """0…255 → -1…1."""
+    return layers.Rescaling(1 / 127.5, offset=-1, name="to_minus_one_to_one")(x)
+
+
+def _imagenet_centred(x: keras.KerasTensor) -> keras.KerasTensor:
+    """RGB → BGR, less ImageNet's means (Caffe's)."""
+    means = [-103.939, -116.779, -123.68]
+    return layers.Rescaling([1.0, 1.0, 1.0], offset=means, name="less_imagenet_means")(keras.ops.flip(x, axis=-1))
+
+
+def _imagenet_standardised(x: keras.KerasTensor) -> keras.KerasTensor:
+    """0…1, less ImageNet's means, over its deviations (Torch's)."""
+    means, deviations = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    return layers.Rescaling(
+        (1 / 255 / deviations).tolist(), offset=(-means / deviations).tolist(), name="imagenet_standardised"
+    )(x)
+
+
+BACKBONES: dict[str, Network] = {
+    "densenet121": Network(keras.applications.DenseNet121, 32, _imagenet_standardised),
+    "inception-v3": Network(keras.applications.InceptionV3, 75, _to_one),
+    "mobilenet": Network(keras.applications.MobileNet, 32, _to_one),
+    "resnet50": Network(keras.applications.ResNet50, 32, _imagenet_centred),
+}
+
+
+def pooled_features(images: keras.KerasTensor, backbone: Backbone, weights: Path | None) -> keras.KerasTensor:
+    """Raw images (N, H, W, 1 or 3) uint8 → average-pooled features (N, D) float32.
+
+    With `weights`, BatchNorm keeps the statistics that came with them, whatever else is trained. Raises
+    PermanentError where the backbone is unknown, the images too small for it, or the weights not its own.
+    """
+    network = _find(backbone)
+    if backbone.image_px < network.smallest_px:
+        raise PermanentError(
+            f"{backbone.name} needs images of at least {network.smallest_px} px; "
+            f"received image_px {backbone.image_px}: --set backbone.image_px={network.smallest_px}"
+        )
+    if images.shape[-1] == 1:
+        images = layers.Concatenate(name="grey_to_rgb")([images] * 3)
+    side = backbone.image_px
+    x = layers.Resizing(side, side, interpolation=backbone.interpolation, name="enlarged")(images)
+    model = network.build(include_top=False, weights=None, input_shape=(side, side, 3), name=LAYER)
+    if weights is not None:
+        load_weights(model, backbone, weights)
+    x = network.scale(x)
+    x = model(x, training=False) if weights is not None or backbone.frozen else model(x)
+    return layers.GlobalAveragePooling2D(name="pooled", dtype="float32")(x)
+
+
+def load_weights(model: keras.Model, backbone: Backbone, file: Path) -> None:
+    """Fill `model` from `file`, in either of Keras's layouts. Raises PermanentError where the two do not fit."""
+    advice = f"set --weights {IMAGENET}, {RANDOM} or a file that Keras wrote of {backbone.name} without its top"
+    try:
+        model.load_weights(file)
+    except (ValueError, KeyError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise PermanentError(f"{backbone.name} cannot take its weights from {file.name}: {reason}; {advice}") from error
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        raise PermanentError(f"the weights of {backbone.name} in {file.name} are not all finite numbers; {advice}")
+
+
+def _find(backbone: Backbone) -> Network:
+    if backbone.name not in BACKBONES:
+        raise PermanentError(f"unknown backbone {backbone.name!r}; known: {', '.join(sorted(BACKBONES))}")
+    return BACKBONES[backbone.name]

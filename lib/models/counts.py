@@ -1,0 +1,77 @@
+"""Parameters and floating-point operations of each recipe's network, as a table that is read without TensorFlow.
+
+`python -m lib.models.counts` writes it anew; a test holds it true.
+"""
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from lib.models.recipes import RECIPES, Recipe
+
+TABLE = Path(__file__).with_suffix(".json")
+
+
+class Counts(BaseModel):
+    """What a recipe's network has for the images and classes of one data set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parameters: int
+    trainable: int
+    """Of them, those that training moves: not BatchNorm's statistics, nor a frozen backbone."""
+    flops: int
+    """Floating-point operations to classify one image; a multiplication and an addition are two."""
+
+
+@cache
+def read_counts() -> dict[str, dict[str, Counts]]:
+    """Data set → recipe → counts."""
+    table = json.loads(TABLE.read_text())
+    return {data: {name: Counts(**counts) for name, counts in each.items()} for data, each in table.items()}
+
+
+def find_counts(dataset: str, recipe: Recipe) -> Counts | None:
+    """The counts of `recipe` on `dataset`, or None where the table has none of this very network."""
+    listed = RECIPES.get(recipe.name)
+    if listed is None or (listed.network, _without_weights(listed)) != (recipe.network, _without_weights(recipe)):
+        return None
+    return read_counts().get(dataset, {}).get(recipe.name)
+
+
+def _without_weights(recipe: Recipe) -> object:
+    return recipe.resolved()["backbone"]
+
+
+def count(recipe: Recipe, image_shape: tuple[int, int, int], classes: int) -> Counts:
+    """Build the network and count. Loads TensorFlow."""
+    import numpy as np
+    import tensorflow as tf
+
+    from lib.models.networks import build
+
+    model = build(recipe, image_shape, classes)
+    graph = tf.function(model).get_concrete_function(tf.TensorSpec((1, *image_shape), tf.uint8)).graph
+    options = tf.compat.v1.profiler.ProfileOptionBuilder(tf.compat.v1.profiler.ProfileOptionBuilder.float_operation())
+    profile = tf.compat.v1.profiler.profile(graph, cmd="op", options=options.with_empty_output().build())
+    trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    return Counts(parameters=model.count_params(), trainable=trainable, flops=profile.total_float_ops)
+
+
+def main() -> None:
+    from lib.data.datasets import DATASETS
+
+    table: dict[str, dict[str, object]] = {}
+    for name, spec in DATASETS.items():
+        for recipe in (each for each in RECIPES.values() if name in each.datasets):
+            counts = count(recipe, spec.image_shape, len(spec.class_names))
+            table.setdefault(name, {})[recipe.name] = counts.model_dump()
+    TABLE.write_text(json.dumps(table, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    main()

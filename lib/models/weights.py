@@ -1,0 +1,174 @@
+"""Pretrained weights as data: fetched once, checked, kept in the store, and read from there."""
+
+import hashlib
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+
+from lib.addresses import weights_address
+from lib.errors import PermanentError
+from lib.fetch import Progress, fetch
+from lib.manifests import Manifest, Ref, commit, find, local_file, put_file
+from lib.models.recipes import IMAGENET, RANDOM, Backbone
+from lib.provenance import made_by
+from lib.store import Store
+from lib.upstream import UpstreamFile
+
+KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
+LARGEST_BYTES = 2_000_000_000
+WHAT_TO_SET = f"--weights {RANDOM} (a random start), a file or s3:// address, or MIRROR_URL"
+
+IMAGENET_FILES: dict[str, tuple[UpstreamFile, ...]] = {
+    "resnet50": (
+        UpstreamFile(
+            role="weights",
+            url=f"{KERAS}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            max_bytes=200_000_000,
+            md5="4d473c1dd8becc155b73f8504c6f6626",
+        ),
+    ),
+    "inception-v3": (
+        UpstreamFile(
+            role="weights",
+            url=f"{KERAS}/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            max_bytes=200_000_000,
+            md5="bcbd6486424b2319ff4ef7d526e38f63",
+        ),
+    ),
+    "densenet121": (
+        UpstreamFile(
+            role="weights",
+            url=f"{KERAS}/densenet/densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            max_bytes=100_000_000,
+            md5="30ee3e1110167f948a6b9946edeeb738",
+        ),
+    ),
+    "mobilenet": (
+        UpstreamFile(role="weights", url=f"{KERAS}/mobilenet/mobilenet_1_0_224_tf_no_top.h5", max_bytes=50_000_000),
+        # TF-slim's weights of the same network in Keras 3's layout.
+        UpstreamFile(
+            role="weights",
+            url=f"{KERAS}/mobilenet/mobilenet_1_0_224_tf_no_top.weights.h5",
+            max_bytes=50_000_000,
+            sha256="b2dc06376b0002af72df6b1e7363ef5012207bd9094e25af053d68b01e6a546a",
+            only_in_mirrors=True,
+        ),
+    ),
+}
+"""The files accepted as a backbone's ImageNet weights, without the head. md5 is Keras's own, where it states one."""
+
+
+def find_weights(store: Store, backbone: Backbone) -> Ref | None:
+    """The weights that `backbone` starts from, if the store has them; None for a random start too.
+
+    A file is looked for by its digest. What lies at an s3:// address is not read, so not found.
+    """
+    source = backbone.weights
+    if source == RANDOM or source.startswith("s3://"):
+        return None
+    if source.startswith("weights/"):
+        return _named(store, source, backbone)
+    if source == IMAGENET:
+        addresses = [_imagenet_address(backbone, file) for file in IMAGENET_FILES[backbone.name]]
+    else:
+        addresses = [_given_address(backbone, _existing(source))]
+    found = [output for address in addresses if (output := find(store, address))]
+    return found[0][0] if found else None
+
+
+def ingest_weights(store: Store, backbone: Backbone, mirror_url: str | None, progress: Progress) -> Ref | None:
+    """Commit the weights that `backbone` starts from, unless they are there; None for a random start.
+
+    Raises PermanentError where they cannot be had, or are no whole HDF5 file: a random start is never silent.
+    """
+    if (done := find_weights(store, backbone)) or backbone.weights == RANDOM:
+        return done
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        if backbone.weights == IMAGENET:
+            file, path = _fetch_imagenet(backbone, mirror_url, Path(folder), progress)
+            address, name, origin = _imagenet_address(backbone, file), IMAGENET, mirror_url or file.url
+        else:
+            path = _fetch_given(backbone.weights, Path(folder), progress)
+            address, name, origin = _given_address(backbone, path), path.name, backbone.weights
+        layout = _layout(path, origin)
+        stored = put_file(store, f"weights/{backbone.name}", path.name, path)
+    manifest = Manifest(
+        kind="weights",
+        inputs={},
+        facts={"backbone": backbone.name, "name": name, "layout": layout},
+        content={"file": stored.sha256},
+        files={"weights": stored},
+        made_by=made_by(time.monotonic() - started, fetched_from=origin),
+    )
+    return commit(store, address, manifest)
+
+
+def weights_file(store: Store, manifest: Manifest, folder: Path) -> Path:
+    """The weights under a name in `folder` by which Keras knows their layout."""
+    file = folder / {"topological": "backbone.h5", "keras-3": "backbone.weights.h5"}[manifest.facts["layout"]]
+    file.symlink_to(local_file(store, manifest, "weights").absolute())
+    return file
+
+
+def _named(store: Store, address: str, backbone: Backbone) -> Ref:
+    found = find(store, address)
+    if found is None:
+        raise PermanentError(f"no weights lie at {address} in {store.uri}; set {WHAT_TO_SET}")
+    if (received := found[1].facts.get("backbone")) != backbone.name:
+        raise PermanentError(f"weights for {backbone.name} were asked for; {address} holds those of {received}")
+    return found[0]
+
+
+def _imagenet_address(backbone: Backbone, file: UpstreamFile) -> str:
+    return weights_address(backbone.name, file.model_dump(include={"name", "md5", "sha256"}) | {"name": file.name})
+
+
+def _given_address(backbone: Backbone, path: Path) -> str:
+    with path.open("rb") as stream:
+        return weights_address(backbone.name, {"sha256": hashlib.file_digest(stream, "sha256").hexdigest()})
+
+
+def _fetch_imagenet(
+    backbone: Backbone, mirror_url: str | None, folder: Path, progress: Progress
+) -> tuple[UpstreamFile, Path]:
+    problems = []
+    for file in IMAGENET_FILES[backbone.name]:
+        if mirror_url or not file.only_in_mirrors:
+            try:
+                return file, fetch(file, mirror_url, folder, progress)
+            except PermanentError as error:
+                problems.append(str(error))
+    raise PermanentError(
+        f"the ImageNet weights of {backbone.name} cannot be had: {'; '.join(problems)}; or set {WHAT_TO_SET}"
+    )
+
+
+def _fetch_given(source: str, folder: Path, progress: Progress) -> Path:
+    if not source.startswith("s3://"):
+        return _existing(source)
+    return fetch(UpstreamFile(role="weights", url=source, max_bytes=LARGEST_BYTES), None, folder, progress)
+
+
+def _existing(source: str) -> Path:
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise PermanentError(f"--weights must be {IMAGENET}, {RANDOM}, a file or s3:// address; received {source!r}")
+    return path
+
+
+def _layout(path: Path, origin: str) -> str:
+    """`topological` (Keras 2, `…no_top.h5`) or `keras-3` (`….weights.h5`)."""
+    try:
+        with h5py.File(path) as file:
+            if "layer_names" in file.attrs or "model_weights" in file:
+                return "topological"
+            if "layers" in file or "_layer_checkpoint_dependencies" in file:
+                return "keras-3"
+    except OSError as error:
+        raise PermanentError(
+            f"weights must be a whole HDF5 file; received {path.name} from {origin}: {error}"
+        ) from error
+    raise PermanentError(f"weights must be an HDF5 file that Keras wrote; received {origin}")

@@ -1,0 +1,168 @@
+"""Features of a frozen backbone: computed once, kept in the store as Parquet, read by every head trained on them."""
+
+import hashlib
+import io
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from lib.addresses import checkpoints_address, features_address
+from lib.data.rows import read_rows
+from lib.interrupts import raise_if_interrupted
+from lib.jobs import Emit
+from lib.leases import lease
+from lib.manifests import Manifest, Ref, StoredFile, commit, digest_array, find, load, local_file, put_file
+from lib.models.networks import build_features
+from lib.models.recipes import Recipe
+from lib.models.weights import weights_file
+from lib.provenance import made_by
+from lib.settings import Settings
+from lib.store import Store
+
+PART_ROWS = 2_000
+BATCH = 250
+SPLITS = ("train", "dev", "test")
+
+Extract = Callable[[np.ndarray], np.ndarray]
+"""Images (n, H, W, C) uint8 → features (n, D) float16."""
+
+
+def run(
+    store: Store,
+    settings: Settings,
+    emit: Emit,
+    *,
+    recipe: dict[str, Any],
+    prepared: dict[str, Any],
+    seed: int,
+    weights: dict[str, Any] | None,
+) -> Ref:
+    """The job's entry: commit the features that `recipe` needs of `prepared`, unless they are there."""
+    start = Ref.model_validate(weights) if weights else None
+    return compute_features(
+        store, settings, emit, Recipe.model_validate(recipe), Ref.model_validate(prepared), seed, start
+    )
+
+
+def compute_features(
+    store: Store, settings: Settings, emit: Emit, recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None
+) -> Ref:
+    """Commit the pooled features of train, dev and test, as they are and, where the recipe flips, mirrored.
+
+    Parts that an interrupted run left are used again.
+    """
+    data = load(store, prepared)
+    address = features_address(data.facts["dataset"], recipe, prepared, seed, weights)
+    with lease(store, f"{checkpoints_address(address)}/lease.json", settings.lease_s):
+        if done := find(store, address):
+            return done[0]
+        started = time.monotonic()
+        rows = read_rows(store, data, SPLITS)
+        extract = _extractor(store, recipe, tuple(data.facts["image_shape"]), seed, weights)
+        files: dict[str, StoredFile] = {}
+        content: dict[str, str] = {}
+        finished, total = 0, sum(len(part.labels) for part in rows.values())
+        kept = _kept(store, address)
+        for split, part in rows.items():
+            found = []
+            for start in range(0, len(part.labels), PART_ROWS):
+                raise_if_interrupted()
+                name = f"{split}-{start:06d}"
+                slice_ = slice(start, start + PART_ROWS)
+                if name not in kept:
+                    views = _views(part.images[slice_], recipe.augmentation.flip, extract)
+                    kept[name] = put_file(store, address, f"{name}.parquet", _encode(views, part.index[slice_]))
+                files[name] = kept[name]
+                found.append(_decode(store.local_path(kept[name].path, kept[name].sha256)))
+                finished += len(found[-1])
+                emit({"event": "features", "recipe": recipe.name, "rows": finished, "of": total})
+            content[split] = digest_array(np.concatenate(found))
+    manifest = Manifest(
+        kind="features",
+        inputs={"prepared": prepared, **({"weights": weights} if weights else {})},
+        facts={"dataset": data.facts["dataset"], "backbone": recipe.resolved()["backbone"], "rows": total},
+        content=content,
+        files=files,
+        made_by=made_by(time.monotonic() - started),
+    )
+    return commit(store, address, manifest)
+
+
+def read_features(store: Store, features: Manifest, splits: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Split → features (N, views, D) float16, in the order of `read_rows`."""
+    names = {split: sorted(name for name in features.files if name.startswith(f"{split}-")) for split in splits}
+    return {
+        split: np.concatenate([_decode(local_file(store, features, name)) for name in parts])
+        for split, parts in names.items()
+    }
+
+
+def predicting_features(features: np.ndarray) -> np.ndarray:
+    """Features (N, views, D) → (N, D) float32, as the whole model computes them: those of the views, averaged."""
+    averaged: np.ndarray = features.astype(np.float32).mean(axis=1)
+    return averaged
+
+
+def _extractor(store: Store, recipe: Recipe, shape: Any, seed: int, weights: Ref | None) -> Extract:
+    keras.utils.set_random_seed(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        file = weights_file(store, load(store, weights), Path(folder)) if weights else None
+        model = build_features(recipe, shape, file)
+    call = tf.function(model, input_signature=[tf.TensorSpec((None, *shape), tf.uint8)])
+    # With its variables made constants, TensorFlow folds BatchNorm into the convolutions: 1.3 times as fast.
+    constant = convert_variables_to_constants_v2(call.get_concrete_function())
+
+    def extract(images: np.ndarray) -> np.ndarray:
+        batches = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+        return np.concatenate([constant(tf.constant(batch))[0].numpy().astype(np.float16) for batch in batches])
+
+    return extract
+
+
+def _views(images: np.ndarray, mirrored: bool, extract: Extract) -> np.ndarray:
+    views = [images, images[:, :, ::-1]] if mirrored else [images]
+    return np.stack([extract(np.ascontiguousarray(view)) for view in views], axis=1)
+
+
+def _encode(features: np.ndarray, index: np.ndarray) -> bytes:
+    """One row an image and view: the image's row in its dataset's file, whether it is mirrored, and its features."""
+    rows, views, width = features.shape
+    table = pa.table(
+        {
+            "index": pa.array(np.repeat(index.astype(np.int32), views)),
+            "mirrored": pa.array(np.tile(np.arange(views) == 1, rows)),
+            "features": pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), width),
+        }
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="none", use_dictionary=False)
+    return buffer.getvalue()
+
+
+def _decode(path: Path) -> np.ndarray:
+    table = pq.read_table(path)
+    values = table["features"].combine_chunks()
+    views = 1 + int(table["mirrored"].to_numpy().any())
+    features: np.ndarray = values.flatten().to_numpy(zero_copy_only=False).reshape(-1, views, values.type.list_size)
+    return features
+
+
+def _kept(store: Store, address: str) -> dict[str, StoredFile]:
+    """Whole parts that an interrupted run left, by name."""
+    found = {}
+    for path in store.list(address):
+        name, _, digest = PurePosixPath(path).stem.rpartition("-")
+        data = store.read(path)
+        sha256 = hashlib.sha256(data).hexdigest()
+        if digest == sha256[:12]:
+            found[name] = StoredFile(path=path, sha256=sha256, size_bytes=len(data))
+    return found

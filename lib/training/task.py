@@ -1,0 +1,124 @@
+"""One training: what goes in, and the model that is committed in the end."""
+
+import io
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from lib.data.batches import TrainingFeatures, TrainingImages, TrainingRows
+from lib.data.rows import read_rows
+from lib.manifests import Manifest, Ref, commit, digest_arrays, digest_json, load, put_file
+from lib.models.networks import HEAD, build, build_head
+from lib.models.recipes import RANDOM, Recipe
+from lib.models.weights import weights_file
+from lib.provenance import made_by
+from lib.store import Store
+from lib.training.checkpoints import Progress
+from lib.training.features import predicting_features, read_features
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a trainer works on."""
+
+    model: keras.Model
+    rows: TrainingRows
+    dev: tuple[np.ndarray, np.ndarray]
+    """Inputs and labels."""
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """A recipe, the prepared data, a seed and, for a backbone, the weights and features that it starts from."""
+
+    recipe: Recipe
+    prepared: Ref
+    seed: int
+    weights: Ref | None = None
+    features: Ref | None = None
+
+    def inputs(self, store: Store, data: Manifest) -> Inputs:
+        """Model and rows: features and the head alone where the recipe freezes its backbone, images and all else."""
+        recipe, rows = self.recipe, read_rows(store, data, ("train", "dev"))
+        train, dev = rows["train"], rows["dev"]
+        if self.features is None:
+            images = TrainingImages(train.images, train.labels, recipe.augmentation, recipe.batch_size, self.seed)
+            return Inputs(self._build(store, data), images, (dev.images, dev.labels))
+        features = read_features(store, load(store, self.features), ("train", "dev"))
+        return Inputs(
+            build_head(recipe, features["train"].shape[2], len(data.facts["class_names"])),
+            TrainingFeatures(features["train"], train.labels, recipe.batch_size, self.seed),
+            (predicting_features(features["dev"]), dev.labels),
+        )
+
+    def commit(
+        self,
+        store: Store,
+        address: str,
+        data: Manifest,
+        weights: list[np.ndarray],
+        progress: Progress,
+        resumed_on: list[dict[str, Any]],
+    ) -> Ref:
+        """Commit the whole model, raw images to probabilities in float32, without optimizer and loss."""
+        keras.config.set_dtype_policy("float32")
+        keras.utils.set_random_seed(self.seed)  # a random backbone's features were computed from this very start
+        model = self._build(store, data)
+        (model if self.features is None else model.get_layer(HEAD)).set_weights(weights)
+        history = pd.DataFrame(progress.history).astype({"epoch": int, "phase": int})
+        table = io.BytesIO()
+        history.to_parquet(table, index=False)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.keras"
+            model.save(file)
+            files = {
+                "model": put_file(store, address, file.name, file),
+                "history": put_file(store, address, "history.parquet", table.getvalue()),
+            }
+        inputs = {"prepared": self.prepared, "weights": self.weights, "features": self.features}
+        arrays = zip((w.path for w in model.weights), model.get_weights(), strict=True)
+        manifest = Manifest(
+            kind="model",
+            inputs={name: ref for name, ref in inputs.items() if ref},
+            facts=self._facts(store, data, model, progress),
+            content={"weights": digest_arrays(arrays), "history": digest_json(progress.history)},
+            files=files,
+            made_by=made_by(progress.seconds, machine=progress.machine, resumed_on=resumed_on),
+        )
+        return commit(store, address, manifest)
+
+    def _build(self, store: Store, data: Manifest) -> keras.Model:
+        shape, classes = tuple(data.facts["image_shape"]), len(data.facts["class_names"])
+        with tempfile.TemporaryDirectory() as folder:
+            file = weights_file(store, load(store, self.weights), Path(folder)) if self.weights else None
+            return build(self.recipe, shape, classes, file)
+
+    def _facts(self, store: Store, data: Manifest, model: keras.Model, progress: Progress) -> dict[str, Any]:
+        start = load(store, self.weights).facts["name"] if self.weights else RANDOM
+        return {
+            "dataset": data.facts["dataset"],
+            "recipe": self.recipe.resolved(),
+            "about": self.recipe.about,
+            "baseline": self.recipe.baseline,
+            "seed": self.seed,
+            "limit": data.facts["limit"],
+            "weights": start if self.recipe.backbone else None,
+            "parameters": model.count_params(),
+            "trainable_parameters": sum(int(np.prod(w.shape)) for w in model.trainable_weights),
+            "epochs": progress.epoch,
+            "kept_epoch": int(progress.best.get("epoch", progress.epoch)),
+            "layers": [
+                {
+                    "layer": layer.name,
+                    "type": type(layer).__name__,
+                    "output_shape": str(tuple(layer.output.shape)[1:]),
+                    "parameters": layer.count_params(),
+                }
+                for layer in model.layers
+            ],
+        }
