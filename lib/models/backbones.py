@@ -52,10 +52,9 @@ BACKBONES: dict[str, Network] = {
 
 
 def pooled_features(images: keras.KerasTensor, backbone: Backbone, weights: Path | None) -> keras.KerasTensor:
-    """Raw images (N, H, W, 1 or 3) uint8 → average-pooled features (N, D) float32.
+    """Raw images (N, H, W, 1 or 3) uint8 → average-pooled features (N, D) float32, from `weights` or at random.
 
-    With `weights`, BatchNorm keeps the statistics that came with them, whatever else is trained. Raises
-    PermanentError where the backbone is unknown, the images too small for it, or the weights not its own.
+    Raises PermanentError where the backbone is unknown, the images too small for it, or the weights not its own.
     """
     network = _find(backbone)
     if backbone.image_px < network.smallest_px:
@@ -67,12 +66,27 @@ def pooled_features(images: keras.KerasTensor, backbone: Backbone, weights: Path
         images = layers.Concatenate(name="grey_to_rgb")([images] * 3)
     side = backbone.image_px
     x = layers.Resizing(side, side, interpolation=backbone.interpolation, name="enlarged")(images)
-    model = network.build(include_top=False, weights=None, input_shape=(side, side, 3), name=LAYER)
+    whole = network.build(include_top=False, weights=None, input_shape=(side, side, 3))
     if weights is not None:
-        load_weights(model, backbone, weights)
-    x = network.scale(x)
-    x = model(x, training=False) if weights is not None or backbone.frozen else model(x)
-    return layers.GlobalAveragePooling2D(name="pooled", dtype="float32")(x)
+        load_weights(whole, backbone, weights)
+    outputs = [whole.get_layer(name).output for name in backbone.pooled] or whole.outputs
+    model = keras.Model(whole.inputs, outputs, name=LAYER)
+    let_move(model, backbone, True)
+    maps = model(network.scale(x))
+    pooled = [layers.GlobalAveragePooling2D(dtype="float32")(each) for each in (maps if len(outputs) > 1 else [maps])]
+    return layers.Concatenate(name="pooled_layers")(pooled) if len(pooled) > 1 else pooled[0]
+
+
+def let_move(model: keras.Model, backbone: Backbone, moves: bool) -> None:
+    """Let the weights of `model`, a backbone, move in training, or not.
+
+    BatchNorm of pretrained weights never does: it stays in inference mode, with the statistics that came with them.
+    Calling the backbone with training=False would not do: a Keras model in training overrides it.
+    """
+    model.trainable = moves
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.trainable = moves and not backbone.pretrained
 
 
 def load_weights(model: keras.Model, backbone: Backbone, file: Path) -> None:

@@ -7,8 +7,8 @@ import keras
 from keras import layers
 
 from lib.errors import PermanentError
-from lib.models.backbones import LAYER, pooled_features
-from lib.models.recipes import Recipe
+from lib.models.backbones import LAYER, let_move, pooled_features
+from lib.models.recipes import Phase, Recipe
 
 ImageShape = tuple[int, int, int]
 HEAD = "head"
@@ -50,11 +50,10 @@ def build_head(recipe: Recipe, width: int, classes: int) -> keras.Model:
     return keras.Model(features, _classify(features, recipe, classes), name=HEAD)
 
 
-def train_only_head(model: keras.Model, head_only: bool) -> None:
-    """Hold the weights of the model's backbone, where it has one, or let them move."""
-    for layer in model.layers:
-        if layer.name == LAYER:
-            layer.trainable = not head_only
+def enter_phase(model: keras.Model, recipe: Recipe, phase: Phase) -> None:
+    """Let those weights of `model` move that `phase` trains."""
+    if recipe.backbone and not recipe.backbone.frozen:
+        let_move(model.get_layer(LAYER), recipe.backbone, phase.trains == "all")
 
 
 def _classify(x: keras.KerasTensor, recipe: Recipe, classes: int) -> keras.KerasTensor:

@@ -24,8 +24,15 @@ class Backbone(BaseModel):
     """How they are enlarged. XLA, and so GPU recipes, knows no bicubic."""
     weights: str = IMAGENET
     """`imagenet`, `none` (a random start), or a file, s3:// or store address."""
+    pooled: tuple[str, ...] = ()
+    """Layers whose average-pooled maps are the features, side by side; without any, the last one."""
     frozen: bool = False
     """Never trained: its features are computed once, kept in the store, and a head is trained on them."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it starts from weights: its BatchNorm then keeps what came with them."""
+        return self.weights != RANDOM
 
 
 class Phase(BaseModel):

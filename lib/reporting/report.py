@@ -138,15 +138,18 @@ def shown(value: Any) -> str:
 
 
 def _names(evaluations: Sequence[Manifest]) -> list[str]:
-    """The recipe's name, with the seed or the model's key where that alone would be said twice."""
-    recipes = [str(each.facts["recipe"]) for each in evaluations]
-    with_seed = [f"{each.facts['recipe']}, seed {each.facts['seed']}" for each in evaluations]
-    with_key = [f"{each.facts['recipe']}, {each.inputs['model'].uri.rsplit('/')[-1]}" for each in evaluations]
-    counts = Counter([*recipes, *with_seed])
-    return [
-        next((name for name in names[:2] if counts[name] == 1), names[2])
-        for names in zip(recipes, with_seed, with_key, strict=True)
+    """The recipe's name, with its weights, its seed or the model's key where that alone would be said twice."""
+    choices = [
+        [
+            str(each.facts["recipe"]),
+            f"{each.facts['recipe']}, weights {each.facts['weights']}",
+            f"{each.facts['recipe']}, seed {each.facts['seed']}",
+            f"{each.facts['recipe']}, {each.inputs['model'].uri.rsplit('/')[-1]}",
+        ]
+        for each in evaluations
     ]
+    counts = Counter(name for names in choices for name in names)
+    return [next((name for name in names if counts[name] == 1), names[-1]) for names in choices]
 
 
 def _input_name(evaluation: Ref) -> str:

@@ -100,7 +100,7 @@ def model_section(store: Store, evaluation: Ref, name: str) -> ModelSection:
         name=name,
         facts=manifest.facts,
         recipe=model.facts["recipe"],
-        settings=[*settings(model.facts["recipe"]), ("seed", str(manifest.facts["seed"]))],
+        settings=[*settings(model.facts["recipe"]), *_start(model.facts), ("seed", str(manifest.facts["seed"]))],
         layers=model.facts.get("layers", []),
         metrics=metrics,
         confused=confused(metrics["test"]),
@@ -145,6 +145,12 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _start(facts: dict[str, Any]) -> list[Line]:
+    """What a backbone started from."""
+    weights = facts["weights"]
+    return [("weights at the start", {None: "", "none": "random"}.get(weights, str(weights)))] if weights else []
 
 
 def _that_matter(phase: dict[str, Any]) -> dict[str, Any]:

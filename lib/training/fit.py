@@ -20,7 +20,7 @@ from lib.interrupts import Interrupted, deferred_interrupts, raise_if_interrupte
 from lib.jobs import Emit
 from lib.leases import lease
 from lib.manifests import Ref, find, load
-from lib.models.networks import train_only_head
+from lib.models.networks import enter_phase
 from lib.models.recipes import Phase, Recipe
 from lib.settings import Settings
 from lib.store import Store
@@ -145,7 +145,7 @@ class Trainer:
 
     def _enter_phase(self, number: int) -> None:
         phase = self.recipe.phases[number]
-        train_only_head(self.model, phase.trains == "head")
+        enter_phase(self.model, self.recipe, phase)
         self.model.compile(
             optimizer=make_optimizer(phase, self.rows.steps),
             loss=make_loss(self.recipe, self.model.output_shape[-1]),

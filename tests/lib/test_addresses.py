@@ -175,7 +175,9 @@ def test_a_model_moves_with_every_setting_that_changes_it_and_no_other() -> None
     here = model_address("toy", RECIPE, A, 0)
     assert model_address("toy", recipe(about="x", datasets=("y",), baseline=True, runs_on="gpu"), A, 0) == here
     other_start = FROZEN.starting_from("none")
-    assert model_address("toy", other_start, A, 0, B) == model_address("toy", FROZEN, A, 0, B), "only the content counts"
+    assert model_address("toy", other_start, A, 0, B) == model_address("toy", FROZEN, A, 0, B), (
+        "only the content counts"
+    )
     found = {
         here,
         model_address("toy", FROZEN, A, 0),

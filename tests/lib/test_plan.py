@@ -11,7 +11,7 @@ from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
 from lib.manifests import Manifest, Ref, commit
 from lib.models import recipes
-from lib.models.recipes import Phase, Recipe
+from lib.models.recipes import Backbone, Phase, Recipe
 from lib.plan import Plan, find_evaluation, find_prepared, find_report, make_plan, resolve_seed
 from lib.store import LocalStore
 
@@ -157,4 +157,39 @@ def test_a_report_is_found_once_each_models_evaluation_and_it_are_there(store: L
     report = put(store, "report", report_address("digits", prepared, evaluations))
     assert find_report(store, plan, allow_cpu=False) == report
     assert find_report(store, make_plan("digits", seed=6), allow_cpu=False) is None
-    assert find_report(store, make_plan("digits", seed=5, models=["one"])) is None
+    assert find_report(store, make_plan("digits", seed=5, models=["one"]), allow_cpu=False) is None
+
+
+def with_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"network": "dense-1024", "backbone": Backbone(name="mobilenet", image_px=32)}
+    other = {"name": "other", "backbone": Backbone(name="resnet50", image_px=32)}
+    more = {"fine": TOYS["one"].model_copy(update=fields | {"name": "fine"})}
+    more["other"] = more["fine"].model_copy(update=other)
+    monkeypatch.setattr(recipes, "RECIPES", TOYS | more)
+
+
+def test_weights_replace_those_that_backbones_start_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_backbones(monkeypatch)
+    plan = make_plan("digits", models=["one", "fine", "other"], weights="none")
+    assert [recipe.title for recipe in plan.recipes] == ["one", "fine (weights: none)", "other (weights: none)"]
+    assert names(make_plan("digits", models=["fine"])) == ["fine"]
+
+
+def test_several_weights_train_each_backbone_from_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_backbones(monkeypatch)
+    plan = make_plan("digits", models=["one", "fine"], weights=["imagenet", "none"])
+    assert [recipe.title for recipe in plan.recipes] == ["one", "fine", "fine (weights: none)"]
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        (["one"], "--weights is for recipes with a backbone; received one"),
+        (["fine", "other"], "--weights my.h5 fits one backbone; received recipes with mobilenet, resnet50: choose"),
+    ],
+)
+def test_weights_that_fit_nothing_are_refused(models: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_backbones(monkeypatch)
+    with pytest.raises(PermanentError) as caught:
+        make_plan("digits", models=models, weights="my.h5")
+    assert str(caught.value).startswith(message)

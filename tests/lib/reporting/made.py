@@ -41,6 +41,7 @@ def evaluated(
     seed: int = 0,
     seconds: float = 75.0,
     picture: bytes = PNG,
+    weights: str | None = None,
     **changes: object,
 ) -> Ref:
     """A model that is right on those shares of train, dev and test, from the first row on, and its evaluation.
@@ -54,7 +55,7 @@ def evaluated(
         {"epoch": [1, 2], "phase": [1, 1], "loss": [0.9, 0.5], "accuracy": [0.7, 0.8], "dev_loss": [0.8, 0.6],
          "dev_accuracy": [0.75, 0.78], "learning_rate": [0.003, 0.001]}
     )  # fmt: skip
-    model = _model(store, prepared, resolved, history, seed, seconds)
+    model = _model(store, prepared, resolved, history, seed, seconds, weights)
     rows = read_rows(store, data, ("train", "dev", "test"))
     metrics = {
         split: measure(_guess(each, share, len(names)), each.labels, names)
@@ -71,9 +72,18 @@ def _guess(rows: Rows, share: float, classes: int) -> np.ndarray:
     return probabilities
 
 
-def _model(store: Store, prepared: Ref, recipe: Recipe, history: pd.DataFrame, seed: int, seconds: float) -> Ref:
+def _model(
+    store: Store,
+    prepared: Ref,
+    recipe: Recipe,
+    history: pd.DataFrame,
+    seed: int,
+    seconds: float,
+    weights: str | None,
+) -> Ref:
     data = load(store, prepared).facts
-    address = model_address(data["dataset"], recipe, prepared, seed)
+    start = Ref(uri=f"weights/{weights}", sha256="0" * 64) if weights else None
+    address = model_address(data["dataset"], recipe, prepared, seed, start)
     table = io.BytesIO()
     history.to_parquet(table, index=False)
     facts = {
@@ -83,6 +93,7 @@ def _model(store: Store, prepared: Ref, recipe: Recipe, history: pd.DataFrame, s
         "baseline": recipe.baseline,
         "seed": seed,
         "limit": data["limit"],
+        "weights": weights,
         "parameters": 50_138,
         "trainable_parameters": 49_946,
         "epochs": 2,

@@ -25,7 +25,7 @@ def test_models_are_ranked_by_dev_and_not_by_test(store: LocalStore, report: Ref
 def test_equal_accuracy_on_dev_is_decided_by_loss_on_dev() -> None:
     def evaluation(recipe: str, dev_loss: float) -> Manifest:
         split = {"accuracy": 0.5, "loss": dev_loss, "top5_accuracy": 1.0, "macro_f1": 0.5}
-        facts = {"recipe": recipe, "seed": 0, "parameters": 1, "epochs": 1, "baseline": False}
+        facts = {"recipe": recipe, "seed": 0, "weights": None, "parameters": 1, "epochs": 1, "baseline": False}
         model = Ref(uri=f"models/toy/{recipe}/key", sha256="0" * 64)
         metrics = {"dev": split, "test": split}
         return Manifest(

@@ -1,0 +1,153 @@
+"""Every recipe at its full size: the design's parameters, a training on real pixels, and a file plain Keras opens."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_sample_images
+
+from lib.data.batches import TrainingFeatures, TrainingImages, TrainingRows
+from lib.data.datasets import DATASETS
+from lib.models.counts import Counts, count, find_counts
+from lib.models.recipes import RECIPES, Recipe, override
+
+# Data set, recipe → the design's parameters, and those that training moves: of a pretrained backbone not BatchNorm's
+# mean, variance, gamma and beta (four equal shares; InceptionV3's has no gamma).
+PARAMETERS = {
+    ("digits", "digits-cnn"): (50_138, 49_946),
+    ("digits", "digits-softmax"): (10_250, 10_250),
+    ("cifar100", "cifar-cnn"): (1_316_356, 1_316_356),
+    ("cifar100", "cifar-cnn-baseline"): (1_316_356, 1_316_356),
+    ("fashion-mnist", "fashion-cnn"): (1_813_050, 1_811_706),
+    ("fashion-mnist", "fashion-cnn-plain"): (1_813_050, 1_811_706),
+    ("fashion-mnist", "fashion-cnn-baseline"): (1_813_050, 1_811_706),
+    ("cifar100", "alexnet"): (24_350_180, 24_350_180),
+    ("cifar100", "resnet50"): (25_788_388, 25_788_388 - 2 * 53_120),
+    ("cifar100", "resnet50-baseline"): (25_788_388, 25_788_388 - 2 * 53_120),
+    ("cifar100", "inception-v3"): (24_003_460, 24_003_460 - 3 * 17_216),
+    ("cifar100", "inception-v3-baseline"): (24_003_460, 24_003_460 - 3 * 17_216),
+    ("cifar100", "densenet121"): (8_189_604, 8_189_604 - 2 * 83_648),
+    ("cifar100", "densenet121-baseline"): (8_189_604, 8_189_604 - 2 * 83_648),
+    ("cifar100", "mobilenet"): (3_228_864 + 1_049_600 + 102_500, 3_228_864 + 1_049_600 + 102_500 - 2 * 21_888),
+    ("fashion-mnist", "resnet50"): (25_696_138, 25_696_138 - 2 * 53_120),
+    ("fashion-mnist", "resnet50-baseline"): (25_696_138, 25_696_138 - 2 * 53_120),
+    ("fashion-mnist", "mobilenet"): (4_288_714, 4_288_714 - 2 * 21_888),
+    ("fashion-mnist", "mobilenet-baseline"): (4_288_714, 4_288_714 - 2 * 21_888),
+}
+SMALL = [key for key in PARAMETERS if RECIPES[key[1]].backbone is None and key[1] != "alexnet"]
+BIG = [key for key in PARAMETERS if key not in SMALL] + [("cifar100", "mobilenet-frozen")]
+
+PLAIN = """
+import sys
+sys.modules.update(lib=None, flows=None, tasks=None)
+import keras, numpy as np
+for folder in sys.argv[1:]:
+    model = keras.saving.load_model(f"{folder}/model.keras")
+    print(abs(model.predict(np.load(f"{folder}/images.npy"), verbose=0) - np.load(f"{folder}/said.npy")).max())
+"""
+
+
+def photographs(rows: int, shape: tuple[int, int, int]) -> np.ndarray:
+    """Crops of two photographs, (rows, H, W, C) uint8."""
+    height, width, channels = shape
+    random = np.random.default_rng(0)
+    crops = []
+    for number in range(rows):
+        photograph = load_sample_images().images[number % 2]
+        top, left = random.integers(photograph.shape[0] - height), random.integers(photograph.shape[1] - width)
+        crops.append(photograph[top : top + height, left : left + width])
+    images = np.stack(crops)
+    return images if channels == 3 else images.mean(axis=3, keepdims=True).astype(np.uint8)
+
+
+def trained_step(recipe: Recipe, shape: tuple[int, int, int], classes: int, images: np.ndarray) -> Any:
+    """The recipe's network after one step in each phase, through the real training loop."""
+    from lib.models.networks import HEAD, build, build_features
+    from lib.training.devices import prepare_keras
+    from lib.training.fit import Trainer
+
+    prepare_keras(recipe, allow_cpu=True, seed=0)
+    model = build(recipe, shape, classes)
+    labels = np.arange(len(images)) % classes
+    part, inputs = model, images
+    rows: TrainingRows = TrainingImages(images, labels, recipe.augmentation, recipe.batch_size, 0)
+    if recipe.backbone and recipe.backbone.frozen:
+        part = model.get_layer(HEAD)
+        inputs = build_features(recipe, shape, None).predict(images, verbose=0)
+        rows = TrainingFeatures(inputs[:, None], labels, recipe.batch_size, 0)
+    before = {weight.path: weight.numpy().copy() for weight in part.weights}
+    trainer = Trainer(recipe, part, rows, (inputs, labels), 0, lambda _: None)
+    trainer.start(None)
+    trainer.run(lambda _: None, interval_s=600)
+    moved = {weight.path: not np.array_equal(before[weight.path], weight.numpy()) for weight in part.weights}
+    free = [moved[weight.path] for weight in part.trainable_weights]
+    held = [moved[weight.path] for weight in part.non_trainable_weights]
+    assert np.mean(free) > 0.9, "a step moves nearly all weights that training may move"
+    assert not (recipe.backbone and recipe.backbone.pretrained and any(held)), "and none of the others"
+    return model
+
+
+def check(keys: list[tuple[str, str]], folder: Path) -> None:
+    folders = []
+    for dataset, name in keys:
+        spec, recipe = DATASETS[dataset], override(RECIPES[name], 1, {})
+        classes = len(spec.class_names)
+        images = photographs(6, spec.image_shape)
+        model = trained_step(recipe, spec.image_shape, classes, images)
+        trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+        if (dataset, name) in PARAMETERS:
+            assert (model.count_params(), trainable) == PARAMETERS[dataset, name], name
+        folders.append(folder / f"{dataset}-{name}")
+        folders[-1].mkdir()
+        model.save(folders[-1] / "model.keras")
+        np.save(folders[-1] / "images.npy", images)
+        np.save(folders[-1] / "said.npy", model.predict(images, verbose=0))
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN, *map(str, folders)], cwd=folder, capture_output=True, text=True, check=True
+    )
+    apart = [float(line) for line in done.stdout.split()]
+    assert len(apart) == len(keys)
+    assert max(apart) < 1e-5
+
+
+def test_small_networks_train_save_and_open_in_plain_keras(tmp_path: Path) -> None:
+    check(SMALL, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", BIG, ids="-".join)
+def test_big_networks_train_save_and_open_in_plain_keras(key: tuple[str, str], tmp_path: Path) -> None:
+    check([key], tmp_path)
+
+
+def test_every_recipe_is_held_to_its_size() -> None:
+    listed = {(dataset, name) for name, recipe in RECIPES.items() for dataset in recipe.datasets}
+    assert listed == {*PARAMETERS, ("cifar100", "mobilenet-frozen"), ("fashion-mnist", "mobilenet-frozen")}
+
+
+def counted(dataset: str, name: str) -> tuple[Counts, Counts | None]:
+    spec = DATASETS[dataset]
+    return count(RECIPES[name], spec.image_shape, len(spec.class_names)), find_counts(dataset, RECIPES[name])
+
+
+@pytest.mark.parametrize("key", SMALL, ids="-".join)
+def test_the_table_of_counts_is_true_of_small_networks(key: tuple[str, str]) -> None:
+    found, listed = counted(*key)
+    assert found == listed, "run: python -m lib.models.counts"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", BIG, ids="-".join)
+def test_the_table_of_counts_is_true_of_big_networks(key: tuple[str, str]) -> None:
+    found, listed = counted(*key)
+    assert found == listed, "run: python -m lib.models.counts"
+
+
+def test_operations_are_those_worked_out_by_hand() -> None:
+    # 1,024 pixels scaled and shifted, 10 sums of 1,024 products with a bias each, and a softmax of 10.
+    counts = find_counts("digits", RECIPES["digits-softmax"])
+    assert counts is not None
+    assert counts.flops - 2 * 1024 * 10 == pytest.approx(2 * 1024, rel=0.05)

@@ -1,0 +1,39 @@
+"""Whether a recipe can run here, told without TensorFlow."""
+
+from pathlib import Path
+
+import pytest
+
+from lib.errors import NoGpu
+from lib.hardware import can_run_here, has_gpu, require_hardware
+from lib.models.recipes import find_recipe
+
+GPU, CPU = find_recipe("resnet50"), find_recipe("cifar-cnn")
+
+
+@pytest.fixture(autouse=True)
+def no_choice_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_a_gpu_is_there_where_its_device_is(tmp_path: Path) -> None:
+    (tmp_path / "nvidiactl").touch()
+    assert not has_gpu(tmp_path), "the driver alone is no GPU"
+    (tmp_path / "nvidia0").touch()
+    assert has_gpu(tmp_path)
+
+
+@pytest.mark.parametrize("hidden", ["", "-1"])
+def test_a_hidden_gpu_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hidden: str) -> None:
+    (tmp_path / "nvidia0").touch()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    assert not has_gpu(tmp_path)
+
+
+def test_a_gpu_recipe_is_refused_without_one_unless_a_cpu_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    with pytest.raises(NoGpu, match=r"^resnet50 runs on a GPU and this machine has none; --allow-cpu \(ALLOW_CPU=1\)"):
+        require_hardware(GPU, allow_cpu=False)
+    require_hardware(GPU, allow_cpu=True)
+    require_hardware(CPU, allow_cpu=False)
+    assert (can_run_here(GPU, False), can_run_here(GPU, True), can_run_here(CPU, False)) == (False, True, True)

@@ -1,0 +1,160 @@
+"""A preview says the truth of an empty, a half-done and a finished store."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib.addresses import (
+    checkpoints_address,
+    dataset_address,
+    evaluation_address,
+    features_address,
+    model_address,
+    prepared_address,
+    report_address,
+    weights_address,
+)
+from lib.data.datasets import DATASETS
+from lib.manifests import Manifest, Ref, commit
+from lib.models import recipes, weights
+from lib.models.recipes import Backbone, Phase, Recipe
+from lib.plan import make_plan
+from lib.preview import Step, preview
+from lib.store import LocalStore
+from lib.upstream import UpstreamFile
+
+LINEAR = Recipe(
+    name="linear", datasets=("digits",), about="", network="softmax", phases=(Phase(epochs=4, learning_rate=0.1),)
+)
+ON_GPU = LINEAR.model_copy(update={"name": "on-gpu", "runs_on": "gpu"})
+FROZEN = LINEAR.model_copy(
+    update={"name": "frozen", "backbone": Backbone(name="toy", image_px=32, frozen=True), "network": "dense-1024"}
+)
+FILE = UpstreamFile(role="weights", url="https://host/toy.h5", max_bytes=10)
+DIGITS = DATASETS["digits"]
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "RECIPES", {recipe.name: recipe for recipe in (LINEAR, ON_GPU, FROZEN)})
+    monkeypatch.setitem(weights.IMAGENET_FILES, "toy", (FILE,))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path)
+
+
+def put(store: LocalStore, kind: Any, address: str, at: str = "2026-01-01", **more: Any) -> Ref:
+    """A finished output at `address`."""
+    fields = {"inputs": {}, "facts": {}, "content": {}, "files": {}, "made_by": {"at": at}} | more
+    return commit(store, address, Manifest(kind=kind, **fields))
+
+
+def put_prepared(store: LocalStore, limit: int | None = None) -> Ref:
+    dataset = put(store, "dataset", dataset_address(DIGITS))
+    facts = {"limit": limit, "rows": {"train": 100, "dev": 10, "test": 20}}
+    return put(store, "prepared", prepared_address(DIGITS, dataset, limit), facts=facts)
+
+
+def put_model(store: LocalStore, prepared: Ref, recipe: Recipe, at: str = "2026-01-01", seed: int = 0) -> Ref:
+    facts = {"recipe": recipe.resolved(), "seed": seed, "limit": None, "weights": None}
+    address = model_address("digits", recipe, prepared, seed)
+    return put(store, "model", address, at, facts=facts, inputs={"prepared": prepared})
+
+
+def told(store: LocalStore, allow_cpu: bool = False, **asked: Any) -> list[tuple[str, str, str]]:
+    return [(step.name, step.state, step.why) for step in steps(store, allow_cpu, **asked)]
+
+
+def steps(store: LocalStore, allow_cpu: bool = False, **asked: Any) -> list[Step]:
+    before = {path: path.read_bytes() for path in store.root.rglob("*") if path.is_file()}
+    found = preview(store, make_plan("digits", **asked), allow_cpu)
+    assert before == {path: path.read_bytes() for path in store.root.rglob("*") if path.is_file()}, "it only looks"
+    return found
+
+
+def test_of_an_empty_store_all_would_run_and_what_needs_a_gpu_is_left_out(store: LocalStore) -> None:
+    why = "runs on a GPU and this machine has none; --allow-cpu (ALLOW_CPU=1) trains it here, slowly"
+    assert told(store) == [
+        ("ingest digits", "would run", "not in the store yet"),
+        ("prepare digits", "would run", "not in the store yet"),
+        ("train linear", "would run", "never trained"),
+        ("train on-gpu", "left out", why),
+        ("ingest weights of toy", "would run", "not in the store yet"),
+        ("compute features for frozen", "would run", "not in the store yet"),
+        ("train frozen", "would run", "never trained"),
+        ("report", "would run", "its models are not all done"),
+    ]
+    assert ("train on-gpu", "would run", "never trained") in told(store, allow_cpu=True)
+
+
+def test_of_a_half_done_store_each_step_is_told_by_what_is_there(store: LocalStore) -> None:
+    prepared = put_prepared(store)
+    start = put(store, "weights", weights_address("toy", {"name": "toy.h5", "md5": None, "sha256": None}))
+    put(store, "features", features_address("digits", FROZEN, prepared, 0, start))
+    store.write(f"{checkpoints_address(model_address('digits', LINEAR, prepared, 0))}/00003.00000-abc.npz", b"")
+    assert told(store) == [
+        ("ingest digits", "done", ""),
+        ("prepare digits", "done", ""),
+        ("train linear", "would resume", "after epoch 3 of 4"),
+        ("train on-gpu", "left out", told(store)[3][2]),
+        ("ingest weights of toy", "done", ""),
+        ("compute features for frozen", "done", ""),
+        ("train frozen", "would run", "never trained"),
+        ("report", "would run", "its models are not all done"),
+    ]
+
+
+def test_of_a_finished_store_all_is_done(store: LocalStore) -> None:
+    prepared = put_prepared(store)
+    model = put_model(store, prepared, LINEAR)
+    assert told(store, models=["linear"])[2] == ("train linear", "would run", "trained, but not evaluated")
+    evaluation = put(store, "evaluation", evaluation_address("digits", "linear", model))
+    assert [state for _, state, _ in told(store, models=["linear"])] == ["done", "done", "done", "would run"]
+    put(store, "report", report_address("digits", prepared, [evaluation]))
+    assert [state for _, state, _ in told(store, models=["linear"])] == ["done"] * 4
+    assert [state for _, state, _ in told(store, models=["linear", "on-gpu"])][-2:] == ["left out", "done"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"epochs": 3}, "phases.0.epochs 4 → 3"),
+        ({"seed": 5}, "seed 0 → 5"),
+        (
+            {"overrides": {"dropout": "0.5", "augmentation.flip": "true"}},
+            "dropout 0.25 → 0.5; augmentation.flip False → True",
+        ),
+        ({"limit": 50}, "limit none → 50"),
+    ],
+)
+def test_what_changed_since_the_newest_model_is_named(store: LocalStore, asked: dict[str, Any], why: str) -> None:
+    prepared = put_prepared(store)
+    put_model(store, prepared, LINEAR.model_copy(update={"batch_size": 1}), at="2026-01-01")
+    put_model(store, prepared, LINEAR, at="2026-01-02")
+    assert ("train linear", "would run", why) in told(store, models=["linear"], **asked)
+
+
+def test_new_data_and_a_new_limit_are_named(store: LocalStore) -> None:
+    put_model(store, Ref(uri="prepared/digits/old", sha256="a" * 64), LINEAR)
+    put_prepared(store, limit=50)
+    found = told(store, models=["linear"])
+    assert ("prepare digits", "would run", "limit 50 → none") in found
+    assert ("train linear", "would run", "the prepared data") in found
+
+
+def test_a_listed_recipe_has_sizes_and_a_time_that_grows_with_its_epochs(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    short, long = (steps(store, models=["digits-cnn"], epochs=epochs)[2] for epochs in (1, 20))
+    assert short.counts is not None
+    assert short.counts.parameters == 50_138
+    assert short.seconds is not None
+    assert long.seconds is not None
+    assert long.seconds > short.seconds > 0
+    assert steps(store, models=["digits-cnn"], overrides={"network": "softmax"})[2].counts is None
