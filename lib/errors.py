@@ -37,8 +37,9 @@ class SomeModelsFailed(PipelineError):
 
 def explain_validation(error: ValidationError, what: str) -> PermanentError:
     """Say a pydantic error on one line, as `learning_rate must be greater than 0; received -1`."""
-    problems = [
-        f"{'.'.join(map(str, e['loc'])) or what}: {e['msg'].removeprefix('Value error, ')}; received {e['input']!r}"
-        for e in error.errors()
-    ]
+    problems = []
+    for each in error.errors():
+        rule = each["msg"].removeprefix("Value error, ")
+        place = ".".join(map(str, each["loc"]))
+        problems.append(f"{place}: {rule}; received {each['input']!r}" if place else rule)
     return PermanentError(f"{what} is not valid: {'; '.join(problems)}")

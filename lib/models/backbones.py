@@ -69,7 +69,7 @@ def pooled_features(images: keras.KerasTensor, backbone: Backbone, weights: Path
     whole = network.build(include_top=False, weights=None, input_shape=(side, side, 3))
     if weights is not None:
         load_weights(whole, backbone, weights)
-    outputs = [whole.get_layer(name).output for name in backbone.pooled] or whole.outputs
+    outputs = _maps(whole, backbone)
     model = keras.Model(whole.inputs, outputs, name=LAYER)
     let_move(model, backbone, True)
     maps = model(network.scale(x))
@@ -99,6 +99,16 @@ def load_weights(model: keras.Model, backbone: Backbone, file: Path) -> None:
         raise PermanentError(f"{backbone.name} cannot take its weights from {file.name}: {reason}; {advice}") from error
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
         raise PermanentError(f"the weights of {backbone.name} in {file.name} are not all finite numbers; {advice}")
+
+
+def _maps(whole: keras.Model, backbone: Backbone) -> list[keras.KerasTensor]:
+    try:
+        return [whole.get_layer(name).output for name in backbone.pooled] or list(whole.outputs)
+    except ValueError as error:
+        known = ", ".join(layer.name for layer in whole.layers[-6:])
+        raise PermanentError(
+            f"{backbone.name} must have the layers {', '.join(backbone.pooled)}; its last are {known}"
+        ) from error
 
 
 def _find(backbone: Backbone) -> Network:

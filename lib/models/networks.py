@@ -88,6 +88,11 @@ def dense_1024(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     return layers.Dropout(recipe.dropout)(x) if recipe.dropout else x
 
 
+def standardised_dense_1024(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+    """The same on features of mean 0 and deviation 1 each, by BatchNorm's running statistics."""
+    return dense_1024(layers.BatchNormalization(center=False, scale=False, momentum=0.9)(x), recipe)
+
+
 def cifar_cnn(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     """The notebook's CIFAR-100 network: pairs of 3×3 convolutions, LeakyReLU from the second pair on."""
     for block, filters in enumerate((32, 64, 128, 256)):
@@ -145,4 +150,5 @@ NETWORKS: dict[str, Callable[[keras.KerasTensor, Recipe], keras.KerasTensor]] = 
     "digits-cnn": digits_cnn,
     "fashion-cnn": fashion_cnn,
     "softmax": softmax,
+    "standardised-dense-1024": standardised_dense_1024,
 }

@@ -3,7 +3,7 @@
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lib.errors import PermanentError, explain_validation
 
@@ -106,6 +106,15 @@ class Recipe(BaseModel):
         if not phases:
             raise ValueError("a recipe must have at least one phase")
         return phases
+
+    @model_validator(mode="after")
+    def _fits_its_backbone(self) -> "Recipe":
+        frozen = self.backbone is not None and self.backbone.frozen
+        if frozen and (self.augmentation.shift_px or self.augmentation.cutout_px):
+            raise ValueError("a frozen backbone's features are computed once: of augmentation it allows flip alone")
+        if self.backbone is None and any(phase.trains == "head" for phase in self.phases):
+            raise ValueError("a phase that trains the head alone needs a backbone before it")
+        return self
 
     def resolved(self) -> dict[str, Any]:
         """Every field that changes the model, overrides included: what its key is made of."""
@@ -273,10 +282,17 @@ RECIPES: dict[str, Recipe] = {
             name="mobilenet-frozen",
             datasets=("cifar100", "fashion-mnist"),
             about="A head on the features of ImageNet's MobileNet, computed once: fine-tuning for a CPU.",
-            network="dense-1024",
-            backbone=Backbone(name="mobilenet", image_px=128, interpolation="bicubic", frozen=True),
+            network="standardised-dense-1024",
+            backbone=Backbone(
+                name="mobilenet",
+                image_px=128,
+                interpolation="bicubic",
+                pooled=("conv_pw_12_relu", "conv_pw_13_relu"),
+                frozen=True,
+            ),
             dropout=0.5,
-            phases=(Phase(epochs=30, learning_rate=1e-3, schedule="warmup-cosine", weight_decay=0.05),),
+            phases=(Phase(epochs=15, learning_rate=1e-3, schedule="warmup-cosine", weight_decay=0.05),),
+            augmentation=Augmentation(flip=True),
             batch_size=512,
         ),
         Recipe(

@@ -11,7 +11,7 @@ from lib.addresses import weights_address
 from lib.errors import PermanentError
 from lib.fetch import Progress, fetch
 from lib.manifests import Manifest, Ref, commit, find, local_file, put_file
-from lib.models.recipes import IMAGENET, RANDOM, Backbone
+from lib.models.recipes import IMAGENET, RANDOM, Backbone, Recipe
 from lib.provenance import made_by
 from lib.store import Store
 from lib.upstream import UpstreamFile
@@ -71,7 +71,7 @@ def find_weights(store: Store, backbone: Backbone) -> Ref | None:
     if source.startswith("weights/"):
         return _named(store, source, backbone)
     if source == IMAGENET:
-        addresses = [_imagenet_address(backbone, file) for file in IMAGENET_FILES[backbone.name]]
+        addresses = [_imagenet_address(backbone, file) for file in _imagenet_files(backbone)]
     else:
         addresses = [_given_address(backbone, _existing(source))]
     found = [output for address in addresses if (output := find(store, address))]
@@ -106,6 +106,12 @@ def ingest_weights(store: Store, backbone: Backbone, mirror_url: str | None, pro
     return commit(store, address, manifest)
 
 
+def check_start(recipe: Recipe, weights: Ref | None) -> None:
+    """Raise PermanentError where a pretrained backbone has no weights: a random start is never silent."""
+    if recipe.backbone and recipe.backbone.pretrained and weights is None:
+        raise PermanentError(f"{recipe.name} starts from weights and received none; set {WHAT_TO_SET}")
+
+
 def weights_file(store: Store, manifest: Manifest, folder: Path) -> Path:
     """The weights under a name in `folder` by which Keras knows their layout."""
     file = folder / {"topological": "backbone.h5", "keras-3": "backbone.weights.h5"}[manifest.facts["layout"]]
@@ -122,6 +128,12 @@ def _named(store: Store, address: str, backbone: Backbone) -> Ref:
     return found[0]
 
 
+def _imagenet_files(backbone: Backbone) -> tuple[UpstreamFile, ...]:
+    if backbone.name not in IMAGENET_FILES:
+        raise PermanentError(f"unknown backbone {backbone.name!r}; known: {', '.join(sorted(IMAGENET_FILES))}")
+    return IMAGENET_FILES[backbone.name]
+
+
 def _imagenet_address(backbone: Backbone, file: UpstreamFile) -> str:
     return weights_address(backbone.name, file.model_dump(include={"name", "md5", "sha256"}) | {"name": file.name})
 
@@ -135,7 +147,7 @@ def _fetch_imagenet(
     backbone: Backbone, mirror_url: str | None, folder: Path, progress: Progress
 ) -> tuple[UpstreamFile, Path]:
     problems = []
-    for file in IMAGENET_FILES[backbone.name]:
+    for file in _imagenet_files(backbone):
         if mirror_url or not file.only_in_mirrors:
             try:
                 return file, fetch(file, mirror_url, folder, progress)

@@ -23,7 +23,7 @@ from lib.leases import lease
 from lib.manifests import Manifest, Ref, StoredFile, commit, digest_array, find, load, local_file, put_file
 from lib.models.networks import build_features
 from lib.models.recipes import Recipe
-from lib.models.weights import weights_file
+from lib.models.weights import check_start, weights_file
 from lib.provenance import made_by
 from lib.settings import Settings
 from lib.store import Store
@@ -60,6 +60,7 @@ def compute_features(
 
     Parts that an interrupted run left are used again.
     """
+    check_start(recipe, weights)
     data = load(store, prepared)
     address = features_address(data.facts["dataset"], recipe, prepared, seed, weights)
     with lease(store, f"{checkpoints_address(address)}/lease.json", settings.lease_s):

@@ -15,7 +15,7 @@ from lib.data.rows import read_rows
 from lib.manifests import Manifest, Ref, commit, digest_arrays, digest_json, load, put_file
 from lib.models.networks import HEAD, build, build_head
 from lib.models.recipes import RANDOM, Recipe
-from lib.models.weights import weights_file
+from lib.models.weights import check_start, weights_file
 from lib.provenance import made_by
 from lib.store import Store
 from lib.training.checkpoints import Progress
@@ -41,6 +41,9 @@ class TrainingTask:
     seed: int
     weights: Ref | None = None
     features: Ref | None = None
+
+    def __post_init__(self) -> None:
+        check_start(self.recipe, self.weights)
 
     def inputs(self, store: Store, data: Manifest) -> Inputs:
         """Model and rows: features and the head alone where the recipe freezes its backbone, images and all else."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.data.batches import TrainingImages
+from lib.data.batches import TrainingFeatures, TrainingImages
 from lib.models.recipes import Augmentation
 
 PLAIN = Augmentation()
@@ -139,3 +139,21 @@ def test_the_last_step_of_an_epoch_may_have_fewer_rows(rows: int, steps: int, la
     assert training.steps == steps
     images, labels = training.chunk(0, steps - 1, 1)
     assert (len(images), len(labels)) == (last, last)
+
+
+def test_of_an_images_views_a_random_one_is_given_each_epoch() -> None:
+    # Feature 0 is the row's number, feature 1 the view's.
+    features = np.array([[[row, view] for view in range(2)] for row in range(100)], np.float16)
+    rows = TrainingFeatures(features, np.arange(100), batch_size=10, seed=0)
+    assert rows.steps == 10
+    views = []
+    for epoch in range(2):
+        found, labels = rows.chunk(epoch, 0, 10)
+        assert found.dtype == np.float32
+        assert found[:, 0].tolist() == labels.tolist()
+        views.append(found[np.argsort(labels), 1])
+    for chosen in views:
+        assert 30 < chosen.sum() < 70
+    assert views[0].tolist() != views[1].tolist()
+    again, _ = TrainingFeatures(features, np.arange(100), batch_size=10, seed=0).chunk(1, 0, 10)
+    assert np.array_equal(again, rows.chunk(1, 0, 10)[0])

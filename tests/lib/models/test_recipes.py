@@ -196,3 +196,10 @@ def test_the_notebooks_rate_falls_to_a_tenth_in_ten_epochs() -> None:
     (phase,) = RECIPES["fashion-cnn-baseline"].phases
     assert phase.schedule == "decay-per-epoch"
     assert phase.learning_rate * phase.decay_per_epoch**10 == pytest.approx(0.001)
+
+
+def test_settings_that_a_backbone_cannot_follow_are_refused() -> None:
+    with pytest.raises(PermanentError, match=r"a frozen backbone's features are computed once: of augm"):
+        override(RECIPES["mobilenet-frozen"], None, {"augmentation.shift_px": "2"})
+    with pytest.raises(PermanentError, match=r"a phase that trains the head alone needs a backbone before it"):
+        override(TOY, None, {"trains": "head"})

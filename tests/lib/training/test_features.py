@@ -1,0 +1,120 @@
+"""Features of a frozen backbone are computed once, in parts that an interrupted run leaves to the next."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lib.data.datasets import DATASETS
+from lib.data.ingest import ingest
+from lib.data.prepare import prepare
+from lib.data.rows import read_rows
+from lib.interrupts import Interrupted
+from lib.manifests import Ref, load
+from lib.models.recipes import Augmentation, Backbone, Phase, Recipe
+from lib.settings import Settings
+from lib.store import LocalStore
+
+RECIPE = Recipe(
+    name="toy",
+    datasets=("digits",),
+    about="",
+    network="standardised-dense-1024",
+    backbone=Backbone(name="tiny", image_px=16, weights="none", pooled=("first", "second"), frozen=True),
+    phases=(Phase(epochs=2, learning_rate=0.01),),
+    augmentation=Augmentation(flip=True),
+)
+SETTINGS = Settings()
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backbone of two convolutions, and parts of 500 rows."""
+    import keras
+    from keras import layers
+
+    from lib.models.backbones import BACKBONES, Network
+    from lib.training import features
+
+    def build(include_top: bool, weights: None, input_shape: tuple[int, int, int]) -> Any:
+        images = layers.Input(input_shape)
+        first = layers.Conv2D(3, 3, name="first", activation="relu")(images)
+        return keras.Model(images, layers.Conv2D(5, 3, name="second", activation="relu")(first))
+
+    monkeypatch.setitem(BACKBONES, "tiny", Network(build, 4, layers.Rescaling(1 / 255)))
+    monkeypatch.setattr(features, "PART_ROWS", 500)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, Ref]:
+    store, spec = LocalStore(tmp_path_factory.mktemp("store")), DATASETS["digits"]
+    return store, prepare(spec, store, ingest(spec, store, None, lambda *_: None), None)
+
+
+def compute(store: LocalStore, prepared: Ref, emit: Any = lambda _: None, seed: int = 0) -> Ref:
+    from lib.training.features import compute_features
+
+    return compute_features(store, SETTINGS, emit, RECIPE, prepared, seed, None)
+
+
+def test_features_are_those_of_the_pooled_layers_of_each_view(filled: tuple[LocalStore, Ref]) -> None:
+    import keras
+
+    from lib.models.networks import build_features
+    from lib.training.features import predicting_features, read_features
+
+    store, prepared = filled
+    manifest = load(store, compute(store, prepared))
+    found = read_features(store, manifest, ("train", "dev", "test"))
+    assert {split: values.shape for split, values in found.items()} == {
+        "train": (1293, 2, 8), "dev": (144, 2, 8), "test": (360, 2, 8),
+    }  # fmt: skip
+    keras.utils.set_random_seed(0)
+    images = read_rows(store, load(store, prepared), ("dev",))["dev"].images
+    network = build_features(RECIPE, (32, 32, 1), None)
+    plain, mirrored = (network.predict(views, verbose=0) for views in (images, images[:, :, ::-1]))
+    assert np.stack([plain, mirrored], axis=1) == pytest.approx(found["dev"], rel=2e-3, abs=1e-4)
+    assert predicting_features(found["dev"]) == pytest.approx((plain + mirrored) / 2, rel=2e-3, abs=1e-4)
+
+
+def test_a_random_start_gives_other_features_by_another_seed(filled: tuple[LocalStore, Ref]) -> None:
+    store, prepared = filled
+    assert compute(store, prepared) == compute(store, prepared)
+    assert compute(store, prepared, seed=1).uri != compute(store, prepared).uri
+
+
+def test_parts_of_an_interrupted_run_are_used_again_and_a_damaged_one_is_not(
+    filled: tuple[LocalStore, Ref], tmp_path: Path
+) -> None:
+    undisturbed, prepared = filled
+    expected = compute(undisturbed, prepared)
+    store = LocalStore(tmp_path)
+    for path in [*undisturbed.list("prepared"), *undisturbed.list("datasets")]:
+        store.write(path, undisturbed.read(path))
+
+    def stop(event: dict[str, Any]) -> None:
+        if event["rows"] == 1000:
+            raise Interrupted(15)
+
+    with pytest.raises(Interrupted):
+        compute(store, prepared, stop)
+    left = sorted((tmp_path / expected.uri).iterdir())
+    assert [path.name.rsplit("-", 1)[0] for path in left] == ["train-000000", "train-000500"]
+    left[1].write_bytes(b"damaged")
+    written = left[0].stat().st_mtime_ns
+    assert compute(store, prepared) == expected
+    assert left[0].stat().st_mtime_ns == written, "it was not computed again"
+    assert store.list(f"checkpoints/{expected.uri}") == []
+
+
+def test_a_pretrained_backbone_without_weights_is_refused(filled: tuple[LocalStore, Ref]) -> None:
+    from lib.errors import PermanentError
+    from lib.training.features import compute_features
+
+    store, prepared = filled
+    pretrained = RECIPE.starting_from("imagenet")
+    with pytest.raises(
+        PermanentError, match=r"^toy starts from weights and received none; set --weights none"
+    ):
+        compute_features(store, SETTINGS, lambda _: None, pretrained, prepared, 0, None)
