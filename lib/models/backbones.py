@@ -72,8 +72,7 @@ def pooled_features(images: keras.KerasTensor, backbone: Backbone, weights: Path
     outputs = _maps(whole, backbone)
     model = keras.Model(whole.inputs, outputs, name=LAYER)
     let_move(model, backbone, True)
-    maps = model(network.scale(x))
-    pooled = [layers.GlobalAveragePooling2D(dtype="float32")(each) for each in (maps if len(outputs) > 1 else [maps])]
+    pooled = [layers.GlobalAveragePooling2D(dtype="float32")(each) for each in model(network.scale(x))]
     return layers.Concatenate(name="pooled_layers")(pooled) if len(pooled) > 1 else pooled[0]
 
 

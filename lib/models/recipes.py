@@ -285,14 +285,13 @@ RECIPES: dict[str, Recipe] = {
             network="standardised-dense-1024",
             backbone=Backbone(
                 name="mobilenet",
-                image_px=128,
+                image_px=160,
                 interpolation="bicubic",
-                pooled=("conv_pw_12_relu", "conv_pw_13_relu"),
+                pooled=("conv_pw_11_relu", "conv_pw_12_relu", "conv_pw_13_relu"),
                 frozen=True,
             ),
             dropout=0.5,
-            phases=(Phase(epochs=15, learning_rate=1e-3, schedule="warmup-cosine", weight_decay=0.05),),
-            augmentation=Augmentation(flip=True),
+            phases=(Phase(epochs=12, learning_rate=1e-3, schedule="warmup-cosine", weight_decay=0.05),),
             batch_size=512,
         ),
         Recipe(

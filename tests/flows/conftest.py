@@ -45,9 +45,11 @@ class Commands:
             start_new_session=True,
         )
 
-    def run(self, module: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, module: str, *arguments: str, timeout_s: float = 280, **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
         process = self.start(module, *arguments, **environment)
-        out, err = process.communicate(timeout=280)
+        out, err = process.communicate(timeout=timeout_s)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 

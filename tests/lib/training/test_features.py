@@ -114,7 +114,5 @@ def test_a_pretrained_backbone_without_weights_is_refused(filled: tuple[LocalSto
 
     store, prepared = filled
     pretrained = RECIPE.starting_from("imagenet")
-    with pytest.raises(
-        PermanentError, match=r"^toy starts from weights and received none; set --weights none"
-    ):
+    with pytest.raises(PermanentError, match=r"^toy starts from weights and received none; set --weights none"):
         compute_features(store, SETTINGS, lambda _: None, pretrained, prepared, 0, None)
