@@ -38,7 +38,7 @@ class S3Server:
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test reads this machine's settings, keys or caches."""
     for name in list(os.environ):
-        if name in {"MIRROR_URL", "STORE_URI"} or name.startswith("AWS_"):
+        if name in {"ALLOW_CPU", "MIRROR_URL", "STORE_URI"} or name.startswith("AWS_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)

@@ -26,7 +26,9 @@ class Commands:
     def __init__(self, api: str, cache: Path) -> None:
         self.environment = {
             **{
-                k: v for k, v in os.environ.items() if not k.startswith("AWS_") and k not in {"MIRROR_URL", "STORE_URI"}
+                k: v
+                for k, v in os.environ.items()
+                if not k.startswith("AWS_") and k not in {"ALLOW_CPU", "MIRROR_URL", "STORE_URI"}
             },
             "PREFECT_API_URL": api,
             "RETRY_DELAYS_S": "[0, 0]",

@@ -44,7 +44,8 @@ def test_all_models_of_cifar100_reach_the_leaderboard_and_one_that_fails_loses_i
         update={"name": "diverges", "phases": (Phase(epochs=1, learning_rate=1e38, optimizer="sgd"),)}
     )
     monkeypatch.setitem(RECIPES, "diverges", diverges)
-    monkeypatch.setenv("MIRROR_URL", real_mirror)
+    for name, value in {"MIRROR_URL": real_mirror, "STORE_URI": "", "ALLOW_CPU": ""}.items():
+        monkeypatch.setenv(name, value)  # the options set the last two
     with pytest.raises(SystemExit) as ended:
         main_of(lambda: command([*ALL, "--store", str(store)]))
     assert ended.value.code == 4
