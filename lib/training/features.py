@@ -4,7 +4,7 @@ import hashlib
 import io
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from lib.addresses import checkpoints_address, features_address
-from lib.data.rows import read_rows
+from lib.data.rows import Rows, read_rows
 from lib.interrupts import raise_if_interrupted
 from lib.jobs import Emit
 from lib.leases import lease
@@ -69,29 +69,23 @@ def compute_features(
         started = time.monotonic()
         rows = read_rows(store, data, SPLITS)
         extract = _extractor(store, recipe, tuple(data.facts["image_shape"]), seed, weights)
-        files: dict[str, StoredFile] = {}
-        content: dict[str, str] = {}
+        kept, files = _kept(store, address), {}
+        found: dict[str, list[np.ndarray]] = {split: [] for split in rows}
         finished, total = 0, sum(len(part.labels) for part in rows.values())
-        kept = _kept(store, address)
-        for split, part in rows.items():
-            found = []
-            for start in range(0, len(part.labels), PART_ROWS):
-                raise_if_interrupted()
-                name = f"{split}-{start:06d}"
-                slice_ = slice(start, start + PART_ROWS)
-                if name not in kept:
-                    views = _views(part.images[slice_], recipe.augmentation.flip, extract)
-                    kept[name] = put_file(store, address, f"{name}.parquet", _encode(views, part.index[slice_]))
-                files[name] = kept[name]
-                found.append(_decode(store.local_path(kept[name].path, kept[name].sha256)))
-                finished += len(found[-1])
-                emit({"event": "features", "recipe": recipe.name, "rows": finished, "of": total})
-            content[split] = digest_array(np.concatenate(found))
+        for split, name, images, index in _parts(rows):
+            raise_if_interrupted()
+            if name not in kept:
+                table = _encode(_views(images, recipe.augmentation.flip, extract), index)
+                kept[name] = put_file(store, address, f"{name}.parquet", table)
+            files[name] = kept[name]
+            found[split].append(_decode(store.local_path(kept[name].path, kept[name].sha256)))
+            finished += len(index)
+            emit({"event": "features", "recipe": recipe.name, "rows": finished, "of": total})
     manifest = Manifest(
         kind="features",
         inputs={"prepared": prepared, **({"weights": weights} if weights else {})},
         facts={"dataset": data.facts["dataset"], "backbone": recipe.resolved()["backbone"], "rows": total},
-        content=content,
+        content={split: digest_array(np.concatenate(parts)) for split, parts in found.items()},
         files=files,
         made_by=made_by(time.monotonic() - started),
     )
@@ -127,6 +121,14 @@ def _extractor(store: Store, recipe: Recipe, shape: Any, seed: int, weights: Ref
         return np.concatenate([constant(tf.constant(batch))[0].numpy().astype(np.float16) for batch in batches])
 
     return extract
+
+
+def _parts(rows: dict[str, Rows]) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+    """Split, name, images and index of each part; the name says its first row and the one after its last."""
+    for split, part in rows.items():
+        for first in range(0, len(part.labels), PART_ROWS):
+            last = min(first + PART_ROWS, len(part.labels))
+            yield split, f"{split}-{first:06d}-{last:06d}", part.images[first:last], part.index[first:last]
 
 
 def _views(images: np.ndarray, mirrored: bool, extract: Extract) -> np.ndarray:

@@ -100,7 +100,7 @@ def test_parts_of_an_interrupted_run_are_used_again_and_a_damaged_one_is_not(
     with pytest.raises(Interrupted):
         compute(store, prepared, stop)
     left = sorted((tmp_path / expected.uri).iterdir())
-    assert [path.name.rsplit("-", 1)[0] for path in left] == ["train-000000", "train-000500"]
+    assert [path.name.rsplit("-", 1)[0] for path in left] == ["train-000000-000500", "train-000500-001000"]
     left[1].write_bytes(b"damaged")
     written = left[0].stat().st_mtime_ns
     assert compute(store, prepared) == expected
