@@ -115,13 +115,23 @@ class TrainingTask:
             "trainable_parameters": sum(int(np.prod(w.shape)) for w in model.trainable_weights),
             "epochs": progress.epoch,
             "kept_epoch": int(progress.best.get("epoch", progress.epoch)),
-            "layers": [
+            "layers": _summary(model),
+        }
+
+
+def _summary(model: keras.Model) -> list[dict[str, Any]]:
+    """The model's layers in order, those of a model within it in its place."""
+    lines = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            lines += _summary(layer)
+        else:
+            lines.append(
                 {
                     "layer": layer.name,
                     "type": type(layer).__name__,
                     "output_shape": str(tuple(layer.output.shape)[1:]),
                     "parameters": layer.count_params(),
                 }
-                for layer in model.layers
-            ],
-        }
+            )
+    return lines

@@ -1,5 +1,7 @@
 """Fine-tuning in two phases: the head alone, then all, and interrupted in either."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (24, 4, 4, 1)).astype(np.uint
 LABELS = np.arange(24) % 2
 
 
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def tiny() -> Iterator[None]:
     """A backbone of one convolution and one BatchNorm."""
     import keras
     from keras import layers
@@ -43,7 +45,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
             [layers.Input(input_shape), layers.Conv2D(4, 3), layers.BatchNormalization(), layers.ReLU()]
         )
 
-    monkeypatch.setitem(BACKBONES, "tiny", Network(build, 4, layers.Rescaling(1 / 255)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES, "tiny", Network(build, 4, layers.Rescaling(1 / 255)))
+        yield
 
 
 def trainer(weights: Path | None = None, recipe: Recipe = RECIPE, policy: str = "float32") -> Any:
@@ -69,15 +73,34 @@ def backbone_weights(model: Any) -> dict[str, list[float]]:
     }
 
 
-def test_the_first_phase_moves_the_head_alone_and_the_second_all() -> None:
+@dataclass
+class Undisturbed:
+    """A whole training: its backbone at the start and after each epoch, the states that it saved, and its trainer."""
+
+    trainer: Any
+    start: dict[str, list[float]]
+    backbones: list[dict[str, list[float]]]
+    store: LocalStore
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny: None, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     one = trainer()
-    start = backbone_weights(one.model)
-    after: list[dict[str, list[float]]] = []
+    whole = Undisturbed(one, backbone_weights(one.model), [], LocalStore(tmp_path_factory.mktemp("store")))
+
+    def save(state: State) -> None:
+        whole.backbones.append(backbone_weights(one.model))
+        checkpoints.save(whole.store, f"after-{state.progress.epoch}", state)
+
     one.start(None)
-    one.run(lambda _: after.append(backbone_weights(one.model)), interval_s=60)
-    assert [line["phase"] for line in one.progress.history] == [1, 1, 2, 2]
-    assert after[0] == after[1] == start
-    assert [name for name in start if after[3][name] == start[name]] == []
+    one.run(save, interval_s=60)
+    return whole
+
+
+def test_the_first_phase_moves_the_head_alone_and_the_second_all(undisturbed: Undisturbed) -> None:
+    assert [line["phase"] for line in undisturbed.trainer.progress.history] == [1, 1, 2, 2]
+    assert undisturbed.backbones[0] == undisturbed.backbones[1] == undisturbed.start
+    assert [name for name, values in undisturbed.start.items() if undisturbed.backbones[3][name] == values] == []
 
 
 def test_batchnorm_keeps_the_statistics_that_came_with_pretrained_weights(tmp_path: Path) -> None:
@@ -90,38 +113,59 @@ def test_batchnorm_keeps_the_statistics_that_came_with_pretrained_weights(tmp_pa
     assert {name for name in start if end[name] == start[name]} == {"gamma", "beta", "moving_mean", "moving_variance"}
 
 
-@pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_interrupted_in_either_phase_it_resumes_there_and_ends_with_the_same_bits(epoch: int, tmp_path: Path) -> None:
-    undisturbed = trainer()
-    undisturbed.start(None)
-    undisturbed.run(lambda _: None, interval_s=60)
-
-    store = LocalStore(tmp_path)
-    first = trainer()
+def test_an_interrupted_training_saves_the_state_of_the_last_whole_chunk(
+    undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    first, store = trainer(), LocalStore(tmp_path)
     first.start(None)
+    saved: list[State] = []
 
     def save_then_stop(state: State) -> None:
-        checkpoints.save(store, "work", state)
-        if state.progress.epoch == epoch:
+        saved.append(state)
+        if state.progress.epoch == 1:
             raise Interrupted(15)
 
     with pytest.raises(Interrupted):
         first.run(save_then_stop, interval_s=60)
-    state, _ = checkpoints.latest(store, "work")
+    checkpoints.save(store, "work", saved[-1])
+    assert_equal(checkpoints.latest(store, "work")[0], checkpoints.latest(undisturbed.store, "after-1")[0])
+
+
+@pytest.mark.parametrize(("epoch", "place"), [(1, (0, 1)), (2, (1, 0)), (3, (1, 1))])
+def test_interrupted_in_either_phase_it_resumes_there_and_ends_with_the_same_bits(
+    epoch: int, place: tuple[int, int], undisturbed: Undisturbed
+) -> None:
+    state, _ = checkpoints.latest(undisturbed.store, f"after-{epoch}")
     assert state is not None
-    assert (state.progress.epoch, state.progress.phase, state.progress.phase_epoch) == {
-        1: (1, 0, 1), 2: (2, 1, 0), 3: (3, 1, 1),
-    }[epoch]  # fmt: skip
+    assert (state.progress.phase, state.progress.phase_epoch) == place
     second = trainer()
     second.start(state)
     second.run(lambda _: None, interval_s=60)
-    assert second.progress.history == undisturbed.progress.history
-    for ours, theirs in zip(second.state().weights, undisturbed.state().weights, strict=True):
-        assert np.array_equal(ours, theirs)
-    for ours, theirs in zip(second.state().optimizer, undisturbed.state().optimizer, strict=True):
-        assert np.array_equal(ours, theirs)
+    assert_equal(second.state(), undisturbed.trainer.state())
 
 
+def assert_equal(ours: State | None, theirs: State | None) -> None:
+    """The same history, weights and optimizer, to the last bit."""
+    assert ours is not None
+    assert theirs is not None
+    assert ours.progress.history == theirs.progress.history
+    for one, other in zip([*ours.weights, *ours.optimizer], [*theirs.weights, *theirs.optimizer], strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_the_summary_lists_the_layers_of_the_backbone_in_its_place() -> None:
+    from lib.training.task import _summary
+
+    lines = _summary(trainer().model)
+    assert [line["type"] for line in lines] == [
+        "InputLayer", "Concatenate", "Resizing", "Rescaling", "InputLayer", "Conv2D", "BatchNormalization", "ReLU",
+        "GlobalAveragePooling2D", "Dropout", "Dense", "Dropout", "Dense",
+    ]  # fmt: skip
+    by_type = {line["type"]: line for line in lines}
+    assert (by_type["Conv2D"]["output_shape"], by_type["Conv2D"]["parameters"]) == ("(6, 6, 4)", 3 * 3 * 3 * 4 + 4)
+
+
+@pytest.mark.slow
 def test_mixed_precision_keeps_its_weights_in_float32_and_resumes_with_its_loss_scale() -> None:
     import keras
 
