@@ -4,11 +4,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from lib.hardware import can_run_here
 from lib.manifests import Ref, load
 from lib.plan import Plan, find_evaluation
 from lib.preview import Step
 from lib.reporting.report import leaderboard_table, report_url
 from lib.reporting.sections import duration
+from lib.settings import read_settings
 from lib.store import Store
 
 LEADERBOARD_COLUMNS = ("Rank", "Model", "Dev accuracy", "Test accuracy", "Test loss", "Parameters")
@@ -37,8 +39,9 @@ def show_leaderboard(store: Store, plan: Plan, report: Ref) -> None:
     for row in rows:
         table.add_row(*(row[name] for name in LEADERBOARD_COLUMNS))
     _print(table)
-    prepared = manifest.inputs["prepared"]
-    if left_out := [r.title for r in plan.recipes if not find_evaluation(store, plan, r, prepared)]:
+    prepared, allow_cpu = manifest.inputs["prepared"], read_settings().allow_cpu
+    refused = [recipe for recipe in plan.recipes if not can_run_here(recipe, allow_cpu)]
+    if left_out := [recipe.title for recipe in refused if not find_evaluation(store, plan, recipe, prepared)]:
         print(f"Left out: {', '.join(left_out)}: GPU recipes, and no GPU here; --allow-cpu trains them, slowly")
     print(f"Report: {report_url(store, report)}")
 

@@ -88,7 +88,9 @@ def _backbone_steps(
         return []
     steps, weights, random = [], find_weights(store, recipe.backbone), recipe.backbone.weights == RANDOM
     if not random:
-        steps.append(_step(f"ingest weights of {recipe.backbone.name}", bool(weights), NOT_THERE))
+        remote = recipe.backbone.weights.startswith("s3://")
+        why = f"a plan does not read {recipe.backbone.weights}" if remote else NOT_THERE
+        steps.append(_step(f"ingest weights of {recipe.backbone.name}", bool(weights), why))
     if recipe.backbone.frozen:
         there = None
         if prepared and (random or weights):
