@@ -14,22 +14,25 @@ ImageShape = tuple[int, int, int]
 HEAD = "head"
 
 
-def build(recipe: Recipe, image_shape: ImageShape, classes: int, weights: Path | None = None) -> keras.Model:
+def build(
+    recipe: Recipe, image_shape: ImageShape, classes: int, weights: Path | None = None, seed: int = 0
+) -> keras.Model:
     """The recipe's network for images of `image_shape` (H, W, C) uint8: (N, H, W, C) → (N, classes) float32.
 
-    Enlarging and scaling are layers of the model. A backbone starts from the file `weights`, or from keras's random
-    state; where the recipe freezes it, what follows is one layer called `head`. Raises PermanentError for an unknown
+    Enlarging and scaling are layers of the model. A backbone starts from the file `weights`, or like all else from
+    `seed`; where the recipe freezes it, what follows is one layer called `head`. Raises PermanentError for an unknown
     network or backbone, or weights that do not fit.
     """
+    _seed(seed)
     images = keras.Input(image_shape, dtype="uint8", name="images")
     if recipe.backbone and recipe.backbone.frozen:
-        extractor = build_features(recipe, image_shape, weights)
+        extractor = build_features(recipe, image_shape, weights, seed)
         extractor.trainable = False
         features = extractor(images)
         if recipe.augmentation.flip:
             mirrored = extractor(keras.ops.flip(images, axis=2))
             features = layers.Average(name="both_views")([features, mirrored])
-        probabilities = build_head(recipe, features.shape[-1], classes)(features)
+        probabilities = build_head(recipe, features.shape[-1], classes, seed)(features)
     elif recipe.backbone is None:
         probabilities = _classify(layers.Rescaling(1 / 255, name="to_unit_range")(images), recipe, classes)
     else:
@@ -37,15 +40,17 @@ def build(recipe: Recipe, image_shape: ImageShape, classes: int, weights: Path |
     return keras.Model(images, probabilities, name=recipe.name.replace("-", "_"))
 
 
-def build_features(recipe: Recipe, image_shape: ImageShape, weights: Path | None) -> keras.Model:
+def build_features(recipe: Recipe, image_shape: ImageShape, weights: Path | None = None, seed: int = 0) -> keras.Model:
     """The backbone's part of the recipe's network: (N, H, W, C) uint8 → (N, D) float32."""
     assert recipe.backbone is not None
+    _seed(seed)
     images = keras.Input(image_shape, dtype="uint8", name="images")
     return keras.Model(images, pooled_features(images, recipe.backbone, weights), name="features")
 
 
-def build_head(recipe: Recipe, width: int, classes: int) -> keras.Model:
+def build_head(recipe: Recipe, width: int, classes: int, seed: int = 0) -> keras.Model:
     """The part of the recipe's network after a frozen backbone: (N, width) float32 → (N, classes) float32."""
+    _seed(seed)
     features = keras.Input((width,), name="features")
     return keras.Model(features, _classify(features, recipe, classes), name=HEAD)
 
@@ -54,6 +59,11 @@ def enter_phase(model: keras.Model, recipe: Recipe, phase: Phase) -> None:
     """Let those weights of `model` move that `phase` trains."""
     if recipe.backbone and not recipe.backbone.frozen:
         let_move(model.get_layer(LAYER), recipe.backbone, phase.trains == "all")
+
+
+def _seed(seed: int) -> None:
+    # Here and not in a caller: first weights are drawn from Python's random state, which boto3, say, draws from too.
+    keras.utils.set_random_seed(seed)
 
 
 def _classify(x: keras.KerasTensor, recipe: Recipe, classes: int) -> keras.KerasTensor:

@@ -148,7 +148,7 @@ FINE_TUNED: dict[str, Any] = {
     "dropout": 0.3,
     "phases": (
         Phase(epochs=2, learning_rate=1e-3, trains="head"),
-        Phase(epochs=12, learning_rate=3e-4, schedule="warmup-cosine", weight_decay=0.01),
+        Phase(epochs=12, learning_rate=1e-4, schedule="warmup-cosine", weight_decay=0.01),
     ),
     "augmentation": Augmentation(shift_px=4, flip=True),
     "label_smoothing": 0.1,

@@ -10,8 +10,8 @@ from lib.models.recipes import Recipe
 from lib.provenance import environment
 
 
-def prepare_keras(recipe: Recipe, allow_cpu: bool, seed: int) -> None:
-    """Set seeds, determinism and precision for `recipe`, before any model is built.
+def prepare_keras(recipe: Recipe, allow_cpu: bool) -> None:
+    """Set determinism and precision for `recipe`, before any model is built.
 
     Raises NoGpu where the recipe runs on a GPU that TensorFlow cannot use, unless a CPU is allowed.
     """
@@ -25,7 +25,6 @@ def prepare_keras(recipe: Recipe, allow_cpu: bool, seed: int) -> None:
     if recipe.exact:
         tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(recipe.precision if gpus else "float32")
-    keras.utils.set_random_seed(seed)
 
 
 def grow_gpu_memory() -> None:

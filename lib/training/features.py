@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import keras
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -108,10 +107,9 @@ def predicting_features(features: np.ndarray) -> np.ndarray:
 
 
 def _extractor(store: Store, recipe: Recipe, shape: Any, seed: int, weights: Ref | None) -> Extract:
-    keras.utils.set_random_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
         file = weights_file(store, load(store, weights), Path(folder)) if weights else None
-        model = build_features(recipe, shape, file)
+        model = build_features(recipe, shape, file, seed)
     call = tf.function(model, input_signature=[tf.TensorSpec((None, *shape), tf.uint8)])
     # With its variables made constants, TensorFlow folds BatchNorm into the convolutions: 1.3 times as fast.
     constant = convert_variables_to_constants_v2(call.get_concrete_function())

@@ -65,7 +65,7 @@ def train(store: Store, settings: Settings, emit: Emit, task: TrainingTask) -> R
     with lease(store, f"{work}/{checkpoints.LEASE}", settings.lease_s):
         if done := find(store, address):
             return done[0]
-        prepare_keras(task.recipe, settings.allow_cpu, task.seed)
+        prepare_keras(task.recipe, settings.allow_cpu)
         inputs = task.inputs(store, data)
         trainer = Trainer(task.recipe, inputs.model, inputs.rows, inputs.dev, task.seed, emit)
         state, damaged = checkpoints.latest(store, work)

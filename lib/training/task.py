@@ -54,7 +54,7 @@ class TrainingTask:
             return Inputs(self._build(store, data), images, (dev.images, dev.labels))
         features = read_features(store, load(store, self.features), ("train", "dev"))
         return Inputs(
-            build_head(recipe, features["train"].shape[2], len(data.facts["class_names"])),
+            build_head(recipe, features["train"].shape[2], len(data.facts["class_names"]), self.seed),
             TrainingFeatures(features["train"], train.labels, recipe.batch_size, self.seed),
             (predicting_features(features["dev"]), dev.labels),
         )
@@ -70,7 +70,6 @@ class TrainingTask:
     ) -> Ref:
         """Commit the whole model, raw images to probabilities in float32, without optimizer and loss."""
         keras.config.set_dtype_policy("float32")
-        keras.utils.set_random_seed(self.seed)  # a random backbone's features were computed from this very start
         model = self._build(store, data)
         (model if self.features is None else model.get_layer(HEAD)).set_weights(weights)
         history = pd.DataFrame(progress.history).astype({"epoch": int, "phase": int})
@@ -99,7 +98,7 @@ class TrainingTask:
         shape, classes = tuple(data.facts["image_shape"]), len(data.facts["class_names"])
         with tempfile.TemporaryDirectory() as folder:
             file = weights_file(store, load(store, self.weights), Path(folder)) if self.weights else None
-            return build(self.recipe, shape, classes, file)
+            return build(self.recipe, shape, classes, file, self.seed)
 
     def _facts(self, store: Store, data: Manifest, model: keras.Model, progress: Progress) -> dict[str, Any]:
         start = load(store, self.weights).facts["name"] if self.weights else RANDOM

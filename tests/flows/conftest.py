@@ -1,5 +1,6 @@
 """One Prefect server for all tests of flows, and the commands run as a person runs them."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -66,8 +67,15 @@ QUICK = ("--dataset", "digits", "--models", "digits-softmax", "--epochs", "3", "
 
 @pytest.fixture(scope="session")
 def finished(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A store that an undisturbed QUICK run has filled, and what it printed."""
-    store = tmp_path_factory.mktemp("finished") / "store"
-    done = commands.run("flows.train", *QUICK, "--store", str(store))
-    assert done.returncode == 0, done.stderr
-    return store, done.stdout
+    """A store that an undisturbed QUICK run has filled, and what it printed: one for all of pytest's workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "undisturbed"
+    folder.mkdir(exist_ok=True)
+    store, printed = folder / "store", folder / "printed"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.exists():
+            done = commands.run("flows.train", *QUICK, "--store", str(store))
+            assert done.returncode == 0, done.stderr
+            printed.write_text(done.stdout)
+    return store, printed.read_text()

@@ -68,7 +68,7 @@ def step(recipe: Recipe, shape: tuple[int, int, int], classes: int, images: np.n
     from lib.training.devices import prepare_keras
     from lib.training.fit import Trainer
 
-    prepare_keras(recipe, allow_cpu=True, seed=0)
+    prepare_keras(recipe, allow_cpu=True)
     model = build(recipe, shape, classes)
     labels = np.arange(len(images)) % classes
     part, inputs = model, images

@@ -1,5 +1,7 @@
 """Networks have the notebook's parameters, to the last one."""
 
+import random
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,16 @@ def test_every_recipe_names_a_network() -> None:
     from lib.models.networks import NETWORKS
 
     assert {recipe.network for recipe in RECIPES.values()} <= set(NETWORKS)
+
+
+def test_the_first_weights_are_a_function_of_the_seed_whatever_else_draws_random_numbers() -> None:
+    from lib.models.networks import build
+
+    def first(seed: int) -> list[float]:
+        random.random()
+        return list(build(find_recipe("digits-softmax"), (32, 32, 1), 10, seed=seed).get_weights()[0].ravel())
+
+    assert first(3) == first(3) != first(4)
 
 
 def test_an_unknown_network_is_refused_with_those_there_are() -> None:

@@ -59,8 +59,6 @@ def compute(store: LocalStore, prepared: Ref, emit: Any = lambda _: None, seed: 
 
 
 def test_features_are_those_of_the_pooled_layers_of_each_view(filled: tuple[LocalStore, Ref]) -> None:
-    import keras
-
     from lib.models.networks import build_features
     from lib.training.features import predicting_features, read_features
 
@@ -70,7 +68,6 @@ def test_features_are_those_of_the_pooled_layers_of_each_view(filled: tuple[Loca
     assert {split: values.shape for split, values in found.items()} == {
         "train": (1293, 2, 8), "dev": (144, 2, 8), "test": (360, 2, 8),
     }  # fmt: skip
-    keras.utils.set_random_seed(0)
     images = read_rows(store, load(store, prepared), ("dev",))["dev"].images
     network = build_features(RECIPE, (32, 32, 1), None)
     plain, mirrored = (network.predict(views, verbose=0) for views in (images, images[:, :, ::-1]))

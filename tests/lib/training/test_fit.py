@@ -39,7 +39,7 @@ def new_trainer(chosen: Recipe) -> "tuple[Any, list[dict[str, Any]]]":
     from lib.training.devices import prepare_keras
     from lib.training.fit import Trainer
 
-    prepare_keras(chosen, allow_cpu=True, seed=0)
+    prepare_keras(chosen, allow_cpu=True)
     events: list[dict[str, Any]] = []
     images = TrainingImages(*rows(64, 0), chosen.augmentation, chosen.batch_size, 0)
     return Trainer(chosen, build(chosen, (4, 4, 1), 2), images, DEV, 0, events.append), events

@@ -59,7 +59,7 @@ def trainer(weights: Path | None = None, recipe: Recipe = RECIPE, policy: str = 
     from lib.training.fit import Trainer
 
     recipe = recipe.starting_from(str(weights)) if weights else recipe
-    prepare_keras(recipe, allow_cpu=True, seed=0)
+    prepare_keras(recipe, allow_cpu=True)
     keras.config.set_dtype_policy(policy)  # what prepare_keras does where there is a GPU
     model = build(recipe, (4, 4, 1), 2, weights)
     keras.config.set_dtype_policy("float32")
