@@ -110,7 +110,8 @@ def _extractor(store: Store, recipe: Recipe, shape: Any, seed: int, weights: Ref
     with tempfile.TemporaryDirectory() as folder:
         file = weights_file(store, load(store, weights), Path(folder)) if weights else None
         model = build_features(recipe, shape, file, seed)
-    call = tf.function(model, input_signature=[tf.TensorSpec((None, *shape), tf.uint8)])
+    images = tf.TensorSpec((None, *shape), tf.uint8)
+    call = tf.function(lambda images: model(images, training=False), input_signature=[images])
     # With its variables made constants, TensorFlow folds BatchNorm into the convolutions: 1.3 times as fast.
     constant = convert_variables_to_constants_v2(call.get_concrete_function())
 

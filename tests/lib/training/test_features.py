@@ -30,7 +30,7 @@ SETTINGS = Settings()
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A backbone of two convolutions, and parts of 500 rows."""
+    """A backbone of two convolutions and a BatchNorm, and parts of 500 rows."""
     import keras
     from keras import layers
 
@@ -39,7 +39,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def build(include_top: bool, weights: None, input_shape: tuple[int, int, int]) -> Any:
         images = layers.Input(input_shape)
-        first = layers.Conv2D(3, 3, name="first", activation="relu")(images)
+        first = layers.ReLU(name="first")(layers.BatchNormalization()(layers.Conv2D(3, 3)(images)))
         return keras.Model(images, layers.Conv2D(5, 3, name="second", activation="relu")(first))
 
     monkeypatch.setitem(BACKBONES, "tiny", Network(build, 4, layers.Rescaling(1 / 255)))
