@@ -8,7 +8,7 @@ from typing import Any
 
 from lib.data.datasets import DatasetSpec
 from lib.manifests import Ref, digest_json
-from lib.models.recipes import Recipe
+from lib.models.schema import Recipe
 
 INGEST_VERSION = 1
 PREPARE_VERSION = 1

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from lib.errors import NoGpu
-from lib.models.recipes import Recipe
+from lib.models.schema import Recipe
 
 GPU_DEVICES = ("nvidia[0-9]*", "dxg")
 

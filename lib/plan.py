@@ -10,7 +10,8 @@ from lib.data.datasets import DatasetSpec, find_dataset
 from lib.errors import PermanentError
 from lib.hardware import can_run_here
 from lib.manifests import Ref, find
-from lib.models.recipes import IMAGENET, RANDOM, Recipe, choose_recipes, override
+from lib.models.recipes import choose_recipes, override
+from lib.models.schema import IMAGENET, RANDOM, Recipe
 from lib.models.weights import find_weights
 from lib.store import Store
 

@@ -16,7 +16,7 @@ from lib.addresses import (
 from lib.hardware import WHY_LEFT_OUT, can_run_here, has_gpu
 from lib.manifests import MANIFEST, Manifest, Ref, find
 from lib.models.counts import Counts, find_counts
-from lib.models.recipes import RANDOM, Recipe
+from lib.models.schema import RANDOM, Recipe
 from lib.models.weights import find_weights
 from lib.plan import Plan, find_model_address
 from lib.store import Store

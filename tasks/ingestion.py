@@ -5,7 +5,7 @@ from prefect.cache_policies import NO_CACHE
 
 from lib.data.datasets import find_dataset
 from lib.manifests import Ref
-from lib.models.recipes import Backbone
+from lib.models.schema import Backbone
 from lib.settings import read_settings
 from tasks.display import show_download
 from tasks.storage import settings_store

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from lib.jobs import Job, run_job
 from lib.manifests import Ref
-from lib.models.recipes import Recipe
+from lib.models.schema import Recipe
 from tasks.display import show_job
 from tasks.storage import settings_store
 

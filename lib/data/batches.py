@@ -6,7 +6,7 @@ from math import ceil
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from lib.models.recipes import Augmentation
+from lib.models.schema import Augmentation
 
 
 class TrainingRows(ABC):

@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers
 
 from lib.errors import PermanentError
-from lib.models.recipes import IMAGENET, RANDOM, Backbone
+from lib.models.schema import IMAGENET, RANDOM, Backbone
 
 LAYER = "backbone"
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from lib.models.recipes import RECIPES, Recipe
+from lib.models.recipes import RECIPES
+from lib.models.schema import Recipe
 
 TABLE = Path(__file__).with_suffix(".json")
 

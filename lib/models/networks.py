@@ -8,7 +8,7 @@ from keras import layers
 
 from lib.errors import PermanentError
 from lib.models.backbones import LAYER, let_move, pooled_features
-from lib.models.recipes import Phase, Recipe
+from lib.models.schema import Phase, Recipe
 
 ImageShape = tuple[int, int, int]
 HEAD = "head"

@@ -11,7 +11,7 @@ from lib.addresses import weights_address
 from lib.errors import PermanentError
 from lib.fetch import Progress, fetch
 from lib.manifests import Manifest, Ref, commit, find, local_file, put_file
-from lib.models.recipes import IMAGENET, RANDOM, Backbone, Recipe
+from lib.models.schema import IMAGENET, RANDOM, Backbone, Recipe
 from lib.provenance import made_by
 from lib.store import Store
 from lib.upstream import UpstreamFile

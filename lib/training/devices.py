@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from lib.errors import NoGpu
-from lib.models.recipes import Recipe
+from lib.models.schema import Recipe
 from lib.provenance import environment
 
 

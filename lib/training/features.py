@@ -21,7 +21,7 @@ from lib.jobs import Emit
 from lib.leases import lease
 from lib.manifests import Manifest, Ref, StoredFile, commit, digest_array, find, load, local_file, put_file
 from lib.models.networks import build_features
-from lib.models.recipes import Recipe
+from lib.models.schema import Recipe
 from lib.models.weights import check_start, weights_file
 from lib.provenance import made_by
 from lib.settings import Settings

@@ -21,7 +21,7 @@ from lib.jobs import Emit
 from lib.leases import lease
 from lib.manifests import Ref, find, load
 from lib.models.networks import enter_phase
-from lib.models.recipes import Phase, Recipe
+from lib.models.schema import Phase, Recipe
 from lib.settings import Settings
 from lib.store import Store
 from lib.training import checkpoints

@@ -2,7 +2,7 @@
 
 import keras
 
-from lib.models.recipes import Phase, Recipe
+from lib.models.schema import Phase, Recipe
 
 WARMUP_SHARE = 0.1
 

@@ -14,7 +14,7 @@ from lib.data.batches import TrainingFeatures, TrainingImages, TrainingRows
 from lib.data.rows import read_rows
 from lib.manifests import Manifest, Ref, commit, digest_arrays, digest_json, load, put_file
 from lib.models.networks import HEAD, build, build_head
-from lib.models.recipes import RANDOM, Recipe
+from lib.models.schema import RANDOM, Recipe
 from lib.models.weights import check_start, weights_file
 from lib.provenance import made_by
 from lib.store import Store

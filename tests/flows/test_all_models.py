@@ -7,7 +7,8 @@ import pytest
 from flows.command import main_of
 from flows.train import command
 from lib.manifests import MANIFEST, Manifest, Ref
-from lib.models.recipes import RECIPES, Phase, choose_recipes, find_recipe
+from lib.models.recipes import RECIPES, choose_recipes, find_recipe
+from lib.models.schema import Phase
 from lib.reporting.report import leaderboard_table
 from lib.store import LocalStore
 

@@ -10,7 +10,8 @@ import pytest
 from flows.train import train_all
 from lib.data.datasets import DATASETS, DatasetSpec, SplitDigests
 from lib.data.parsers import SourceSplit
-from lib.models.recipes import RECIPES, Phase, Recipe
+from lib.models.recipes import RECIPES
+from lib.models.schema import Phase, Recipe
 from lib.store import LocalStore
 from lib.upstream import UpstreamFile
 

@@ -20,7 +20,7 @@ from lib.addresses import (
 )
 from lib.data.datasets import DatasetSpec, SplitDigests
 from lib.manifests import Ref
-from lib.models.recipes import Augmentation, Backbone, Phase, Recipe
+from lib.models.schema import Augmentation, Backbone, Phase, Recipe
 from lib.upstream import UpstreamFile
 
 SPEC = DatasetSpec(

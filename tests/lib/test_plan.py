@@ -11,7 +11,7 @@ from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
 from lib.manifests import Manifest, Ref, commit
 from lib.models import recipes
-from lib.models.recipes import Backbone, Phase, Recipe
+from lib.models.schema import Backbone, Phase, Recipe
 from lib.plan import Plan, find_evaluation, find_prepared, find_report, make_plan, resolve_seed
 from lib.store import LocalStore
 

@@ -18,7 +18,7 @@ from lib.addresses import (
 from lib.data.datasets import DATASETS
 from lib.manifests import Manifest, Ref, commit
 from lib.models import recipes, weights
-from lib.models.recipes import Backbone, Phase, Recipe
+from lib.models.schema import Backbone, Phase, Recipe
 from lib.plan import make_plan
 from lib.preview import Step, preview
 from lib.store import LocalStore

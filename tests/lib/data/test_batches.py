@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lib.data.batches import TrainingFeatures, TrainingImages
-from lib.models.recipes import Augmentation
+from lib.models.schema import Augmentation
 
 PLAIN = Augmentation()
 

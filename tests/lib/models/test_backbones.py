@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lib.errors import PermanentError
-from lib.models.recipes import Backbone
+from lib.models.schema import Backbone
 
 NAMES = ["resnet50", "inception-v3", "densenet121", "mobilenet"]
 PX = {"inception-v3": 75}

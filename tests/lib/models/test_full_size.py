@@ -11,7 +11,8 @@ from sklearn.datasets import load_sample_images
 from lib.data.batches import TrainingFeatures, TrainingImages, TrainingRows
 from lib.data.datasets import DATASETS
 from lib.models.counts import Counts, count, find_counts
-from lib.models.recipes import RECIPES, Recipe, override
+from lib.models.recipes import RECIPES, override
+from lib.models.schema import Recipe
 
 # Data set, recipe → the design's parameters, and those that training moves: of a pretrained backbone not BatchNorm's
 # mean, variance, gamma and beta (four equal shares; InceptionV3's has no gamma).

@@ -10,7 +10,8 @@ from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
 from lib.manifests import Ref
 from lib.models import recipes
-from lib.models.recipes import RECIPES, Augmentation, Phase, Recipe, choose_recipes, find_recipe, override
+from lib.models.recipes import RECIPES, choose_recipes, find_recipe, override
+from lib.models.schema import Augmentation, Phase, Recipe
 
 TOY = Recipe(
     name="toy",

@@ -10,7 +10,7 @@ import pytest
 from lib.errors import PermanentError
 from lib.manifests import Ref, load, local_file
 from lib.models import weights
-from lib.models.recipes import Backbone
+from lib.models.schema import Backbone
 from lib.models.weights import find_weights, ingest_weights, weights_file
 from lib.store import LocalStore
 from lib.upstream import UpstreamFile

@@ -13,7 +13,8 @@ from lib.data.prepare import prepare
 from lib.data.rows import Rows, read_rows
 from lib.evaluation.metrics import SplitMetrics, measure
 from lib.manifests import Manifest, Ref, commit, digest_json, load, local_file, put_file
-from lib.models.recipes import RECIPES, Recipe
+from lib.models.recipes import RECIPES
+from lib.models.schema import Recipe
 from lib.provenance import made_by
 from lib.store import Store
 

@@ -12,7 +12,7 @@ from lib.data.prepare import prepare
 from lib.data.rows import read_rows
 from lib.interrupts import Interrupted
 from lib.manifests import Ref, load
-from lib.models.recipes import Augmentation, Backbone, Phase, Recipe
+from lib.models.schema import Augmentation, Backbone, Phase, Recipe
 from lib.settings import Settings
 from lib.store import LocalStore
 

@@ -7,7 +7,7 @@ import pytest
 
 from lib.data.batches import TrainingImages
 from lib.errors import PermanentError
-from lib.models.recipes import Phase, Recipe
+from lib.models.schema import Phase, Recipe
 
 
 def rows(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lib.models.recipes import Phase, find_recipe
+from lib.models.recipes import find_recipe
+from lib.models.schema import Phase
 
 
 def rate_at(phase: Phase, epoch_steps: int, step: int) -> float:

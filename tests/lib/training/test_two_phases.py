@@ -10,7 +10,7 @@ import pytest
 
 from lib.data.batches import TrainingImages
 from lib.interrupts import Interrupted
-from lib.models.recipes import Augmentation, Backbone, Phase, Recipe
+from lib.models.schema import Augmentation, Backbone, Phase, Recipe
 from lib.store import LocalStore
 from lib.training import checkpoints
 from lib.training.checkpoints import State

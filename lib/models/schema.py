@@ -1,0 +1,139 @@
+"""What a recipe can say. The recipes themselves are in `lib.models.recipes`."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+IMAGENET, RANDOM = "imagenet", "none"
+
+
+class Backbone(BaseModel):
+    """A network without its head, whose average-pooled features the recipe's own layers classify."""
+
+    model_config = FROZEN
+
+    name: str
+    """Its builder in `lib.models.backbones.BACKBONES`."""
+    image_px: int = Field(gt=0)
+    """Images are enlarged to squares of this side, in the model."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """How they are enlarged. XLA, and so GPU recipes, knows no bicubic."""
+    weights: str = IMAGENET
+    """`imagenet`, `none` (a random start), or a file, s3:// or store address."""
+    pooled: tuple[str, ...] = ()
+    """Layers whose average-pooled maps are the features, side by side; without any, the last one."""
+    frozen: bool = False
+    """Never trained: its features are computed once, kept in the store, and a head is trained on them."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it starts from weights: its BatchNorm then keeps what came with them."""
+        return self.weights != RANDOM
+
+
+class Phase(BaseModel):
+    """A stretch of training with one optimizer and one schedule."""
+
+    model_config = FROZEN
+
+    epochs: int = Field(gt=0)
+    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(gt=0)
+    """The peak of the schedule."""
+    schedule: Literal["constant", "warmup-cosine", "decay-per-epoch"] = "constant"
+    decay_per_epoch: float = Field(default=1.0, gt=0, le=1)
+    """Factor on the rate after each epoch, for schedule decay-per-epoch."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """For sgd, with Nesterov's look-ahead off."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    trains: Literal["all", "head"] = "all"
+    """What moves: all weights, or only the layers after the backbone."""
+
+
+class Augmentation(BaseModel):
+    """Random changes to each training image."""
+
+    model_config = FROZEN
+
+    shift_px: int = Field(default=0, ge=0)
+    """Move by up to this many pixels each way, the border filled with 0."""
+    flip: bool = False
+    """Mirror left and right, every second time."""
+    cutout_px: int = Field(default=0, ge=0)
+    """Blank a square with sides of this many pixels."""
+
+
+class Recipe(BaseModel):
+    """All that decides what a training gives, apart from data and seed."""
+
+    model_config = FROZEN
+
+    name: str = Field(pattern="^[a-z0-9-]+$")
+    datasets: tuple[str, ...]
+    """Data sets it is trained on by default."""
+    about: str
+    """What it is, and what it was seen to reach with which command in what time."""
+    network: str
+    """Its builder in `lib.models.networks.NETWORKS`: the layers between the scaled images, or the backbone's features,
+    and the last layer."""
+    backbone: Backbone | None = None
+    dropout: float = Field(default=0.25, ge=0, lt=1)
+    """Rate of the dropout layers that the network's own definition leaves open."""
+    phases: tuple[Phase, ...]
+    batch_size: int = Field(default=128, gt=0)
+    augmentation: Augmentation = Augmentation()
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    early_stopping_epochs: int | None = Field(default=None, gt=0)
+    """End a phase after this many epochs without a lower dev loss."""
+    keep: Literal["last", "best"] = "last"
+    """The weights of the last epoch, or of the one with the highest dev accuracy."""
+    runs_on: Literal["cpu", "gpu"] = "cpu"
+    exact: bool = True
+    """Op determinism: a resumed training ends with the same bits as an undisturbed one. Without it, a GPU uses XLA."""
+    precision: Literal["float32", "mixed_float16"] = "float32"
+    """What a GPU computes in. A CPU computes in float32, and so does every saved model."""
+    baseline: bool = False
+    """The 2023 notebook's own settings, for comparison: trained when named or with --baselines."""
+
+    @field_validator("phases")
+    @classmethod
+    def _at_least_one(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        # Field(min_length=1) would also complain of a phase that is there and not valid.
+        if not phases:
+            raise ValueError("a recipe must have at least one phase")
+        return phases
+
+    @model_validator(mode="after")
+    def _fits_its_backbone(self) -> "Recipe":
+        frozen = self.backbone is not None and self.backbone.frozen
+        if frozen and (self.augmentation.shift_px or self.augmentation.cutout_px):
+            raise ValueError("a frozen backbone's features are computed once: of augmentation it allows flip alone")
+        if self.backbone is None and any(phase.trains == "head" for phase in self.phases):
+            raise ValueError("a phase that trains the head alone needs a backbone before it")
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """Every field that changes the model, overrides included: what its key is made of."""
+        resolved = self.model_dump(mode="json", exclude={"datasets", "about", "baseline", "runs_on"})
+        if self.backbone:
+            del resolved["backbone"]["weights"]  # their content is an input of its own
+        return resolved
+
+    def starting_from(self, weights: str) -> "Recipe":
+        """The recipe with other weights to start from, where it has a backbone."""
+        if self.backbone is None:
+            return self
+        return self.model_copy(update={"backbone": self.backbone.model_copy(update={"weights": weights})})
+
+    @property
+    def title(self) -> str:
+        """Its name, and the weights that it starts from where they are not ImageNet's."""
+        if self.backbone is None or self.backbone.weights == IMAGENET:
+            return self.name
+        return f"{self.name} (weights: {self.backbone.weights})"
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases."""
+        return sum(phase.epochs for phase in self.phases)
