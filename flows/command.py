@@ -1,26 +1,15 @@
-"""What the command lines of the flows share: options, exit codes, and the one line that says what went wrong."""
+"""The options that the command lines of the flows share, and their end."""
 
 import argparse
 import logging
 import os
-import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from lib import command_line
 from lib.data.datasets import DATASETS
 from lib.errors import PermanentError, PipelineError
 from lib.models.recipes import RECIPES
-
-EXIT_CODES = """exit codes: 0 done; 2 bad input, trying again will not help; 3 something did not answer, after
-its retries; 4 some models failed, the others have results; 130 interrupted. The last line on standard error
-is the error."""
-INTERRUPTED = 130
-
-
-def parser(description: str | None) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        description=description, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
 
 
 def add_data_options(options: argparse.ArgumentParser) -> None:
@@ -53,15 +42,6 @@ def add_training_options(options: argparse.ArgumentParser) -> None:
     )
 
 
-def add_store_option(options: argparse.ArgumentParser) -> None:
-    options.add_argument(
-        "--store",
-        metavar="URI",
-        type=use_store,
-        help="a folder or s3://bucket/prefix (default: STORE_URI, or .store)",
-    )
-
-
 def recipe_names() -> str:
     return ", ".join(RECIPES)
 
@@ -77,40 +57,27 @@ def setting(text: str) -> tuple[str, str]:
     return key, value
 
 
-def use_store(uri: str) -> str:
-    # The environment is where flows, tasks and the training process all look.
-    os.environ["STORE_URI"] = uri
-    return uri
-
-
 class _AllowCpu(argparse.Action):
     def __call__(self, *_: object) -> None:
         os.environ["ALLOW_CPU"] = "1"
 
 
 def main_of(command: Callable[[], None]) -> NoReturn:
-    """Run `command` and exit with the code its errors ask for, the error being the last line on standard error."""
+    """Run `command`, which runs flows, and exit as all our commands do."""
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_without_traceback)
+    command_line.main_of(lambda: _checked(command))
+
+
+def _checked(command: Callable[[], None]) -> None:
     try:
         command()
-    except KeyboardInterrupt:
-        _exit(INTERRUPTED, "interrupted; run the same command again to go on from the last checkpoint")
-    except PipelineError as error:
-        _exit(error.exit_code, str(error))
     except ValueError as error:
         from prefect.exceptions import ParameterTypeError
 
         if not isinstance(error, ParameterTypeError):
             raise
-        _exit(PermanentError.exit_code, " ".join(str(error).split()))
-    sys.exit(0)
-
-
-def _exit(code: int, message: str) -> NoReturn:
-    sys.stdout.flush()
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(code)
+        raise PermanentError(" ".join(str(error).split())) from error
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

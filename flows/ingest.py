@@ -5,7 +5,8 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.command import add_data_options, add_store_option, main_of, parser
+from flows.command import add_data_options, main_of
+from lib.command_line import add_store_option, parser
 from lib.data.datasets import find_dataset
 from lib.manifests import Ref, load
 from lib.plan import check_limit, find_prepared

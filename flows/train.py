@@ -10,15 +10,14 @@ from prefect.runtime import flow_run
 from flows.command import (
     WEIGHTS_HELP,
     add_data_options,
-    add_store_option,
     add_training_options,
     main_of,
-    parser,
     recipe_names,
 )
 from flows.ingest import ingest
 from flows.tables import show_leaderboard, show_plan
 from flows.train_model import Count, train_model
+from lib.command_line import add_store_option, parser
 from lib.errors import NoGpu, SomeModelsFailed
 from lib.manifests import Ref
 from lib.plan import Seed, find_report, make_plan

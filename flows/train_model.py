@@ -12,13 +12,12 @@ from pydantic import Field
 from flows.command import (
     WEIGHTS_HELP,
     add_data_options,
-    add_store_option,
     add_training_options,
     main_of,
-    parser,
     recipe_names,
 )
 from flows.ingest import ingest
+from lib.command_line import add_store_option, parser
 from lib.hardware import require_hardware
 from lib.manifests import Ref, load
 from lib.plan import Seed, find_evaluation, find_prepared, make_plan

@@ -10,12 +10,12 @@ from lib.data.datasets import DatasetSpec
 from lib.manifests import Ref, digest_json
 from lib.models.schema import Recipe
 
-INGEST_VERSION = 1
+INGEST_VERSION = 2
 PREPARE_VERSION = 1
-WEIGHTS_VERSION = 1
+WEIGHTS_VERSION = 2
 FEATURES_VERSION = 1
 TRAIN_VERSION = 2
-EVALUATE_VERSION = 1
+EVALUATE_VERSION = 2
 REPORT_VERSION = 1
 
 KEY_LENGTH = 16

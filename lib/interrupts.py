@@ -2,10 +2,11 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_asked: list[int] = []
+_asked: list[tuple[int, float]] = []
 _deferred = threading.Event()
 
 
@@ -30,14 +31,16 @@ def deferred_interrupts() -> Iterator[None]:
     raise_if_interrupted()
 
 
-def raise_if_interrupted() -> None:
-    """Raise Interrupted if a signal has come."""
+def raise_if_interrupted(patience_s: float = 0) -> None:
+    """Raise Interrupted if a signal has come, and `patience_s` have passed since."""
     if _asked:
-        raise Interrupted(_asked[0])
+        signum, at = _asked[0]
+        if time.monotonic() - at >= patience_s:
+            raise Interrupted(signum)
 
 
 def _on_signal(signum: int, frame: object) -> None:
-    _asked.append(signum)
+    _asked.append((signum, time.monotonic()))
     # Once is enough: a second signal must not cut the saving of state.
     if len(_asked) == 1 and not _deferred.is_set():
         raise Interrupted(signum)

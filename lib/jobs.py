@@ -20,7 +20,9 @@ from typing import Any, Literal, TextIO
 
 from pydantic import BaseModel, ConfigDict
 
-from lib.errors import NoGpu, NotFound, PermanentError, PipelineError, TransientError
+from lib import failures
+from lib.errors import NoGpu, NotFound, PermanentError, TransientError
+from lib.failures import ASKED_TO_STOP, CTRL_C
 from lib.interrupts import Interrupted, catch_signals
 from lib.manifests import Ref
 from lib.settings import REPOSITORY, read_settings
@@ -35,9 +37,9 @@ STEPS = {
     "evaluate": "lib.evaluation.predictions",
 }
 ERRORS = {kind.__name__: kind for kind in (PermanentError, TransientError, NotFound, NoGpu)}
-INTERRUPTED = 75  # sysexits.h: a temporary failure; the user is invited to retry
-CTRL_C = 130
 GRACE_S = 30.0
+LOG_LINES = 20
+FAULT_OF_OURS = 1
 
 
 class Job(BaseModel):
@@ -53,9 +55,10 @@ class Job(BaseModel):
 def run_job(job: Job, on_event: Emit) -> Ref:
     """Run `job` to its end and return the ref of its output, passing on what it says.
 
-    Raises the job's own PermanentError or TransientError; TransientError where a signal ended it. Whatever ends the
-    wait, a Ctrl-C for one, ends the job too, after time to save its state.
+    Raises the job's own error, or what `lib.failures` makes of its end. Whatever ends the wait, a Ctrl-C for one,
+    ends the job too, after time to save its state.
     """
+    oom_kills = failures.oom_kills()
     with tempfile.TemporaryDirectory() as folder:
         file, log = Path(folder) / "job.json", Path(folder) / "stderr"
         file.write_text(job.model_dump_json())
@@ -77,13 +80,20 @@ def run_job(job: Job, on_event: Emit) -> Ref:
             raise KeyboardInterrupt  # it reached the whole group; Prefect may have lost ours
         if last.get("event") == "done":
             return Ref.model_validate(last["ref"])
-        raise _failure(job.step, process.returncode, last, log.read_text(errors="replace"))
+        if last.get("event") == "failed":
+            raise ERRORS[last["kind"]](last["message"])
+        said = "\n".join([line for line in log.read_text(errors="replace").splitlines() if line.strip()][-LOG_LINES:])
+        if process.returncode == FAULT_OF_OURS:
+            print(said, file=sys.stderr)  # noqa: T201 - whoever mends it needs the traceback
+        raise failures.of_process(f"the {job.step} process", process.returncode, said, failures.oom_kills() - oom_kills)
 
 
 def _follow(process: subprocess.Popen[str], on_event: Emit) -> Event:
     """Pass on events until the output ends; the last one that says how it ended."""
     last: Event = {}
     for line in process.stdout or ():
+        if not line.endswith("\n"):  # it was killed while it wrote
+            break
         event = json.loads(line)
         if event["event"] in {"done", "failed"}:
             last = event
@@ -106,20 +116,6 @@ def _end(process: subprocess.Popen[str]) -> None:
             stream.close()
 
 
-def _failure(step: str, code: int, last: Event, log: str) -> PipelineError:
-    if last.get("event") == "failed":
-        return ERRORS[last["kind"]](last["message"])
-    if code < 0:
-        return TransientError(
-            f"the {step} process was killed by {signal.Signals(-code).name}; run again to go on there"
-        )
-    if code == INTERRUPTED:
-        return TransientError(f"the {step} process was asked to stop and saved its state; run again to go on there")
-    tail = [line for line in log.splitlines() if line.strip()][-20:]
-    print("\n".join(tail), file=sys.stderr)  # noqa: T201 - a fault of ours: whoever mends it needs the traceback
-    return PermanentError(f"the {step} process ended with code {code}: {tail[-1] if tail else 'it said nothing'}")
-
-
 def main(path: str) -> int:
     """The job's side: run it, say how it ended, and return the exit code."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
@@ -130,24 +126,21 @@ def main(path: str) -> int:
     def emit(event: Event) -> None:
         _say(out, event)
 
+    job = Job.model_validate_json(Path(path).read_text())
     try:
-        job = Job.model_validate_json(Path(path).read_text())
         settings = read_settings()
         step = importlib.import_module(STEPS[job.step])
         ref = step.run(open_store(job.store_uri, settings.cache_dir), settings, emit, **job.arguments)
         emit({"event": "done", "ref": ref.model_dump()})
     except Interrupted as stop:
-        return CTRL_C if stop.args == (signal.SIGINT,) else INTERRUPTED
-    except PipelineError as error:
+        return CTRL_C if stop.args == (signal.SIGINT,) else ASKED_TO_STOP
+    except Exception as raised:
+        error = failures.of_exception(f"the {job.step} process", raised)
+        if error is None:
+            traceback.print_exc()
+            return FAULT_OF_OURS
         emit({"event": "failed", "kind": type(error).__name__, "message": str(error)})
         return error.exit_code
-    except MemoryError:
-        message = "out of memory; lower the batch: --set batch_size=32"
-        emit({"event": "failed", "kind": PermanentError.__name__, "message": message})
-        return PermanentError.exit_code
-    except Exception:
-        traceback.print_exc()
-        return 1
     return 0
 
 
@@ -163,7 +156,7 @@ def _end_with_parent() -> None:
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)
-    os._exit(INTERRUPTED)
+    os._exit(ASKED_TO_STOP)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     kind: Literal["dataset", "prepared", "weights", "features", "model", "evaluation", "report"]
     inputs: dict[str, Ref]
     facts: dict[str, Any]
@@ -55,6 +55,23 @@ class Manifest(BaseModel):
     def ref(self, address: str) -> Ref:
         """The ref of this manifest at `address`."""
         return Ref(uri=address, sha256=digest_json(self.model_dump(include={"kind", "inputs", "facts", "content"})))
+
+    def to_json(self) -> bytes:
+        """As it is stored: with a checksum over everything, what stands outside the ref too."""
+        fields = self.model_dump(mode="json")
+        return json.dumps({**fields, "checksum": digest_json(fields)}, indent=2, allow_nan=False).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Manifest":
+        """Read what `to_json` wrote. Raises ValueError where a single byte is another."""
+        fields = json.loads(data)
+        if not isinstance(fields, dict):
+            raise ValueError("a manifest is a JSON object")
+        fields.pop("checksum", None)
+        manifest = cls.model_validate(fields)
+        if manifest.to_json() != data:
+            raise ValueError("the manifest does not match its checksum")
+        return manifest
 
 
 def digest_json(value: Any) -> str:
@@ -89,12 +106,13 @@ def put_file(store: Store, address: str, name: str, data: bytes | Path) -> Store
 def find(store: Store, address: str) -> tuple[Ref, Manifest] | None:
     """The finished output at `address`, or None."""
     try:
-        manifest = Manifest.model_validate_json(store.read(f"{address}/{MANIFEST}"))
+        manifest = Manifest.from_json(store.read(f"{address}/{MANIFEST}"))
     except NotFound:
         return None
     except ValueError as error:
         raise PermanentError(
-            f"{address}/{MANIFEST} in {store.uri} is not a manifest of this version; remove it and run again"
+            f"{address}/{MANIFEST} in {store.uri} was changed after it was written, or is of another version; "
+            "remove it and run again"
         ) from error
     return manifest.ref(address), manifest
 
@@ -113,7 +131,7 @@ def load(store: Store, ref: Ref) -> Manifest:
 
 def commit(store: Store, address: str, manifest: Manifest) -> Ref:
     """Say that the output is done. Of two writers the first wins, and both get its ref."""
-    store.create(f"{address}/{MANIFEST}", manifest.model_dump_json(indent=2).encode())
+    store.create(f"{address}/{MANIFEST}", manifest.to_json())
     found = find(store, address)
     if found is None:
         raise NotFound(f"the manifest just written to {address} is not there")

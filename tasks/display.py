@@ -78,7 +78,9 @@ def show_job(name: str, logger: Logger) -> Iterator[Emit]:
                 told = percent
             if event["event"] == "evaluating":
                 bars.update(row, metrics=f"evaluating on {event['split']}")
-            if event["event"] != "progress":
+            if event["event"] == "chunk":
+                logger.debug("%s begins with step %d of epoch %d", name, event["step"] + 1, event["epoch"])
+            elif event["event"] != "progress":
                 bars.stop()  # or the log's line ends up behind the bar
                 _log(name, logger, event)
                 bars.start()
@@ -97,8 +99,13 @@ def _log(name: str, logger: Logger, event: Event) -> None:
         )
     elif kind == "features":
         logger.info("%s has features of %s of %s rows", name, f"{event['rows']:,}", f"{event['of']:,}")
+
     elif kind == "resumed":
         logger.info("%s resumes after epoch %d, step %d", name, event["epoch"], event["step"])
+    elif kind == "stopped":
+        logger.info(
+            "%s was asked to stop; its state after epoch %d, step %d is saved", name, event["epoch"], event["step"]
+        )
     elif kind == "evaluating":
         logger.info("%s is evaluated on %s: %s rows", name, event["split"], f"{event['rows']:,}")
     else:

@@ -85,7 +85,7 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
         "recipe": recipe,
         "metrics": {split: values.model_dump(include=SUMMARY) for split, values in metrics.items()},
     }
-    content = {f"{split}-probabilities": digest_array(values) for split, values in probabilities.items()}
+    content = {f"{split}-probabilities": digest_array(values) for split, (_, values) in scored.items()}
     return commit(
         store,
         address,

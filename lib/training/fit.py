@@ -33,6 +33,8 @@ from lib.training.task import TrainingTask
 CHUNK_STEPS = 50
 EVALUATION_BATCH = 512
 PROGRESS_EVERY_S = 0.5
+FINISH_CHUNK_S = 15.0
+"""Half of the time that a process gets to stop, here (`lib.jobs.GRACE_S`) as on most schedulers."""
 
 
 def run(
@@ -68,12 +70,12 @@ def train(store: Store, settings: Settings, emit: Emit, task: TrainingTask) -> R
         prepare_keras(task.recipe, settings.allow_cpu)
         inputs = task.inputs(store, data)
         trainer = Trainer(task.recipe, inputs.model, inputs.rows, inputs.dev, task.seed, emit)
-        state, damaged = checkpoints.latest(store, work)
-        for path in damaged:
-            emit({"event": "warning", "message": f"{path} does not match its digest; going back to the one before"})
+        state, problems = checkpoints.latest(store, work)
+        for problem in problems:
+            emit({"event": "warning", "message": f"{problem}; going back to the one before"})
         trainer.start(state)
         trainer.run(lambda state: checkpoints.save(store, work, state), settings.checkpoint_interval_s)
-        ref = task.commit(store, address, data, trainer.kept_weights(), trainer.progress, trainer.resumed_on)
+        ref = task.commit(store, address, data, trainer.kept_weights(), trainer.state(), trainer.resumed_on)
         checkpoints.clear(store, work)
     return ref
 
@@ -105,7 +107,8 @@ class Trainer:
         # After the last epoch no phase is under way; its optimizer is still that of the last.
         self._enter_phase(min(self.progress.phase, len(self.recipe.phases) - 1))
         self.model.set_weights(state.weights)
-        for variable, value in zip(self.model.optimizer.variables, state.optimizer, strict=True):
+        variables = [*self.model.optimizer.variables, *_random_states(self.model)]
+        for variable, value in zip(variables, [*state.optimizer, *state.random], strict=True):
             variable.assign(value)
         if self.progress.machine != machine():
             self.resumed_on.append(machine())
@@ -120,27 +123,36 @@ class Trainer:
             progress=Progress(**vars(self.progress)),
             weights=self.model.get_weights(),
             optimizer=[np.array(keras.ops.convert_to_numpy(v)) for v in self.model.optimizer.variables],
+            random=[np.array(keras.ops.convert_to_numpy(v)) for v in _random_states(self.model)],
             best_weights=self.best_weights,
         )
 
     def run(self, save: Any, interval_s: float) -> None:
-        """Train all phases. `save` takes a State: after each epoch, every `interval_s` within one, and on a signal."""
+        """Train all phases. `save` takes a State: after each epoch, every `interval_s` within one, and on a signal.
+
+        A signal lets the chunk under way end, where that takes at most FINISH_CHUNK_S; then Interrupted is raised.
+        """
         started = saved = time.monotonic()
         before = self.progress.seconds
         safe = self.state()
         try:
             while self.progress.phase < len(self.recipe.phases):
-                self._chunk()
-                at_epoch_end = self.progress.chunk == ceil(self.rows.steps / CHUNK_STEPS)
-                if at_epoch_end:
-                    self._end_epoch()
-                self.progress.seconds = before + time.monotonic() - started
-                safe = self.state()
-                if at_epoch_end or time.monotonic() - saved >= interval_s:
+                with deferred_interrupts():
+                    self._chunk()
+                    at_epoch_end = self.progress.chunk == ceil(self.rows.steps / CHUNK_STEPS)
+                    if at_epoch_end:
+                        self._end_epoch()
+                    now = time.monotonic()
+                    self.progress.seconds = before + now - started
+                    safe = self.state()
+                if at_epoch_end or now - saved >= interval_s:
                     save(safe)
                     saved = time.monotonic()
+                self.progress.checkpoint_seconds += time.monotonic() - now
         except Interrupted:
             save(safe)
+            epoch, chunk = safe.progress.epoch, safe.progress.chunk
+            self.emit({"event": "stopped", "epoch": epoch, "step": chunk * CHUNK_STEPS})
             raise
 
     def _enter_phase(self, number: int) -> None:
@@ -158,28 +170,23 @@ class Trainer:
         progress = self.progress
         _seed_layers(self.model, [self.seed, progress.epoch, progress.chunk])
         images, labels = self.rows.chunk(progress.epoch, progress.chunk, CHUNK_STEPS)
-        meter = _StepMeter(self.emit, self._epoch_facts(), progress.chunk * CHUNK_STEPS)
-        with deferred_interrupts():
-            fitted = self.model.fit(
-                images, labels, batch_size=self.rows.batch_size, shuffle=False, verbose=0, callbacks=[meter]
-            )
+        first_step = progress.chunk * CHUNK_STEPS
+        self.emit({"event": "chunk", **self._epoch_facts(), "step": first_step})
+        watch = _Watch(self.emit, self._epoch_facts(), first_step, self._phase.learning_rate)
+        fitted = self.model.fit(
+            images, labels, batch_size=self.rows.batch_size, shuffle=False, verbose=0, callbacks=[watch]
+        )
         sums = dict(progress.sums)
         for name in ("loss", "accuracy"):
-            value = fitted.history[name][0]
-            if not math.isfinite(value):
-                first = progress.chunk * CHUNK_STEPS + 1
-                raise PermanentError(
-                    f"{self.recipe.name} diverged: {name} is {value} in epoch {progress.epoch + 1}, steps {first} to "
-                    f"{first + CHUNK_STEPS - 1}; lower the rate: --set learning_rate={self._phase.learning_rate / 10:g}"
-                )
-            sums[name] = sums.get(name, 0.0) + value * len(labels)
+            sums[name] = sums.get(name, 0.0) + fitted.history[name][0] * len(labels)
         sums["rows"] = sums.get("rows", 0) + len(labels)
         progress.sums, progress.chunk = sums, progress.chunk + 1
 
     def _end_epoch(self) -> None:
         progress, recipe = self.progress, self.recipe
-        with deferred_interrupts():
-            dev = self.model.evaluate(*self.dev, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True)
+        dev = self.model.evaluate(
+            *self.dev, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True, callbacks=[_StopInTime()]
+        )
         line = {
             "epoch": progress.epoch + 1,
             "phase": progress.phase + 1,
@@ -221,25 +228,44 @@ class Trainer:
         return self.best_weights or list(self.model.get_weights())
 
 
-class _StepMeter(keras.callbacks.Callback):
-    """Says now and then how far the epoch is."""
+class _StopInTime(keras.callbacks.Callback):
+    """Gives up what is under way where it outlasts the patience with a signal."""
 
-    def __init__(self, emit: Emit, facts: dict[str, Any], first_step: int) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        raise_if_interrupted(FINISH_CHUNK_S)
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        raise_if_interrupted(FINISH_CHUNK_S)
+
+
+class _Watch(_StopInTime):
+    """Says now and then how far the epoch is, and stops at the step at which the loss diverges."""
+
+    def __init__(self, emit: Emit, facts: dict[str, Any], first_step: int, rate: float) -> None:
         super().__init__()
-        self.emit, self.facts, self.first_step = emit, facts, first_step
+        self.emit, self.facts, self.first_step, self.rate = emit, facts, first_step, rate
         self.said = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        raise_if_interrupted()
-        if logs and time.monotonic() - self.said > PROGRESS_EVERY_S:
+        super().on_train_batch_end(batch, logs)
+        step, metrics = self.first_step + batch + 1, {name: float(value) for name, value in (logs or {}).items()}
+        # The mean over the chunk so far, which the first bad step spoils.
+        if not math.isfinite(metrics["loss"]):
+            raise PermanentError(
+                f"{self.facts['recipe']} diverged: the loss is {metrics['loss']} at step {step} of epoch "
+                f"{self.facts['epoch']}; lower the rate: --set learning_rate={self.rate / 10:g}"
+            )
+        if time.monotonic() - self.said > PROGRESS_EVERY_S:
             self.said = time.monotonic()
-            metrics = {name: float(value) for name, value in logs.items()}
-            self.emit({"event": "progress", **self.facts, "step": self.first_step + batch + 1, **metrics})
+            self.emit({"event": "progress", **self.facts, "step": step, **metrics})
 
 
 def _seed_layers(model: keras.Model, seed: list[int]) -> None:
-    """Set every layer's random state from `seed`. Backbones have none."""
-    generators = (layer.seed_generator for layer in model.layers if hasattr(layer, "seed_generator"))
-    for number, generator in enumerate(generators):
-        state = np.random.default_rng([*seed, number]).integers(2**32, size=2, dtype=np.uint32)
-        generator.state.assign(state)
+    """Set every layer's random state from `seed`."""
+    for number, state in enumerate(_random_states(model)):
+        state.assign(np.random.default_rng([*seed, number]).integers(2**32, size=2, dtype=np.uint32))
+
+
+def _random_states(model: keras.Model) -> list[Any]:
+    """Of each layer that draws. Backbones have none."""
+    return [layer.seed_generator.state for layer in model.layers if hasattr(layer, "seed_generator")]

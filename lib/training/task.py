@@ -18,7 +18,7 @@ from lib.models.schema import RANDOM, Recipe
 from lib.models.weights import check_start, weights_file
 from lib.provenance import made_by
 from lib.store import Store
-from lib.training.checkpoints import Progress
+from lib.training.checkpoints import Progress, State
 from lib.training.features import predicting_features, read_features
 
 
@@ -65,10 +65,14 @@ class TrainingTask:
         address: str,
         data: Manifest,
         weights: list[np.ndarray],
-        progress: Progress,
+        last: State,
         resumed_on: list[dict[str, Any]],
     ) -> Ref:
-        """Commit the whole model, raw images to probabilities in float32, without optimizer and loss."""
+        """Commit the whole model, raw images to probabilities in float32, without optimizer and loss.
+
+        `weights` are those that the recipe keeps, `last` is the state at the end of the training.
+        """
+        progress = last.progress
         keras.config.set_dtype_policy("float32")
         model = self._build(store, data)
         (model if self.features is None else model.get_layer(HEAD)).set_weights(weights)
@@ -90,7 +94,13 @@ class TrainingTask:
             facts=self._facts(store, data, model, progress),
             content={"weights": digest_arrays(arrays), "history": digest_json(progress.history)},
             files=files,
-            made_by=made_by(progress.seconds, machine=progress.machine, resumed_on=resumed_on),
+            made_by=made_by(
+                progress.seconds,
+                checkpoint_seconds=round(progress.checkpoint_seconds, 3),
+                last_state=last.digest(),
+                machine=progress.machine,
+                resumed_on=resumed_on,
+            ),
         )
         return commit(store, address, manifest)
 

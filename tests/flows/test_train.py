@@ -23,7 +23,7 @@ def refs(store: Store) -> dict[str, Ref]:
         for path in store.list(kind)
         if path.endswith(MANIFEST)
     ]
-    return {a: Manifest.model_validate_json(store.read(f"{a}/{MANIFEST}")).ref(a) for a in addresses}
+    return {a: Manifest.from_json(store.read(f"{a}/{MANIFEST}")).ref(a) for a in addresses}
 
 
 def test_it_ends_with_a_leaderboard_and_the_path_of_the_report(finished: tuple[Path, str]) -> None:

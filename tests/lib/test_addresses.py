@@ -61,8 +61,8 @@ def recipe(**fields: Any) -> Recipe:
 
 
 def test_the_dataset_address_changes_only_with_ingest_version() -> None:
-    assert addresses.INGEST_VERSION == 1
-    assert dataset_address(SPEC) == "datasets/toy/44465ffdd455b4f1"
+    assert addresses.INGEST_VERSION == 2
+    assert dataset_address(SPEC) == "datasets/toy/b795243c76b6e046"
 
 
 def test_the_prepared_address_changes_only_with_prepare_version() -> None:
@@ -72,8 +72,8 @@ def test_the_prepared_address_changes_only_with_prepare_version() -> None:
 
 
 def test_the_weights_address_changes_only_with_weights_version() -> None:
-    assert addresses.WEIGHTS_VERSION == 1
-    assert weights_address("mobilenet", {"sha256": "c" * 64}) == "weights/mobilenet/ca5b21f6cf95dca8"
+    assert addresses.WEIGHTS_VERSION == 2
+    assert weights_address("mobilenet", {"sha256": "c" * 64}) == "weights/mobilenet/6a646f3a5c328e67"
 
 
 def test_the_features_address_changes_only_with_features_version() -> None:
@@ -87,8 +87,8 @@ def test_the_model_address_changes_only_with_train_version() -> None:
 
 
 def test_the_evaluation_address_changes_only_with_evaluate_version() -> None:
-    assert addresses.EVALUATE_VERSION == 1
-    assert evaluation_address("toy", "toy-net", A) == "evaluations/toy/toy-net/b9866e573c17f44d"
+    assert addresses.EVALUATE_VERSION == 2
+    assert evaluation_address("toy", "toy-net", A) == "evaluations/toy/toy-net/6e15791747b19cc6"
 
 
 def test_the_report_address_changes_only_with_report_version() -> None:

@@ -100,11 +100,20 @@ def test_what_is_not_finished_is_not_found(store: LocalStore) -> None:
         load(store, Ref(uri="models/toy/1", sha256="0" * 64))
 
 
-@pytest.mark.parametrize("text", [b"", b"{}", b"\xff", BASE.model_dump_json().replace(":1,", ":2,", 1).encode()])
+@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"\xff", BASE.model_dump_json().encode()])
 def test_what_is_no_manifest_of_this_version_is_refused(store: LocalStore, text: bytes) -> None:
     store.write("models/toy/1/manifest.json", text)
-    with pytest.raises(PermanentError, match=r"models/toy/1/manifest\.json in .* is not a manifest of this version"):
+    with pytest.raises(PermanentError, match=r"models/toy/1/manifest\.json in .* of another version; remove it"):
         find(store, "models/toy/1")
+
+
+def test_each_byte_of_a_manifest_counts() -> None:
+    whole = BASE.to_json()
+    assert Manifest.from_json(whole) == BASE
+    for place in range(len(whole)):
+        damaged = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+        with pytest.raises(ValueError):  # noqa: PT011 - of many kinds: JSON's, pydantic's and our own
+            Manifest.from_json(damaged)
 
 
 def test_a_file_bears_its_digest_in_its_name(store: LocalStore, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ WORK = "checkpoints/toy/recipe/key"
 def state(epoch: int, chunk: int = 0) -> State:
     weights = [np.full((2, 3), epoch, np.float32), np.array(chunk, np.int64)]
     progress = Progress(epoch=epoch, chunk=chunk, sums={"loss": 0.5}, history=[{"epoch": 1, "loss": 0.1}])
-    return State(progress, weights, [np.array([1.5, epoch])], [])
+    return State(progress, weights, [np.array([1.5, epoch])], [np.array([7, 9], np.uint32)], [])
 
 
 @pytest.fixture
@@ -30,7 +30,9 @@ def test_what_is_read_back_is_what_was_saved(store: LocalStore) -> None:
     assert [w.tolist() for w in found.weights] == [[[3.0] * 3] * 2, 2]
     assert [w.dtype for w in found.weights] == [np.float32, np.int64]
     assert found.optimizer[0].tolist() == [1.5, 3]
+    assert found.random[0].tolist() == [7, 9]
     assert (found.best_weights, damaged) == ([], [])
+    assert found.digest() == state(3, 2).digest() != state(3, 1).digest()
 
 
 def test_the_last_two_are_kept(store: LocalStore) -> None:
@@ -49,7 +51,19 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(store: LocalStore, dama
     found, damaged = latest(store, WORK)
     assert found is not None
     assert found.progress.epoch == 1
-    assert damaged == [last]
+    assert damaged == [f"{last} does not match its digest"]
+
+
+def test_one_of_another_training_is_passed_over_however_whole_it_is(store: LocalStore) -> None:
+    save(store, WORK, state(1))
+    save(store, "checkpoints/toy/recipe/other", state(2))
+    (other,) = store.list("checkpoints/toy/recipe/other")
+    swapped = f"{WORK}/{Path(other).name}"
+    store.write(swapped, store.read(other))
+    found, problems = latest(store, WORK)
+    assert found is not None
+    assert found.progress.epoch == 1
+    assert problems == [f"{swapped} is of another training: checkpoints/toy/recipe/other"]
 
 
 def test_without_any_there_is_nothing_to_go_on_from(store: LocalStore) -> None:

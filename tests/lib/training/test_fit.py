@@ -95,7 +95,35 @@ def test_the_best_weights_are_those_of_the_epoch_with_the_highest_dev_accuracy()
 
 
 def test_a_diverged_loss_stops_at_once_and_says_where_and_what_to_do() -> None:
+    # The first step moves the weights out of float32; the second meets them.
     with pytest.raises(
-        PermanentError, match=r"^toy diverged: loss is (nan|inf) in epoch 1, steps 1 to 50; lower the rate: --set lear"
+        PermanentError, match=r"^toy diverged: the loss is (nan|inf) at step 2 of epoch 1; lower the rate: --set lear"
     ):
         trained(recipe(phases=(Phase(epochs=1, learning_rate=1e38, optimizer="sgd"),)))
+
+
+@pytest.mark.parametrize(
+    ("patience_s", "place"), [(60, (1, 0)), (0, (0, 50))], ids=["the chunk ends in time", "the chunk is given up"]
+)
+def test_a_signal_lets_the_chunk_end_where_that_is_soon_and_what_is_whole_is_saved(
+    patience_s: float, place: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lib import interrupts
+    from lib.training import fit
+
+    trainer, events = new_trainer(recipe(batch_size=1))  # 64 steps: a chunk of 50, and one of 14
+    trainer.start(None)
+    monkeypatch.setattr(interrupts, "_asked", [])
+    monkeypatch.setattr(fit, "FINISH_CHUNK_S", patience_s)
+    saved: list[Any] = []
+
+    def hear(event: dict[str, Any]) -> None:
+        events.append(event)
+        if event["event"] == "chunk" and event["step"] == 50:
+            interrupts._on_signal(15, None)
+
+    trainer.emit = hear
+    with pytest.raises(interrupts.Interrupted):
+        trainer.run(saved.append, interval_s=60)
+    assert events[-1] == {"event": "stopped", "epoch": place[0], "step": place[1]}
+    assert (saved[-1].progress.epoch, saved[-1].progress.chunk * fit.CHUNK_STEPS) == place

@@ -1,0 +1,57 @@
+"""What every command line shares: how it explains itself, exit codes, and the one line that says what went wrong."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from lib.errors import PipelineError
+from lib.failures import CTRL_C, of_exception
+
+EXIT_CODES = """exit codes: 0 done; 2 bad input, trying again will not help; 3 something did not answer, after
+its retries; 4 some models failed, the others have results; 130 interrupted. The last line on standard error
+is the error."""
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        description=description, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_store_option(options: argparse.ArgumentParser) -> None:
+    options.add_argument(
+        "--store",
+        metavar="URI",
+        type=_use_store,
+        help="a folder or s3://bucket/prefix (default: STORE_URI, or .store)",
+    )
+
+
+def _use_store(uri: str) -> str:
+    # The environment is where flows, tasks and the training process all look.
+    os.environ["STORE_URI"] = uri
+    return uri
+
+
+def main_of(command: Callable[[], None]) -> NoReturn:
+    """Run `command` and exit with the code its errors ask for, the error being the last line on standard error."""
+    try:
+        command()
+    except KeyboardInterrupt:
+        _exit(CTRL_C, "interrupted; run the same command again to go on from the last checkpoint")
+    except PipelineError as error:
+        _exit(error.exit_code, str(error))
+    except Exception as error:
+        known = of_exception("this run", error)
+        if known is None:
+            raise
+        _exit(known.exit_code, str(known))
+    sys.exit(0)
+
+
+def _exit(code: int, message: str) -> NoReturn:
+    sys.stdout.flush()
+    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)

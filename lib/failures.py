@@ -1,0 +1,92 @@
+"""THE table of failures: what ended a step, and whether trying again may help.
+
+A failure is permanent (fails at once) or transient (tried again after the delays of RETRY_DELAYS_S, from the last
+checkpoint). An error of `lib.errors` says itself which it is; the table is for all that is none of ours. Ctrl-C and
+cancelling are no failures and are never tried again.
+"""
+
+import errno
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.errors import PermanentError, PipelineError, TransientError
+
+ASKED_TO_STOP = 75  # sysexits.h: a temporary failure; the user is invited to retry
+CTRL_C = 130
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a step's end counts as, and what is said: `{step}` is what ended, `{detail}` all that is known besides."""
+
+    error: type[PipelineError]
+    message: str
+
+
+OUT_OF_MEMORY = Verdict(PermanentError, "{step} ran out of memory{detail}; lower the batch: --set batch_size=32")
+DISK_FULL = Verdict(PermanentError, "{step} could not write{detail}; free space, or set TMPDIR")
+KILLED = Verdict(TransientError, "{step} was killed by {detail}; run again to go on there")
+FAULT = Verdict(PermanentError, "{step} ended with {detail}")
+
+EXCEPTIONS = {
+    "MemoryError": OUT_OF_MEMORY,
+    "bad_alloc": OUT_OF_MEMORY,  # C++'s, on its way to SIGABRT
+    "ResourceExhaustedError": OUT_OF_MEMORY,  # TensorFlow's
+}
+ERRNOS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), DISK_FULL)
+EXIT_CODES = {
+    ASKED_TO_STOP: Verdict(TransientError, "{step} was asked to stop and saved its state; run again to go on there"),
+}
+SIGNALS = {
+    signal.SIGXFSZ: DISK_FULL,
+    **dict.fromkeys((signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT), KILLED),
+    # A crash in native code: memory that flipped, a driver. From the last checkpoint it may well pass.
+    **dict.fromkeys((signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV), KILLED),
+}
+
+
+def of_exception(step: str, error: BaseException) -> PipelineError | None:
+    """What `error` counts as; None for a fault of ours, whose traceback whoever mends it needs."""
+    if isinstance(error, PipelineError):
+        return error
+    if isinstance(error, OSError) and error.errno in ERRNOS:
+        return _say(ERRNOS[error.errno], step, f" {error.filename or ''}: {error.strerror}")
+    for kind in type(error).__mro__:
+        if verdict := EXCEPTIONS.get(kind.__name__):
+            return _say(verdict, step, "")
+    return None
+
+
+def of_process(step: str, code: int, log: str, oom_kills: int) -> PipelineError:
+    """What the end of a process with `code` (negative: a signal) counts as.
+
+    `log` is the end of what it wrote on standard error, `oom_kills` how often the kernel killed for memory meanwhile.
+    """
+    if code == -signal.SIGKILL and oom_kills:
+        return _say(OUT_OF_MEMORY, step, " and was killed by the kernel")
+    if code < 0:
+        name = next((name for name in EXCEPTIONS if name in log), None)
+        if name and code == -signal.SIGABRT:
+            return _say(EXCEPTIONS[name], step, f" ({name})")
+        return _say(SIGNALS.get(signal.Signals(-code), KILLED), step, signal.Signals(-code).name)
+    last = log.splitlines()[-1] if log.strip() else "it said nothing"
+    return _say(EXIT_CODES.get(code, FAULT), step, f"code {code}: {last}")
+
+
+def _say(verdict: Verdict, step: str, detail: str) -> PipelineError:
+    return verdict.error(verdict.message.format(step=step, detail=detail))
+
+
+def oom_kills(cgroup: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int:
+    """How many processes the kernel has killed for memory: in this control group, or else on this machine."""
+    try:
+        group = cgroup.read_text().strip().rpartition("::")[2].lstrip("/")
+        events = (root / group / "memory.events").read_text()
+    except OSError:
+        try:
+            events = Path("/proc/vmstat").read_text()
+        except OSError:
+            return 0
+    counts = dict(line.split() for line in events.splitlines())
+    return int(counts.get("oom_kill", 0))
