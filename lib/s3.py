@@ -10,15 +10,20 @@ from urllib.parse import urlparse
 
 import boto3
 import botocore.exceptions
+import tenacity
 from botocore.config import Config
 
 from lib.errors import NotFound, PermanentError, PipelineError, TransientError
 from lib.store import check_digest, check_path, check_source
 
-# AWS's standard mode: three tries with growing, jittered waits on connection errors, throttling and 5xx.
-# Links are signed by version 4 too: boto3's default for them, version 2, is refused by newer regions and servers.
-CONFIG = Config(
-    retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5, read_timeout=60, signature_version="s3v4"
+ATTEMPTS = 8
+"""Of each call, with growing, jittered waits: about half a minute in all. AWS_MAX_ATTEMPTS sets another number."""
+READ_TIMEOUT_S = 20
+"""Without a single byte."""
+CUT_ANSWERS = (
+    botocore.exceptions.IncompleteReadError,
+    botocore.exceptions.ReadTimeoutError,
+    botocore.exceptions.ResponseStreamingError,
 )
 CREDENTIAL_ERRORS = (
     botocore.exceptions.NoCredentialsError,
@@ -48,8 +53,7 @@ class S3Store:
 
     def read_version(self, path: str) -> tuple[bytes, str]:
         with s3_errors(f"{self.uri}/{path}"):
-            answer = self._s3.get_object(**self._at(path))
-            return answer["Body"].read(), answer["ETag"]
+            return _get(self._s3, self._at(path))
 
     def write(self, path: str, data: bytes | Path) -> None:
         check_source(data)
@@ -71,7 +75,9 @@ class S3Store:
                 self._s3.put_object(Body=data, **self._at(path), **condition)
             except botocore.exceptions.ClientError as error:
                 if _code(error) in {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}:
-                    return False
+                    # Of a try whose answer was lost, the next one meets what it wrote.
+                    tried_again = error.response["ResponseMetadata"].get("RetryAttempts", 0) > 0
+                    return tried_again and self.read(path) == data
                 if "IfMatch" in condition and _code(error) in {"NoSuchKey", "404"}:
                     return False
                 raise
@@ -124,10 +130,36 @@ def s3_client() -> Any:
         # A session of its own: boto3's common one is not for threads, and keeps the first credentials it sees.
         session = boto3.Session()
         region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
+        # AWS's standard mode tries again on connection errors, timeouts, throttling and 5xx.
+        # Links are signed by version 4 too: boto3's default for them, version 2, is refused by newer servers.
         try:
-            return session.client("s3", config=CONFIG, region_name=region)
+            attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", ATTEMPTS))
+            config = Config(
+                retries={"mode": "standard", "total_max_attempts": attempts},
+                connect_timeout=5,
+                read_timeout=READ_TIMEOUT_S,
+                signature_version="s3v4",
+            )
+            return session.client("s3", config=config, region_name=region)
         except ValueError as error:
-            raise PermanentError(f"S3 cannot be set up: {error}; check AWS_ENDPOINT_URL_S3") from error
+            raise PermanentError(
+                f"S3 cannot be set up: {error}; check AWS_ENDPOINT_URL_S3 and AWS_MAX_ATTEMPTS"
+            ) from error
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception_type(TransientError),
+    wait=tenacity.wait_random_exponential(multiplier=0.5, max=10),
+    stop=tenacity.stop_after_attempt(ATTEMPTS),
+    reraise=True,
+)
+def _get(s3: Any, at: dict[str, str]) -> tuple[bytes, str]:
+    """Content and version. boto3 tries again what fails before the answer's body, not within it."""
+    answer = s3.get_object(**at)
+    try:
+        return answer["Body"].read(), answer["ETag"]
+    except CUT_ANSWERS as error:
+        raise TransientError(f"s3://{at['Bucket']}/{at['Key']}: the answer was cut: {error}") from error
 
 
 def _code(error: botocore.exceptions.ClientError) -> str:
@@ -168,6 +200,8 @@ def _explain(address: str, error: botocore.exceptions.ClientError) -> PipelineEr
         return PermanentError(f"the bucket of {address} does not exist; make it, or set STORE_URI or --store")
     if code in {"NoSuchKey", "404"}:
         return NotFound(f"nothing is stored at {address}")
+    if code == "RequestTimeTooSkewed":
+        return PermanentError(f"S3 refused {address}: its clock and this machine's are too far apart; set this one's")
     if status >= 500 or code in {"SlowDown", "Throttling", "RequestTimeout", "TooManyRequests"}:
         return TransientError(f"{address} is not answering now: {code} ({status})")
     return PermanentError(

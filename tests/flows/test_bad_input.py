@@ -98,6 +98,7 @@ CASES = {
         environment={
             "STORE_URI": "s3://bucket/x",
             "AWS_ENDPOINT_URL_S3": f"http://{CLOSED}",
+            "AWS_MAX_ATTEMPTS": "2",
             "AWS_ACCESS_KEY_ID": "a",
             "AWS_SECRET_ACCESS_KEY": "b",
         },

@@ -362,7 +362,7 @@ def test_a_server_that_does_not_answer_may_answer_later(
     s3_environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
-    monkeypatch.setattr("lib.s3.CONFIG", None)
+
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     for use in uses(open_store("s3://bucket/p", tmp_path)):
         with pytest.raises(TransientError, match="s3://bucket/p/x") as error:

@@ -1,0 +1,71 @@
+"""Each call of the S3 store, while the network and the server misbehave: it succeeds in the end, and just once."""
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lib.errors import TransientError
+from lib.store import Store, open_store
+from tests.faults.proxy import Fault, Kind, Proxy, proxy_before
+
+HELLO = b"hello" * 1000
+SHA256 = hashlib.sha256(HELLO).hexdigest()
+CALLS: dict[str, tuple[str, Callable[[Store], object], object]] = {
+    "read": ("GET", lambda store: store.read("in/there"), HELLO),
+    "write": ("PUT", lambda store: (store.write("new", HELLO), store.read("new"))[1], HELLO),
+    "create": ("PUT", lambda store: store.create("new", HELLO), True),
+    "create again": ("PUT", lambda store: store.create("in/there", b"other"), False),
+    "replace": ("PUT", lambda store: store.replace("in/there", b"next", store.read_version("in/there")[1]), True),
+    "delete": ("DELETE", lambda store: (store.delete("in/there"), store.list("in"))[1], []),
+    "exists": ("GET", lambda store: store.exists("in/there"), True),
+    "list": ("GET", lambda store: store.list("in"), ["in/there"]),
+    "local_path": ("GET", lambda store: store.local_path("in/there", SHA256).read_bytes(), HELLO),
+}
+QUICK = {("503", "list"), ("request reset", "write"), ("answer cut", "read"), ("answer lost", "create")}
+FAULTS: tuple[Kind, ...] = ("500", "503", "request reset", "answer cut", "answer lost")
+
+
+@pytest.fixture(scope="module")
+def proxy(s3_server: "object") -> Iterator[Proxy]:
+    with proxy_before(s3_server.endpoint) as running:  # type: ignore[attr-defined]
+        yield running
+
+
+@pytest.fixture
+def store(s3_environment: "object", proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
+    proxy.faults = []
+    store = open_store(f"s3://{s3_environment.bucket}/{uuid.uuid4().hex}", tmp_path)  # type: ignore[attr-defined]
+    store.write("in/there", HELLO)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [
+        pytest.param(kind, call, marks=() if (kind, call) in QUICK else pytest.mark.slow)
+        for kind in FAULTS
+        for call in CALLS
+    ],
+)
+def test_a_call_that_fails_once_is_tried_again_and_has_its_effect_once(
+    kind: Kind, call: str, store: Store, proxy: Proxy
+) -> None:
+    method, use, expected = CALLS[call]
+    proxy.faults = [fault := Fault(kind, method)]
+    assert use(store) == expected
+    assert fault.done == 1
+
+
+def test_a_server_that_stays_busy_is_given_up_as_transient(
+    s3_environment: "object", proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    proxy.faults = [fault := Fault("503", times=99)]
+    with pytest.raises(TransientError, match=r"s3://test-bucket/busy/x is not answering now: SlowDown \(503\)"):
+        open_store("s3://test-bucket/busy", tmp_path).write("x", HELLO)
+    assert fault.done == 2
