@@ -53,5 +53,5 @@ def main_of(command: Callable[[], None]) -> NoReturn:
 
 def _exit(code: int, message: str) -> NoReturn:
     sys.stdout.flush()
-    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    print(f"error: {message}", file=sys.stderr)
     sys.exit(code)

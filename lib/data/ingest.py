@@ -8,7 +8,7 @@ from pathlib import Path
 from lib.addresses import dataset_address
 from lib.data.datasets import DatasetSpec
 from lib.data.parquet import write_images
-from lib.data.parsers import decode
+from lib.data.parsers import SourceSplit, decode
 from lib.errors import NotFound, PermanentError
 from lib.fetch import Progress, fetch
 from lib.manifests import Manifest, Ref, StoredFile, commit, find, put_file
@@ -42,7 +42,7 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
         for split in list(decoded):
             data = decoded.pop(split)  # one split in memory is enough
             path = folder / f"{split}.parquet"
-            content |= {f"{split}-{k}": v for k, v in data.digests().model_dump(exclude_none=True).items()}
+            content |= split_content(split, data)
             write_images(path, spec, data)
             del data
             files[split] = put_file(store, address, path.name, path)
@@ -63,6 +63,11 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
             made_by=made_by(time.monotonic() - started, fetched_from=mirror_url or "publisher"),
         )
         return commit(store, address, manifest)
+
+
+def split_content(name: str, split: SourceSplit) -> dict[str, str]:
+    """What a dataset's manifest says of the content of the split called `name`."""
+    return {f"{name}-{field}": sha256 for field, sha256 in split.digests().model_dump(exclude_none=True).items()}
 
 
 def _index(spec: DatasetSpec) -> str:

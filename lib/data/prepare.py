@@ -14,7 +14,7 @@ from lib.data.parquet import ImageTable, read_images
 from lib.data.profile import channel_statistics, pixel_table, rows_per_class
 from lib.data.splits import limited, limited_rows, split_rows, splits_parquet
 from lib.errors import PermanentError
-from lib.manifests import Manifest, Ref, commit, digest_array, digest_json, find, load, local_file, put_file
+from lib.manifests import Manifest, Ref, commit, digest_json, find, load, local_file, put_file
 from lib.provenance import made_by
 from lib.reporting.plots import class_distribution, png, sample_grid
 from lib.store import Store
@@ -72,7 +72,7 @@ def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) ->
         "profile": put_file(store, address, "profile.json", json.dumps(profile).encode()),
         **{name: put_file(store, address, f"{name}.png", picture) for name, picture in pictures.items()},
     }
-    content = {name: digest_array(getattr(splits, name).astype("<i4")) for name in labels}
+
     return commit(
         store,
         address,
@@ -80,7 +80,7 @@ def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) ->
             kind="prepared",
             inputs={"dataset": dataset},
             facts=facts,
-            content={**content, "profile": digest_json(profile)},
+            content={**splits.content(), "profile": digest_json(profile)},
             files=files,
             made_by=made_by(time.monotonic() - started),
         ),

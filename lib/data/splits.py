@@ -8,7 +8,7 @@ import pandas as pd
 
 from lib.data.datasets import DatasetSpec
 from lib.errors import PermanentError
-from lib.manifests import Manifest, local_file
+from lib.manifests import Manifest, digest_array, local_file
 from lib.store import Store
 
 
@@ -19,6 +19,10 @@ class Splits:
     train: np.ndarray
     dev: np.ndarray
     test: np.ndarray
+
+    def content(self) -> dict[str, str]:
+        """What a manifest says of them: sha256 over each split's row numbers as int32."""
+        return {name: digest_array(getattr(self, name).astype("<i4")) for name in ("train", "dev", "test")}
 
 
 def split_rows(

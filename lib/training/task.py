@@ -87,12 +87,12 @@ class TrainingTask:
                 "history": put_file(store, address, "history.parquet", table.getvalue()),
             }
         inputs = {"prepared": self.prepared, "weights": self.weights, "features": self.features}
-        arrays = zip((w.path for w in model.weights), model.get_weights(), strict=True)
+
         manifest = Manifest(
             kind="model",
             inputs={name: ref for name, ref in inputs.items() if ref},
             facts=self._facts(store, data, model, progress),
-            content={"weights": digest_arrays(arrays), "history": digest_json(progress.history)},
+            content={"weights": digest_weights(model), "history": digest_json(progress.history)},
             files=files,
             made_by=made_by(
                 progress.seconds,
@@ -126,6 +126,11 @@ class TrainingTask:
             "kept_epoch": int(progress.best.get("epoch", progress.epoch)),
             "layers": _summary(model),
         }
+
+
+def digest_weights(model: keras.Model) -> str:
+    """sha256 over the paths and values of all weights."""
+    return digest_arrays(zip((w.path for w in model.weights), model.get_weights(), strict=True))
 
 
 def _summary(model: keras.Model) -> list[dict[str, Any]]:

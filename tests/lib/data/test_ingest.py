@@ -12,13 +12,14 @@ import pandas as pd
 import pytest
 
 from lib.addresses import dataset_address
-from lib.data.datasets import DatasetSpec, SplitDigests
+from lib.data.datasets import DATASETS, DatasetSpec, SplitDigests
 from lib.data.ingest import ingest
 from lib.data.parquet import read_images
 from lib.errors import PermanentError
 from lib.manifests import Ref, find, load, local_file
 from lib.store import LocalStore
 from lib.upstream import UpstreamFile
+from lib.verify import verify
 
 FILES = {
     "train-images": bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 10, 20, 30, 40]),
@@ -248,3 +249,17 @@ def test_real_data_come_out_pixel_for_pixel_and_split_in_little_time_and_memory(
     else:
         assert facts["rows"]["train"] == 50_000 - facts["duplicates"]["train_in_test"]
         assert (facts["rows"]["dev"], facts["rows"]["test"]) == (10_000, 10_000)
+
+
+def test_verify_names_the_raw_file_or_table_in_which_a_byte_was_flipped(
+    store: LocalStore, mirror: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "toy", TOY)
+    ref = ingest(TOY, store, mirror(), quiet)
+    assert verify(store, ref.uri, lambda address, manifest: None) == ref
+    for file in load(store, ref).files.values():
+        honest = store.read(file.path)
+        store.write(file.path, honest[:-20] + bytes([honest[-20] ^ 1]) + honest[-19:])
+        with pytest.raises(PermanentError, match=f"^{file.path} must have sha256 {file.sha256}"):
+            verify(store, ref.uri, lambda address, manifest: None)
+        store.write(file.path, honest)

@@ -1,0 +1,71 @@
+"""A finished report is checked back to its data, and whatever was changed is named."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lib.errors import PermanentError
+from lib.store import LocalStore
+from lib.verify import verify
+
+from .conftest import Commands
+
+
+@pytest.fixture
+def store(finished: tuple[Path, str], tmp_path: Path) -> LocalStore:
+    shutil.copytree(finished[0], tmp_path / "store")
+    return LocalStore(tmp_path / "store")
+
+
+def report_of(store: LocalStore) -> str:
+    (path,) = store.root.glob("reports/*/*/manifest.json")
+    return path.parent.relative_to(store.root).as_posix()
+
+
+def test_an_honest_report_holds_from_its_address_or_its_file(commands: Commands, store: LocalStore) -> None:
+    (page,) = store.root.glob("reports/*/*/index-*.html")
+    done = commands.run("lib.verify", report_of(store), page.as_uri(), "--store", store.uri)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert [line.split("/")[0] for line in lines[:5]] == [
+        "holds: datasets", "holds: prepared", "holds: models", "holds: evaluations", "holds: reports",
+    ]  # fmt: skip
+    assert lines[5] == lines[-1]
+    assert lines[5].startswith(f"{report_of(store)} holds, and all that it was made of. sha256 ")
+
+
+def test_a_byte_flipped_in_any_file_is_found_and_its_file_named(store: LocalStore) -> None:
+    files = sorted(path for path in store.root.rglob("*") if path.is_file() and path.name != "index.json")
+    assert {path.suffix for path in files} == {".json", ".parquet", ".keras", ".png", ".html", ".csv"}
+    for path in files:
+        honest = path.read_bytes()
+        middle = len(honest) // 2
+        path.write_bytes(honest[:middle] + bytes([honest[middle] ^ 1]) + honest[middle + 1 :])
+        with pytest.raises(PermanentError) as found:
+            verify(store, report_of(store), lambda address, manifest: None)
+        assert str(found.value).startswith(path.relative_to(store.root).as_posix()), found.value
+        path.write_bytes(honest)
+
+
+def test_content_that_its_manifest_does_not_describe_is_named(store: LocalStore) -> None:
+    """Whoever changes a file and its record as well, still breaks the chain."""
+    from lib.manifests import MANIFEST, Manifest, put_file
+
+    (path,) = store.root.glob(f"evaluations/*/*/*/{MANIFEST}")
+    address = path.parent.relative_to(store.root).as_posix()
+    manifest = Manifest.from_json(path.read_bytes())
+    metrics = store.read(manifest.files["metrics"].path).replace(b'"accuracy": 0.', b'"accuracy": 1.')
+    changed = put_file(store, address, "metrics.json", metrics)
+    path.write_bytes(manifest.model_copy(update={"files": {**manifest.files, "metrics": changed}}).to_json())
+    with pytest.raises(PermanentError, match=rf"^{address}: metrics must have sha256 [0-9a-f]+, as {address}/manifest"):
+        verify(store, address, lambda address, manifest: None)
+
+
+def test_what_is_not_there_is_said_to_be_missing(commands: Commands, store: LocalStore) -> None:
+    done = commands.run("lib.verify", "reports/digits/0123", "--store", store.uri)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        f"error: nothing finished lies at reports/digits/0123 in {store.uri}; name an output, such as "
+        "reports/digits/<key>"
+    )
