@@ -10,25 +10,32 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from lib.errors import NotFound, PipelineError
+from lib.errors import NotFound, PipelineError, TransientError
 from lib.store import Store
 
+LEASE = "lease.json"
 POLL_S = 1.0
 
 
 @contextmanager
-def lease(store: Store, path: str, lease_s: float) -> Iterator[None]:
-    """Hold the claim at `path`, after waiting for its owner to finish or to stop renewing it for `lease_s`."""
+def lease(
+    store: Store, path: str, lease_s: float, on_wait: Callable[[str], None] = lambda owner: None
+) -> Iterator[Callable[[], None]]:
+    """Hold the claim at `path`, after waiting for its owner to finish or to stop renewing it for `lease_s`.
+
+    `on_wait` is told once of each owner that is waited for. Yields a check that raises TransientError where another
+    has taken over since: this process was silent for too long.
+    """
     owner = {"host": socket.gethostname(), "pid": os.getpid(), "id": uuid.uuid4().hex, "renewed": 0}
-    _acquire(store, path, owner, lease_s)
+    _acquire(store, path, owner, lease_s, on_wait)
     released = threading.Event()
     renewer = threading.Thread(target=_renew, args=(store, path, owner, lease_s, released), daemon=True)
     renewer.start()
     try:
-        yield
+        yield lambda: _check(store, path, owner)
     finally:
         released.set()
         renewer.join(lease_s)
@@ -38,16 +45,27 @@ def lease(store: Store, path: str, lease_s: float) -> Iterator[None]:
                 store.delete(path)
 
 
-def _acquire(store: Store, path: str, owner: dict[str, object], lease_s: float) -> None:
-    seen, since = "", time.monotonic()
+def _acquire(store: Store, path: str, owner: dict[str, object], lease_s: float, on_wait: Callable[[str], None]) -> None:
+    seen, since, told = "", time.monotonic(), None
     while not store.create(path, _encode(owner)):
         other, version = _read(store, path)
+
         if version != seen:
             seen, since = version, time.monotonic()
         dead = time.monotonic() - since > lease_s or _is_dead_here(other)
         if version and dead and store.replace(path, _encode(owner), version):
             return
+        if version and not dead and told != other.get("id"):
+            told = other.get("id")
+            on_wait(f"process {other.get('pid')} on {other.get('host')}")
         time.sleep(min(POLL_S, lease_s / 4))
+
+
+def _check(store: Store, path: str, owner: dict[str, object]) -> None:
+    holder = _read(store, path)[0]
+    if holder.get("id") != owner["id"]:
+        by = f"process {holder.get('pid')} on {holder.get('host')}" if holder else "another process, which is done"
+        raise TransientError(f"{path} must be renewed in time; it was not, and was taken over by {by}; run again")
 
 
 def _renew(store: Store, path: str, owner: dict[str, object], lease_s: float, released: threading.Event) -> None:

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlparse
@@ -31,6 +32,8 @@ CREDENTIAL_ERRORS = (
     botocore.exceptions.ProfileNotFound,
 )
 URL_LIFETIME_S = 7 * 24 * 3600
+UPLOAD = "?uploadId="
+"""Between key and upload, as in S3's own address of an upload in parts."""
 
 
 class S3Store:
@@ -93,6 +96,22 @@ class S3Store:
         with s3_errors(f"{self.uri}/{path}"):
             answer = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1)
         return any(entry["Key"] == key for entry in answer.get("Contents", []))
+
+    def cut_writes(self, older_than_s: float) -> list[str]:
+        start = f"{self.prefix}/" if self.prefix else ""
+        with s3_errors(self.uri):
+            pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=start)
+            return sorted(
+                f"{upload['Key'].removeprefix(start)}{UPLOAD}{upload['UploadId']}"
+                for page in pages
+                for upload in page.get("Uploads", [])
+                if _age_s(page, upload) >= older_than_s
+            )
+
+    def discard(self, cut_write: str) -> None:
+        path, _, upload = cut_write.rpartition(UPLOAD)
+        with s3_errors(f"{self.uri}/{path}"), suppress(self._s3.exceptions.NoSuchUpload):
+            self._s3.abort_multipart_upload(**self._at(path), UploadId=upload)
 
     def list(self, prefix: str) -> list[str]:
         start = self._at(prefix)["Key"].rstrip("/") + "/"
@@ -160,6 +179,12 @@ def _get(s3: Any, at: dict[str, str]) -> tuple[bytes, str]:
         return answer["Body"].read(), answer["ETag"]
     except CUT_ANSWERS as error:
         raise TransientError(f"s3://{at['Bucket']}/{at['Key']}: the answer was cut: {error}") from error
+
+
+def _age_s(page: dict[str, Any], upload: dict[str, Any]) -> float:
+    """Seconds since `upload` began, by the server's clock alone: it dated both."""
+    now = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
+    return float((now - upload["Initiated"]).total_seconds())
 
 
 def _code(error: botocore.exceptions.ClientError) -> str:

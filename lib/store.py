@@ -6,8 +6,10 @@ missing, full) or `TransientError` (unreachable, throttled), never the library's
 
 import fcntl
 import hashlib
+import math
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +47,12 @@ class Store(Protocol):
 
     def exists(self, path: str) -> bool:
         """Whether something lies at `path`."""
+
+    def cut_writes(self, older_than_s: float) -> list[str]:
+        """What writes that were cut by a kill left, hidden from `list`, at least `older_than_s` ago, sorted."""
+
+    def discard(self, cut_write: str) -> None:
+        """Remove what `cut_writes` named; nothing happens where nothing is."""
 
     def list(self, prefix: str) -> list[str]:
         """Every path under the folder `prefix`, sorted."""
@@ -132,6 +140,15 @@ class LocalStore:
         with _explained(self.root, "read"):
             return self._at(path).is_file()
 
+    def cut_writes(self, older_than_s: float) -> list[str]:
+        latest = time.time() - older_than_s
+        with _explained(self.root, "read"):
+            partials = (p for p in self.root.rglob(f"{PARTIAL}*") if _written_at(p) <= latest)
+            return sorted(p.relative_to(self.root).as_posix() for p in partials)
+
+    def discard(self, cut_write: str) -> None:
+        self.delete(cut_write)
+
     def list(self, prefix: str) -> list[str]:
         with _explained(self.root, "read"):
             files = (p for p in self._at(prefix).rglob("*") if p.is_file() and PARTIAL not in p.name)
@@ -171,6 +188,14 @@ class LocalStore:
                 yield
             finally:
                 os.close(descriptor)
+
+
+def _written_at(file: Path) -> float:
+    """Seconds since the epoch; never, for what is gone: its write ended meanwhile."""
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _copy(data: bytes | Path, target: BinaryIO) -> None:

@@ -102,6 +102,8 @@ def _log(name: str, logger: Logger, event: Event) -> None:
 
     elif kind == "resumed":
         logger.info("%s resumes after epoch %d, step %d", name, event["epoch"], event["step"])
+    elif kind == "waiting":
+        logger.info("%s waits for %s, which is at the same work", name, event["for"])
     elif kind == "stopped":
         logger.info(
             "%s was asked to stop; its state after epoch %d, step %d is saved", name, event["epoch"], event["step"]

@@ -14,7 +14,6 @@ from lib.store import Store
 
 ARRAYS = ("weights", "optimizer", "random", "best_weights")
 KEPT = 2
-LEASE = "lease.json"
 
 
 @dataclass

@@ -18,7 +18,7 @@ from lib.addresses import checkpoints_address, features_address
 from lib.data.rows import Rows, read_rows
 from lib.interrupts import raise_if_interrupted
 from lib.jobs import Emit
-from lib.leases import lease
+from lib.leases import LEASE, lease
 from lib.manifests import Manifest, Ref, StoredFile, commit, digest_array, find, load, local_file, put_file
 from lib.models.networks import build_features
 from lib.models.schema import Recipe
@@ -62,7 +62,8 @@ def compute_features(
     check_start(recipe, weights)
     data = load(store, prepared)
     address = features_address(data.facts["dataset"], recipe, prepared, seed, weights)
-    with lease(store, f"{checkpoints_address(address)}/lease.json", settings.lease_s):
+    claim = f"{checkpoints_address(address)}/{LEASE}"
+    with lease(store, claim, settings.lease_s, lambda owner: emit({"event": "waiting", "for": owner})):
         if done := find(store, address):
             return done[0]
         started = time.monotonic()

@@ -18,7 +18,7 @@ from lib.data.batches import TrainingRows
 from lib.errors import PermanentError
 from lib.interrupts import Interrupted, deferred_interrupts, raise_if_interrupted
 from lib.jobs import Emit
-from lib.leases import lease
+from lib.leases import LEASE, lease
 from lib.manifests import Ref, find, load
 from lib.models.networks import enter_phase
 from lib.models.schema import Phase, Recipe
@@ -64,7 +64,10 @@ def train(store: Store, settings: Settings, emit: Emit, task: TrainingTask) -> R
     data = load(store, task.prepared)
     address = model_address(data.facts["dataset"], task.recipe, task.prepared, task.seed, task.weights)
     work = checkpoints_address(address)
-    with lease(store, f"{work}/{checkpoints.LEASE}", settings.lease_s):
+    def wait(owner: str) -> None:
+        emit({"event": "waiting", "for": owner})
+
+    with lease(store, f"{work}/{LEASE}", settings.lease_s, wait) as check_ours:
         if done := find(store, address):
             return done[0]
         prepare_keras(task.recipe, settings.allow_cpu)
@@ -74,7 +77,12 @@ def train(store: Store, settings: Settings, emit: Emit, task: TrainingTask) -> R
         for problem in problems:
             emit({"event": "warning", "message": f"{problem}; going back to the one before"})
         trainer.start(state)
-        trainer.run(lambda state: checkpoints.save(store, work, state), settings.checkpoint_interval_s)
+
+        def save(state: State) -> None:
+            check_ours()
+            checkpoints.save(store, work, state)
+
+        trainer.run(save, settings.checkpoint_interval_s)
         ref = task.commit(store, address, data, trainer.kept_weights(), trainer.state(), trainer.resumed_on)
         checkpoints.clear(store, work)
     return ref

@@ -1,0 +1,189 @@
+"""Inject faults into a real training and say how each ended: `make faults`, or `python -m tests.faults --only clock`.
+
+On a real Prefect server, real S3 servers and the real digits. Exits with 1 where a row does not end as it must:
+completed with every bit equal to those of an undisturbed run, or in a clear error with the store intact.
+"""
+
+import argparse
+import os
+import queue
+import sys
+import tempfile
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect.settings import PREFECT_API_URL
+from prefect.testing.utilities import prefect_test_harness
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from lib.addresses import checkpoints_address
+from tests.faults.proxy import Proxy, proxy_before
+from tests.faults.rows import ROWS, Row
+from tests.faults.scene import CHUNKS, TRAIN, Run, Scene, broken, closing, outputs
+from tests.s3_server import S3Server
+
+SERVERS = 2
+COLUMNS = ("fault", "where", "outcome", "chunks lost", "weights equal", "seconds")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A row of the table."""
+
+    row: Row
+    ended: str
+    lost: int
+    equal: str
+    seconds: float
+    problem: str
+
+    def cells(self) -> tuple[str, ...]:
+        lost = f"{self.lost} of {CHUNKS}"
+        return (self.row.fault, self.row.where, self.problem or self.ended, lost, self.equal, f"{self.seconds:.0f}")
+
+
+class Matrix:
+    """The undisturbed run, and the scenes that are compared with it."""
+
+    def __init__(self, folder: Path, api: str) -> None:
+        self.folder, self.api = folder, api
+        started = time.monotonic()
+        self.undisturbed = folder / "undisturbed"
+        run = Run(self._environment(folder / "cache", STORE_URI=str(self.undisturbed)), TRAIN, lambda: None).end()
+        assert run.code == 0, run.said()
+        from lib.store import LocalStore
+
+        self.expected = outputs(LocalStore(self.undisturbed))
+        self.seconds = time.monotonic() - started
+
+    def _environment(self, cache: Path, **more: str) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("AWS_") and name not in {"ALLOW_CPU", "MIRROR_URL", "STORE_URI"}
+        }
+        return {
+            **kept,
+            "PREFECT_API_URL": self.api,
+            "PREFECT_LOGGING_LEVEL": "DEBUG",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "CHECKPOINT_INTERVAL_S": "0",
+            "RETRY_DELAYS_S": "[0, 1]",
+            "CACHE_DIR": str(cache),
+            **more,
+        }
+
+    def scene(self, number: int, row: Row, server: S3Server, proxy: Proxy) -> Scene:
+        """A store with the prepared data and nothing else."""
+        folder = self.folder / f"scene-{number}"
+        folder.mkdir()
+        uri = str(folder / "store") if row.folder else f"s3://{server.bucket}/scene-{number}"
+        keys = {**server.environment(), "AWS_ENDPOINT_URL_S3": proxy.endpoint}
+        (model,) = (address for address in self.expected if address.startswith("models/"))
+        scene = Scene(
+            folder, uri, server, proxy, self._environment(folder / "cache", **keys), checkpoints_address(model)
+        )
+        store = scene.store()
+        for kind in ("datasets", "prepared"):
+            for path in sorted((self.undisturbed / kind).rglob("*.*"), key=lambda path: path.name == "manifest.json"):
+                store.write(path.relative_to(self.undisturbed).as_posix(), path)
+        return scene
+
+    def play(self, number: int, row: Row, server: S3Server, proxy: Proxy) -> Outcome:
+        """Inject the fault and judge what came of it."""
+        started = time.monotonic()
+        scene = self.scene(number, row, server, proxy)
+        with closing(scene):
+            try:
+                last = row.inject(scene)
+                lost, problem = scene.chunks_lost(), self._problem(scene, row, last)
+            except Exception:
+                last, lost, problem = None, 0, traceback.format_exc()
+        ended = "completed" if row.code == 0 else f"error {row.code}: {last.error if last else ''}"
+        equal = "yes" if row.code == 0 and not problem else "store intact" if not problem else "NO"
+        return Outcome(row, ended, lost, equal, time.monotonic() - started, problem)
+
+    def _problem(self, scene: Scene, row: Row, last: Run) -> str:
+        scene.proxy.faults = []
+        if last.code != row.code or row.says not in last.error:
+            return f"it ended with code {last.code} and {last.error!r}:\n{last.said()}"
+        store = scene.store()
+        if row.code == 0 and (found := outputs(store)) != self.expected:
+            return f"outputs differ: {found} instead of {self.expected}"
+        if left := store.list("checkpoints") if row.code == 0 else []:
+            return f"left behind: {left}"
+        if damaged := [each for each in broken(store) if scene.changed not in each]:
+            return f"the store is not intact: {damaged}"
+        if (lost := scene.chunks_lost()) > row.chunks:
+            return f"{lost} chunks were lost, and at most {row.chunks} may be"
+        return ""
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--only", default="", metavar="TEXT", help="rows whose fault or place has TEXT in it")
+    options.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there too")
+    chosen = options.parse_args()
+    rows = [row for row in ROWS if chosen.only in f"{row.fault} {row.where}"]
+    if not rows:
+        options.error(f"--only must name a row; received {chosen.only!r}")
+    started = time.monotonic()
+    with prefect_test_harness(server_startup_timeout=180), tempfile.TemporaryDirectory() as name:
+        outcomes = _play_all(Path(name), str(PREFECT_API_URL.value()), rows)
+    print_table(outcomes, time.monotonic() - started)
+    if chosen.markdown:
+        chosen.markdown.write_text(markdown(outcomes))
+    return 1 if any(outcome.problem for outcome in outcomes) else 0
+
+
+def _play_all(folder: Path, api: str, rows: list[Row]) -> list[Outcome]:
+    """SERVERS rows at a time, each with an S3 server and a proxy of its own."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not sys.stderr.isatty()) as bars, ThreadPoolExecutor(SERVERS) as pool:
+        bar = bars.add_task("undisturbed run", total=len(rows))
+        matrix = Matrix(folder, api)
+        todo: queue.SimpleQueue[tuple[int, Row]] = queue.SimpleQueue()
+        for numbered in enumerate(rows):
+            todo.put(numbered)
+
+        def work(number: int) -> dict[int, Outcome]:
+            server, done = S3Server(folder / f"s3-{number}"), {}
+            server.start()
+            try:
+                with proxy_before(server.endpoint) as proxy:
+                    while not todo.empty():
+                        place, row = todo.get()
+                        done[place] = matrix.play(place, row, server, proxy)
+                        bars.update(bar, advance=1, description=row.fault)
+                        console.print(
+                            f"{'ok' if not done[place].problem else 'NOT AS IT MUST BE'}: {row.fault}, {row.where}"
+                        )
+            finally:
+                server.stop()
+            return done
+
+        found = [outcome for outcomes in pool.map(work, range(SERVERS)) for outcome in outcomes.items()]
+    return [outcome for _, outcome in sorted(found)]
+
+
+def print_table(outcomes: list[Outcome], seconds: float) -> None:
+    table = Table(*COLUMNS, show_lines=False)
+    for outcome in outcomes:
+        table.add_row(*outcome.cells(), style="red" if outcome.problem else "")
+    Console(width=200).print(table)
+    held = sum(not outcome.problem for outcome in outcomes)
+    print(f"{held} of {len(outcomes)} rows ended as they must, in {seconds / 60:.1f} minutes")
+
+
+def markdown(outcomes: list[Outcome]) -> str:
+    lines = [COLUMNS[:-1], ("---",) * (len(COLUMNS) - 1), *(outcome.cells()[:-1] for outcome in outcomes)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""Where a fault is injected: a run of the real commands on a store of its own, watched line by line."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lib.errors import PipelineError
+from lib.manifests import MANIFEST, Manifest, Ref
+from lib.store import LocalStore, Store, open_store
+from lib.verify import verify
+from tests.faults.proxy import Proxy
+from tests.s3_server import S3Server
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TRAIN = ("flows.train", "--dataset", "digits", "--models", "digits-cnn", "--epochs", "3", "--set", "batch_size=16")
+CHUNKS = 6
+"""Of TRAIN: 3 epochs of 81 steps, in chunks of 50."""
+BEGINS = re.compile(r"digits-cnn begins with step (\d+) of epoch (\d+)")
+PATIENCE_S = 120
+
+
+class Run:
+    """A command that runs, and what it has said so far."""
+
+    def __init__(self, environment: dict[str, str], command: tuple[str, ...], limits: Callable[[], None]) -> None:
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            preexec_fn=limits,  # noqa: PLW1509 - it sets limits, no more
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        self.lines.extend(line.rstrip() for line in self.process.stdout or ())
+
+    def until(self, text: str) -> "Run":
+        """Wait until a line has `text` in it."""
+        wait_for(lambda: any(text in line for line in list(self.lines)) or self.process.poll() is not None, text)
+        assert any(text in line for line in list(self.lines)), f"it ended without {text!r}:\n{self.said()}"
+        return self
+
+    def job(self, step: str = "lib.jobs") -> int:
+        """The process id of the training or evaluation process."""
+        return wait_for(lambda: self._job(step), f"a {step} process")
+
+    def _job(self, step: str) -> int | None:
+        listed = subprocess.run(
+            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)], capture_output=True, text=True, check=False
+        ).stdout
+        return next((int(line.split()[0]) for line in listed.splitlines() if step in line), None)
+
+    def signal(self, number: int) -> "Run":
+        """To the flow's process alone."""
+        self.process.send_signal(number)
+        return self
+
+    def signal_all(self, number: int) -> "Run":
+        """To the flow and its training process at once, as a terminal's Ctrl-C does."""
+        os.killpg(self.process.pid, number)
+        return self
+
+    def end(self) -> "Run":
+        """Wait for the flow's end, and for that of its training process."""
+        self.process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
+        return self
+
+    @property
+    def code(self) -> int:
+        return self.process.returncode
+
+    @property
+    def error(self) -> str:
+        """What the error line says."""
+        return next((line.removeprefix("error: ") for line in reversed(self.lines) if line.startswith("error: ")), "")
+
+    def said(self) -> str:
+        return "\n".join(line for line in self.lines[-40:] if "DEBUG" not in line)
+
+
+@dataclass
+class Scene:
+    """A store that holds the prepared data, the server and proxy before it, and the runs that were started."""
+
+    folder: Path
+    uri: str
+    server: S3Server
+    proxy: Proxy
+    environment: dict[str, str]
+    checkpoints: str
+    """Where the model's training state lies."""
+    runs: list[Run] = field(default_factory=list)
+    changed: str = "no file was changed"
+    """The file that `change` damaged."""
+
+    def start(
+        self, *options: str, limits: Callable[[], None] = lambda: None, command: tuple[str, ...] = TRAIN, **more: str
+    ) -> Run:
+        """Start TRAIN, with more options or another environment."""
+        self.runs.append(run := Run({**self.environment, "STORE_URI": self.uri, **more}, (*command, *options), limits))
+        return run
+
+    def store(self) -> Store:
+        """Read past the proxy, and past any cache."""
+        if not self.uri.startswith("s3://"):
+            return LocalStore(Path(self.uri))
+        os.environ.update(self.server.environment())
+        return open_store(self.uri, self.folder / f"cache-{time.monotonic_ns()}")
+
+    def chunks_lost(self) -> int:
+        """How many chunks were begun more than once, over all runs: that under way when it was killed, and others."""
+        begun = [place.groups() for run in self.runs for line in run.lines if (place := BEGINS.search(line))]
+        return len(begun) - len(set(begun))
+
+    def change(self, glob: str, change: Callable[[bytes], bytes | None]) -> None:
+        """Change, or remove, the last file of the store that matches."""
+        store = self.store()
+        path = [path for path in store.list(glob.split("/", maxsplit=1)[0]) if Path(path).match(glob)][-1]
+        changed, self.changed = change(store.read(path)), path
+        if changed is None:
+            store.delete(path)
+        else:
+            store.write(path, changed)
+
+    def close(self) -> None:
+        for run in self.runs:
+            if run.process.poll() is None:
+                run.signal_all(signal.SIGCONT).signal_all(signal.SIGKILL).end()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def outputs(store: Store) -> dict[str, tuple[Ref, str | None]]:
+    """Address → ref, and for a model the digest of all its training's variables."""
+    found = {}
+    for kind in ("datasets", "prepared", "models", "evaluations", "reports"):
+        for path in store.list(kind):
+            if path.endswith(f"/{MANIFEST}"):
+                address = path.removesuffix(f"/{MANIFEST}")
+                manifest = Manifest.from_json(store.read(path))
+                found[address] = (manifest.ref(address), manifest.made_by.get("last_state"))
+    return found
+
+
+def broken(store: Store) -> list[str]:
+    """What `verify` says of each output that does not hold."""
+    problems = []
+    for kind in ("datasets", "prepared", "models", "evaluations", "reports"):
+        for path in store.list(kind):
+            if path.endswith(f"/{MANIFEST}"):
+                try:
+                    verify(store, path.removesuffix(f"/{MANIFEST}"), lambda address, manifest: None)
+                except PipelineError as error:
+                    problems.append(str(error))
+    return problems
+
+
+def wait_for(what: Callable[[], object], name: str) -> "object":
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if found := what():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"it took more than {PATIENCE_S} s: {name}")
+
+
+@contextmanager
+def closing(scene: Scene) -> Iterator[Scene]:
+    try:
+        yield scene
+    finally:
+        scene.proxy.faults = []
+        scene.close()
