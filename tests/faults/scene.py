@@ -24,14 +24,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TRAIN = ("flows.train", "--dataset", "digits", "--models", "digits-cnn", "--epochs", "3", "--set", "batch_size=16")
 CHUNKS = 6
 """Of TRAIN: 3 epochs of 81 steps, in chunks of 50."""
-BEGINS = re.compile(r"digits-cnn begins with step (\d+) of epoch (\d+)")
+BEGINS = re.compile(r"begins with step \d+ of epoch \d+")
 PATIENCE_S = 120
 
 
 class Run:
     """A command that runs, and what it has said so far."""
 
-    def __init__(self, environment: dict[str, str], command: tuple[str, ...], limits: Callable[[], None]) -> None:
+    def __init__(
+        self, environment: dict[str, str], command: tuple[str, ...], limits: Callable[[], None] = lambda: None
+    ) -> None:
         self.lines: list[str] = []
         self.process = subprocess.Popen(
             [sys.executable, "-m", *command],
@@ -48,6 +50,10 @@ class Run:
 
     def _read(self) -> None:
         self.lines.extend(line.rstrip() for line in self.process.stdout or ())
+
+    def begun(self) -> list[str]:
+        """The chunks that it has begun: `begins with step 51 of epoch 2`."""
+        return [place[0] for line in list(self.lines) if (place := BEGINS.search(line))]
 
     def until(self, text: str) -> "Run":
         """Wait until a line has `text` in it."""
@@ -125,7 +131,7 @@ class Scene:
 
     def chunks_lost(self) -> int:
         """How many chunks were begun more than once, over all runs: that under way when it was killed, and others."""
-        begun = [place.groups() for run in self.runs for line in run.lines if (place := BEGINS.search(line))]
+        begun = [place for run in self.runs for place in run.begun()]
         return len(begun) - len(set(begun))
 
     def change(self, glob: str, change: Callable[[bytes], bytes | None]) -> None:

@@ -11,9 +11,9 @@ from typing import TypeVar
 import pytest
 
 from lib.store import LocalStore
+from tests.faults.scene import outputs
 
 from .conftest import QUICK, Commands
-from .test_train import refs
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 Found = TypeVar("Found")
@@ -60,7 +60,7 @@ def test_a_killed_training_process_is_retried_from_its_checkpoint_and_ends_with_
     assert flow.returncode == 0, said
     assert "killed by SIGKILL" in said
     assert "digits-softmax resumes after epoch 1" in said
-    assert refs(LocalStore(store)) == refs(LocalStore(finished[0]))
+    assert outputs(LocalStore(store)) == outputs(LocalStore(finished[0]))
 
 
 def test_a_killed_flow_takes_its_training_process_along(running: "tuple[subprocess.Popen[str], Path]") -> None:

@@ -141,3 +141,23 @@ def test_a_store_that_fails_at_the_end_does_not_hide_how_the_work_ended(
     store.delete(PATH)
     with lease(store, PATH, 60):
         pass
+
+
+def test_who_waits_is_told_once_for_whom(store: Store) -> None:
+    store.write(PATH, claim("another-host", 1))
+    told: list[str] = []
+    with lease(store, PATH, 0.8, told.append):
+        pass
+    assert told == ["process 1 on another-host"]
+
+
+def test_an_owner_that_was_overtaken_finds_out_when_it_asks(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    with lease(store, PATH, 60) as check_ours:
+        check_ours()
+        store.write(PATH, claim("another-host", 7))
+        with pytest.raises(TransientError, match="was taken over by process 7 on another-host; run again"):
+            check_ours()
+        store.delete(PATH)
+        with pytest.raises(TransientError, match="was taken over by another process, which is done; run again"):
+            check_ours()

@@ -1,0 +1,92 @@
+"""What ended a step, and whether trying again may help."""
+
+import errno
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib.errors import NotFound, PermanentError, TransientError
+from lib.failures import of_exception, of_process, oom_kills
+
+STEP = "the train process"
+
+
+class ResourceExhaustedError(Exception):
+    """Named as TensorFlow's is."""
+
+
+def test_errors_of_ours_say_themselves_what_they_are() -> None:
+    ours = NotFound("nothing is stored at x")
+    assert of_exception(STEP, ours) is ours
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ResourceExhaustedError("OOM when allocating tensor")])
+def test_out_of_memory_is_permanent_and_says_what_to_lower(error: Exception) -> None:
+    found = of_exception(STEP, error)
+    assert type(found) is PermanentError
+    assert str(found) == "the train process ran out of memory; lower the batch: --set batch_size=32"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_permanent_and_names_the_file(number: int) -> None:
+    found = of_exception(STEP, OSError(number, "it is full", "/tmp/model.keras"))
+    assert type(found) is PermanentError
+    assert str(found) == ("the train process could not write /tmp/model.keras: it is full; free space, or set TMPDIR")
+
+
+def test_what_is_in_no_row_is_a_fault_of_ours() -> None:
+    assert of_exception(STEP, ZeroDivisionError()) is None
+    assert of_exception(STEP, OSError(errno.EACCES, "denied", "/x")) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "kind", "says"),
+    [
+        (-signal.SIGKILL, "", TransientError, "was killed by SIGKILL; run again to go on there"),
+        (-signal.SIGSEGV, "", TransientError, "was killed by SIGSEGV; run again to go on there"),
+        (-signal.SIGABRT, "", TransientError, "was killed by SIGABRT; run again to go on there"),
+        (-signal.SIGABRT, "what(): std::bad_alloc", PermanentError, "ran out of memory (bad_alloc); lower the batch"),
+        (75, "", TransientError, "was asked to stop and saved its state"),
+        (1, "Traceback\nZeroDivisionError", PermanentError, "ended with code 1: ZeroDivisionError"),
+        (9, "", PermanentError, "ended with code 9: it said nothing"),
+    ],
+)
+def test_the_end_of_a_process_is_permanent_or_transient(code: int, log: str, kind: type, says: str) -> None:
+    found = of_process(STEP, code, log, 0)
+    assert type(found) is kind
+    assert str(found).startswith(f"{STEP} {says}")
+
+
+def test_a_kill_by_the_kernel_for_memory_is_permanent() -> None:
+    found = of_process(STEP, -signal.SIGKILL, "", 1)
+    assert type(found) is PermanentError
+    assert "ran out of memory and was killed by the kernel" in str(found)
+
+
+def test_kills_for_memory_are_read_from_the_control_group(tmp_path: Path) -> None:
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / "memory.events").write_text("low 0\nhigh 0\nmax 7\noom 2\noom_kill 1\n")
+    (tmp_path / "cgroup").write_text("0::/job\n")
+    assert oom_kills(tmp_path / "cgroup", tmp_path) == 1
+
+
+def test_a_process_that_really_runs_out_of_memory_is_known() -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (300_000_000, 300_000_000))
+
+    code = (
+        "from lib.failures import of_exception\n"
+        "try:\n    bytearray(10**9)\nexcept MemoryError as error:\n    print(of_exception('it', error))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "it ran out of memory; lower the batch: --set batch_size=32\n"
