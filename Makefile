@@ -3,7 +3,7 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help setup train test test-all lint
+.PHONY: help setup train test test-all faults lint
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ test: setup ## the default tests: under 5 minutes on 2 cores, no network
 
 test-all: setup ## the default tests and those on real data, as CI runs them
 	$(BIN)/python -m pytest -m "not gpu"
+
+faults: setup ## inject faults into real runs and print how each ended; one of them: make faults ARGS="--only clock"
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 lint: setup ## style, types and layers
 	$(BIN)/ruff check .

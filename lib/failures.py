@@ -6,6 +6,7 @@ cancelling are no failures and are never tried again.
 """
 
 import errno
+import resource
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +39,10 @@ ERRNOS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), DISK_FULL)
 EXIT_CODES = {
     ASKED_TO_STOP: Verdict(TransientError, "{step} was asked to stop and saved its state; run again to go on there"),
 }
-SIGNALS = {
-    signal.SIGXFSZ: DISK_FULL,
-    **dict.fromkeys((signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT), KILLED),
-    # A crash in native code: memory that flipped, a driver. From the last checkpoint it may well pass.
-    **dict.fromkeys((signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV), KILLED),
-}
+CRASHES = {signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV}
+"""Of native code: for want of memory where that is known, or else KILLED, for from the last checkpoint it may pass."""
+SIGNALS = {signal.SIGXFSZ: DISK_FULL}
+"""All others: KILLED."""
 
 
 def of_exception(step: str, error: BaseException) -> PipelineError | None:
@@ -66,16 +65,25 @@ def of_process(step: str, code: int, log: str, oom_kills: int) -> PipelineError:
     if code == -signal.SIGKILL and oom_kills:
         return _say(OUT_OF_MEMORY, step, " and was killed by the kernel")
     if code < 0:
-        name = next((name for name in EXCEPTIONS if name in log), None)
-        if name and code == -signal.SIGABRT:
-            return _say(EXCEPTIONS[name], step, f" ({name})")
-        return _say(SIGNALS.get(signal.Signals(-code), KILLED), step, signal.Signals(-code).name)
+        ended_by = signal.Signals(-code)
+        if ended_by in CRASHES and (limit := _memory_limit()):
+            # Where an allocation fails, native code crashes.
+            return _say(OUT_OF_MEMORY, step, f" ({ended_by.name} under a limit of {limit:,} bytes)")
+        if ended_by in CRASHES and any(name in log for name in EXCEPTIONS):
+            return _say(OUT_OF_MEMORY, step, f" ({ended_by.name})")
+        return _say(SIGNALS.get(ended_by, KILLED), step, ended_by.name)
     last = log.splitlines()[-1] if log.strip() else "it said nothing"
     return _say(EXIT_CODES.get(code, FAULT), step, f"code {code}: {last}")
 
 
 def _say(verdict: Verdict, step: str, detail: str) -> PipelineError:
     return verdict.error(verdict.message.format(step=step, detail=detail))
+
+
+def _memory_limit() -> int | None:
+    """Bytes that a process may have here, where something says so (`ulimit`, a batch system)."""
+    limits = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+    return min((limit for limit in limits if limit != resource.RLIM_INFINITY), default=None)
 
 
 def oom_kills(cgroup: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int:

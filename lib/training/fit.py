@@ -64,6 +64,7 @@ def train(store: Store, settings: Settings, emit: Emit, task: TrainingTask) -> R
     data = load(store, task.prepared)
     address = model_address(data.facts["dataset"], task.recipe, task.prepared, task.seed, task.weights)
     work = checkpoints_address(address)
+
     def wait(owner: str) -> None:
         emit({"event": "waiting", "for": owner})
 

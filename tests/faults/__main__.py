@@ -27,7 +27,7 @@ from tests.faults.rows import ROWS, Row
 from tests.faults.scene import CHUNKS, TRAIN, Run, Scene, broken, closing, outputs
 from tests.s3_server import S3Server
 
-SERVERS = 2
+SERVERS = 3
 COLUMNS = ("fault", "where", "outcome", "chunks lost", "weights equal", "seconds")
 
 
@@ -70,7 +70,7 @@ class Matrix:
         return {
             **kept,
             "PREFECT_API_URL": self.api,
-            "PREFECT_LOGGING_LEVEL": "DEBUG",
+            "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "DEBUG",
             "AWS_EC2_METADATA_DISABLED": "true",
             "CHECKPOINT_INTERVAL_S": "0",
             "RETRY_DELAYS_S": "[0, 1]",
@@ -143,8 +143,8 @@ def main() -> int:
 
 def _play_all(folder: Path, api: str, rows: list[Row]) -> list[Outcome]:
     """SERVERS rows at a time, each with an S3 server and a proxy of its own."""
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not sys.stderr.isatty()) as bars, ThreadPoolExecutor(SERVERS) as pool:
+    terminal = Console(stderr=True)
+    with Progress(console=terminal, disable=not terminal.is_terminal) as bars, ThreadPoolExecutor(SERVERS) as pool:
         bar = bars.add_task("undisturbed run", total=len(rows))
         matrix = Matrix(folder, api)
         todo: queue.SimpleQueue[tuple[int, Row]] = queue.SimpleQueue()
@@ -160,9 +160,8 @@ def _play_all(folder: Path, api: str, rows: list[Row]) -> list[Outcome]:
                         place, row = todo.get()
                         done[place] = matrix.play(place, row, server, proxy)
                         bars.update(bar, advance=1, description=row.fault)
-                        console.print(
-                            f"{'ok' if not done[place].problem else 'NOT AS IT MUST BE'}: {row.fault}, {row.where}"
-                        )
+                        verdict = "NOT AS IT MUST BE" if done[place].problem else "as it must be"
+                        print(f"{verdict}: {row.fault}, {row.where}", file=sys.stderr, flush=True)
             finally:
                 server.stop()
             return done

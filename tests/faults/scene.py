@@ -21,9 +21,12 @@ from tests.faults.proxy import Proxy
 from tests.s3_server import S3Server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TRAIN = ("flows.train", "--dataset", "digits", "--models", "digits-cnn", "--epochs", "3", "--set", "batch_size=16")
+TRAIN = (
+    "flows.train", "--dataset", "digits", "--models", "digits-cnn", "--limit", "1200", "--epochs", "3", "--set",
+    "batch_size=12",
+)  # fmt: skip
 CHUNKS = 6
-"""Of TRAIN: 3 epochs of 81 steps, in chunks of 50."""
+"""Of TRAIN: 3 epochs of 100 steps, in chunks of 50."""
 BEGINS = re.compile(r"begins with step \d+ of epoch \d+")
 PATIENCE_S = 120
 

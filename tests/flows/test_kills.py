@@ -44,7 +44,7 @@ class Training:
             "MIRROR_URL": self.mirror,
             "STORE_URI": str(store),
             "CHECKPOINT_INTERVAL_S": "0",
-            "PREFECT_LOGGING_LEVEL": "DEBUG",
+            "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "DEBUG",
         }
         command = ("flows.train", "--models", self.model, *TRAININGS[self.model])
         return Run(environment, command)

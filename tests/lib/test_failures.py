@@ -49,7 +49,7 @@ def test_what_is_in_no_row_is_a_fault_of_ours() -> None:
         (-signal.SIGKILL, "", TransientError, "was killed by SIGKILL; run again to go on there"),
         (-signal.SIGSEGV, "", TransientError, "was killed by SIGSEGV; run again to go on there"),
         (-signal.SIGABRT, "", TransientError, "was killed by SIGABRT; run again to go on there"),
-        (-signal.SIGABRT, "what(): std::bad_alloc", PermanentError, "ran out of memory (bad_alloc); lower the batch"),
+        (-signal.SIGABRT, "what(): std::bad_alloc", PermanentError, "ran out of memory (SIGABRT); lower the batch"),
         (75, "", TransientError, "was asked to stop and saved its state"),
         (1, "Traceback\nZeroDivisionError", PermanentError, "ended with code 1: ZeroDivisionError"),
         (9, "", PermanentError, "ended with code 9: it said nothing"),
