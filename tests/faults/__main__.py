@@ -7,6 +7,7 @@ completed with every bit equal to those of an undisturbed run, or in a clear err
 import argparse
 import os
 import queue
+import re
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from lib.addresses import checkpoints_address
+from lib.store import LocalStore
 from tests.faults.proxy import Proxy, proxy_before
 from tests.faults.rows import ROWS, Row
 from tests.faults.scene import CHUNKS, TRAIN, Run, Scene, broken, closing, outputs
@@ -44,7 +46,8 @@ class Outcome:
 
     def cells(self) -> tuple[str, ...]:
         lost = f"{self.lost} of {CHUNKS}"
-        return (self.row.fault, self.row.where, self.problem or self.ended, lost, self.equal, f"{self.seconds:.0f}")
+        ended = re.sub(r"\b([0-9a-f]{8})[0-9a-f]{56}\b", r"\1…", self.problem or self.ended)
+        return (self.row.fault, self.row.where, ended, lost, self.equal, f"{self.seconds:.0f}")
 
 
 class Matrix:
@@ -56,8 +59,6 @@ class Matrix:
         self.undisturbed = folder / "undisturbed"
         run = Run(self._environment(folder / "cache", STORE_URI=str(self.undisturbed)), TRAIN, lambda: None).end()
         assert run.code == 0, run.said()
-        from lib.store import LocalStore
-
         self.expected = outputs(LocalStore(self.undisturbed))
         self.seconds = time.monotonic() - started
 

@@ -127,3 +127,16 @@ def test_a_signal_lets_the_chunk_end_where_that_is_soon_and_what_is_whole_is_sav
         trainer.run(saved.append, interval_s=60)
     assert events[-1] == {"event": "stopped", "epoch": place[0], "step": place[1]}
     assert (saved[-1].progress.epoch, saved[-1].progress.chunk * fit.CHUNK_STEPS) == place
+
+
+def test_a_training_that_goes_on_on_another_machine_warns_and_records_it() -> None:
+    from lib.training.devices import machine
+
+    state = trained(recipe())[0].state()
+    state.progress.machine = {**machine(), "threads": 64}
+    second, events = new_trainer(recipe())
+    second.start(state)
+    assert events[0]["event"] == "warning"
+    assert "'threads': 64" in events[0]["message"]
+    assert events[0]["message"].endswith("the last bits may differ")
+    assert second.resumed_on == [machine()]
