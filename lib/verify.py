@@ -9,7 +9,6 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -110,10 +109,9 @@ def _features(store: Store, manifest: Manifest) -> Content:
 
 
 def _model(store: Store, manifest: Manifest) -> Content:
-    with _quiet():
-        import keras
+    import keras
 
-        from lib.training.task import digest_weights
+    from lib.training.task import digest_weights
 
     yield "weights", digest_weights(keras.saving.load_model(local_file(store, manifest, "model"), compile=False))
     history = pd.read_parquet(local_file(store, manifest, "history"))
@@ -154,15 +152,14 @@ CONTENT: dict[str, Callable[[Store, Manifest], Content]] = {
 }
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what TensorFlow writes on standard error as it starts."""
+def _start_keras_quietly() -> None:
+    """Without the lines that TensorFlow writes on standard error as it starts."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     kept = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
     try:
-        yield
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        import keras  # noqa: F401
     finally:
         os.dup2(kept, 2)
         os.close(kept)
@@ -181,6 +178,7 @@ def command(arguments: list[str] | None = None) -> None:
     chosen = options.parse_args(arguments)
     settings = read_settings()
     store = open_store(settings.store_uri, settings.cache_dir)
+    _start_keras_quietly()
     for text in chosen.ref:
         ref = verify(store, address_of(text, store.uri), _show)
         print(f"{ref.uri} holds, and all that it was made of. sha256 {ref.sha256}")
