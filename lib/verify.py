@@ -33,18 +33,14 @@ Tell = Callable[[str, Manifest], None]
 """Called with each address that holds, and its manifest."""
 
 
-def verify(store: Store, address: str, tell: Tell) -> Ref:
+def verify(store: Store, address: str, tell: Tell = lambda address, manifest: None) -> Ref:
     """Check the output at `address` and everything that it was made of, inputs first.
 
     Raises NotFound, or PermanentError that names the first link that does not hold.
     """
-    found = find(store, address)
-    if found is None:
-        raise NotFound(
-            f"nothing finished lies at {address} in {store.uri}; name an output, such as reports/digits/<key>"
-        )
-    _verify(store, found[0], tell, set())
-    return found[0]
+    ref, _ = _finished(store, address)
+    _verify(store, ref, tell, set())
+    return ref
 
 
 def _verify(store: Store, ref: Ref, tell: Tell, held: set[Ref]) -> None:
@@ -52,9 +48,8 @@ def _verify(store: Store, ref: Ref, tell: Tell, held: set[Ref]) -> None:
     for input_ref in manifest.inputs.values():
         if input_ref not in held:
             _verify(store, input_ref, tell, held)
+    check_files(store, ref.uri)
     record = f"{ref.uri}/{MANIFEST}"
-    for file in manifest.files.values():
-        _check_file(store, file, record)
     for name, received in CONTENT[manifest.kind](store, manifest):
         if (expected := manifest.content.get(name)) != received:
             raise PermanentError(
@@ -62,6 +57,19 @@ def _verify(store: Store, ref: Ref, tell: Tell, held: set[Ref]) -> None:
             )
     held.add(ref)
     tell(ref.uri, manifest)
+
+
+def check_files(store: Store, address: str) -> None:
+    """Check that each file of the output at `address` is whole. Raises NotFound or PermanentError."""
+    _, manifest = _finished(store, address)
+    for file in manifest.files.values():
+        _check_file(store, file, f"{address}/{MANIFEST}")
+
+
+def _finished(store: Store, address: str) -> tuple[Ref, Manifest]:
+    if found := find(store, address):
+        return found
+    raise NotFound(f"nothing finished lies at {address} in {store.uri}; name an output, such as reports/digits/<key>")
 
 
 def _check_file(store: Store, file: StoredFile, record: str) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 from lib.errors import PipelineError
 from lib.manifests import MANIFEST, Manifest, Ref
 from lib.store import LocalStore, Store, open_store
-from lib.verify import verify
 from tests.faults.proxy import Proxy
 from tests.s3_server import S3Server
 
@@ -28,7 +27,9 @@ TRAIN = (
 CHUNKS = 6
 """Of TRAIN: 3 epochs of 100 steps, in chunks of 50."""
 BEGINS = re.compile(r"begins with step \d+ of epoch \d+")
-PATIENCE_S = 120
+PATIENCE_S = 180
+ENVIRONMENT = threading.Lock()
+"""The servers of several scenes are found by one environment, as their clients are made."""
 
 
 class Run:
@@ -129,8 +130,9 @@ class Scene:
         """Read past the proxy, and past any cache."""
         if not self.uri.startswith("s3://"):
             return LocalStore(Path(self.uri))
-        os.environ.update(self.server.environment())
-        return open_store(self.uri, self.folder / f"cache-{time.monotonic_ns()}")
+        with ENVIRONMENT:
+            os.environ.update(self.server.environment())
+            return open_store(self.uri, self.folder / f"cache-{time.monotonic_ns()}")
 
     def chunks_lost(self) -> int:
         """How many chunks were begun more than once, over all runs: that under way when it was killed, and others."""
@@ -156,26 +158,25 @@ class Scene:
 
 def outputs(store: Store) -> dict[str, tuple[Ref, str | None]]:
     """Address → ref, and for a model the digest of all its training's variables."""
-    found = {}
-    for kind in ("datasets", "prepared", "models", "evaluations", "reports"):
-        for path in store.list(kind):
-            if path.endswith(f"/{MANIFEST}"):
-                address = path.removesuffix(f"/{MANIFEST}")
-                manifest = Manifest.from_json(store.read(path))
-                found[address] = (manifest.ref(address), manifest.made_by.get("last_state"))
-    return found
+    manifests = {address: Manifest.from_json(store.read(f"{address}/{MANIFEST}")) for address in addresses(store)}
+    return {address: (each.ref(address), each.made_by.get("last_state")) for address, each in manifests.items()}
 
 
-def broken(store: Store) -> list[str]:
-    """What `verify` says of each output that does not hold."""
+def addresses(store: Store) -> list[str]:
+    """Of all that is finished."""
+    kinds = ("datasets", "prepared", "models", "evaluations", "reports")
+    paths = [path for kind in kinds for path in store.list(kind)]
+    return [path.removesuffix(f"/{MANIFEST}") for path in paths if path.endswith(f"/{MANIFEST}")]
+
+
+def broken(store: Store, check: Callable[[Store, str], object]) -> list[str]:
+    """What `check` says of each output that does not hold."""
     problems = []
-    for kind in ("datasets", "prepared", "models", "evaluations", "reports"):
-        for path in store.list(kind):
-            if path.endswith(f"/{MANIFEST}"):
-                try:
-                    verify(store, path.removesuffix(f"/{MANIFEST}"), lambda address, manifest: None)
-                except PipelineError as error:
-                    problems.append(str(error))
+    for address in addresses(store):
+        try:
+            check(store, address)
+        except PipelineError as error:
+            problems.append(str(error))
     return problems
 
 

@@ -43,7 +43,7 @@ def test_a_byte_flipped_in_any_file_is_found_and_its_file_named(store: LocalStor
         middle = len(honest) // 2
         path.write_bytes(honest[:middle] + bytes([honest[middle] ^ 1]) + honest[middle + 1 :])
         with pytest.raises(PermanentError) as found:
-            verify(store, report_of(store), lambda address, manifest: None)
+            verify(store, report_of(store))
         assert str(found.value).startswith(path.relative_to(store.root).as_posix()), found.value
         path.write_bytes(honest)
 
@@ -59,7 +59,7 @@ def test_content_that_its_manifest_does_not_describe_is_named(store: LocalStore)
     changed = put_file(store, address, "metrics.json", metrics)
     path.write_bytes(manifest.model_copy(update={"files": {**manifest.files, "metrics": changed}}).to_json())
     with pytest.raises(PermanentError, match=rf"^{address}: metrics must have sha256 [0-9a-f]+, as {address}/manifest"):
-        verify(store, address, lambda address, manifest: None)
+        verify(store, address)
 
 
 def test_what_is_not_there_is_said_to_be_missing(commands: Commands, store: LocalStore) -> None:
