@@ -39,6 +39,8 @@ class Run:
         self, environment: dict[str, str], command: tuple[str, ...], limits: Callable[[], None] = lambda: None
     ) -> None:
         self.lines: list[str] = []
+        self.times: list[float] = []
+        """Of each line, by a monotonic clock."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=REPOSITORY,
@@ -53,7 +55,9 @@ class Run:
         self._reader.start()
 
     def _read(self) -> None:
-        self.lines.extend(line.rstrip() for line in self.process.stdout or ())
+        for line in self.process.stdout or ():
+            self.times.append(time.monotonic())
+            self.lines.append(line.rstrip())
 
     def begun(self) -> list[str]:
         """The chunks that it has begun: `begins with step 51 of epoch 2`."""

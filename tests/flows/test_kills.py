@@ -1,5 +1,6 @@
 """kill -9 at random moments: the finished model is the one of an undisturbed run, to the last bit of every variable."""
 
+import itertools
 import os
 import random
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lib.store import LocalStore
-from tests.faults.scene import Run, outputs
+from tests.faults.scene import BEGINS, Run, outputs
 
 from .conftest import Commands
 
@@ -58,17 +59,25 @@ def training(request: pytest.FixtureRequest, commands: Commands) -> Training:
     return Training(commands, request.param, mirror)
 
 
+def moments_of(run: Run) -> list[tuple[str, float]]:
+    """Each chunk of an undisturbed run, and how many seconds it took: the last one up to the line of its epoch."""
+    told = [(at, line) for at, line in zip(run.times, run.lines, strict=True) if BEGINS.search(line) or "epoch" in line]
+    pairs = itertools.pairwise(told)
+    return [(place[0], then - at) for (at, line), (then, _) in pairs if (place := BEGINS.search(line))]
+
+
 def test_killed_at_a_random_moment_it_ends_with_the_same_bits(training: Training, tmp_path: Path) -> None:
     undisturbed = tmp_path / "undisturbed"
     run = training.start(undisturbed).end()
     assert run.code == 0, run.said()
-    places = run.begun()
+    moments = moments_of(run)
     expected = outputs(LocalStore(undisturbed))
     (last_state,) = (state for _, state in expected.values() if state)
     assert len(last_state) == 64
     for number in range(KILLS):
-        moment = random.Random(f"{training.model} {number}")
-        place, delay_s = moment.choice(places), moment.uniform(0, 2)
+        drawn = random.Random(f"{training.model} {number}")
+        place, longest_s = drawn.choice(moments)
+        delay_s = drawn.uniform(0, longest_s)
         print(f"kill {number + 1}: {delay_s:.2f} s after it {place}")
         store = tmp_path / f"store-{number}"
         for kind in PREPARED:
