@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -10,8 +11,10 @@ from lib.errors import PipelineError
 from lib.failures import CTRL_C, of_exception
 
 EXIT_CODES = """exit codes: 0 done; 2 bad input, trying again will not help; 3 something did not answer, after
-its retries; 4 some models failed, the others have results; 130 interrupted. The last line on standard error
-is the error."""
+its retries; 4 some models failed, the others have results; 130 interrupted; 143 asked to stop (SIGTERM). The last
+line on standard error is the error."""
+TERMINATED = 128 + signal.SIGTERM
+GO_ON = "run the same command again to go on from the last checkpoint"
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -37,10 +40,11 @@ def _use_store(uri: str) -> str:
 
 def main_of(command: Callable[[], None]) -> NoReturn:
     """Run `command` and exit with the code its errors ask for, the error being the last line on standard error."""
+    signal.signal(signal.SIGTERM, lambda *_: _exit(TERMINATED, f"asked to stop; {GO_ON}"))
     try:
         command()
     except KeyboardInterrupt:
-        _exit(CTRL_C, "interrupted; run the same command again to go on from the last checkpoint")
+        _exit(CTRL_C, f"interrupted; {GO_ON}")
     except PipelineError as error:
         _exit(error.exit_code, str(error))
     except Exception as error:
