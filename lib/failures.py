@@ -40,9 +40,7 @@ EXIT_CODES = {
     ASKED_TO_STOP: Verdict(TransientError, "{step} was asked to stop and saved its state; run again to go on there"),
 }
 CRASHES = {signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV}
-"""Of native code: for want of memory where that is known, or else KILLED, for from the last checkpoint it may pass."""
-SIGNALS = {signal.SIGXFSZ: DISK_FULL}
-"""All others: KILLED."""
+"""Of native code, for want of memory where that is known. All else counts as KILLED: from a checkpoint it may pass."""
 
 
 def of_exception(step: str, error: BaseException) -> PipelineError | None:
@@ -71,7 +69,7 @@ def of_process(step: str, code: int, log: str, oom_kills: int) -> PipelineError:
             return _say(OUT_OF_MEMORY, step, f" ({ended_by.name} under a limit of {limit:,} bytes)")
         if ended_by in CRASHES and any(name in log for name in EXCEPTIONS):
             return _say(OUT_OF_MEMORY, step, f" ({ended_by.name})")
-        return _say(SIGNALS.get(ended_by, KILLED), step, ended_by.name)
+        return _say(KILLED, step, ended_by.name)
     last = log.splitlines()[-1] if log.strip() else "it said nothing"
     return _say(EXIT_CODES.get(code, FAULT), step, f"code {code}: {last}")
 

@@ -102,6 +102,17 @@ def test_a_diverged_loss_stops_at_once_and_says_where_and_what_to_do() -> None:
         trained(recipe(phases=(Phase(epochs=1, learning_rate=1e38, optimizer="sgd"),)))
 
 
+def test_what_was_good_before_the_loss_diverged_stays_saved() -> None:
+    phases = (Phase(epochs=1, learning_rate=0.01), Phase(epochs=1, learning_rate=1e38, optimizer="sgd"))
+    trainer, _ = new_trainer(recipe(phases=phases))
+    trainer.start(None)
+    saved: list[Any] = []
+    with pytest.raises(PermanentError, match=r"at step \d of epoch 2; lower the rate: --set learning_rate=1e"):
+        trainer.run(saved.append, interval_s=0)
+    assert [state.progress.epoch for state in saved] == [1]
+    assert all(np.isfinite(weights).all() for weights in saved[0].weights)
+
+
 @pytest.mark.parametrize(
     ("patience_s", "place"), [(60, (1, 0)), (0, (0, 50))], ids=["the chunk ends in time", "the chunk is given up"]
 )
