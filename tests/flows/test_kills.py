@@ -25,10 +25,12 @@ TRAININGS = {
     ),
     "mobilenet": (
         "--dataset", "cifar100", "--limit", "500", "--epochs", "1", "--allow-cpu", "--set", "batch_size=8", "--set",
-        "backbone.image_px=64",
+        "backbone.image_px=32",
     ),
 }  # fmt: skip
 PREPARED = ("raw", "datasets", "prepared", "weights")
+EVALUATED = ("evaluations", "reports")
+"""Given to all killed runs but the first: only a model of the same digest finds its evaluation there."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def test_killed_at_a_random_moment_it_ends_with_the_same_bits(training: Training
         delay_s = drawn.uniform(0, longest_s)
         print(f"kill {number + 1}: {delay_s:.2f} s after it {place}")
         store = tmp_path / f"store-{number}"
-        for kind in PREPARED:
+        for kind in (*PREPARED, *(EVALUATED if number else ())):
             shutil.copytree(undisturbed / kind, store / kind) if (undisturbed / kind).exists() else None
         run = training.start(store).until(place)
         job = run.job()
