@@ -6,12 +6,12 @@ completed with every bit equal to those of an undisturbed run, or in a clear err
 
 import argparse
 import os
-import queue
 import re
 import sys
 import tempfile
 import time
 import traceback
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,13 +56,11 @@ class Matrix:
 
     def __init__(self, folder: Path, api: str) -> None:
         self.folder, self.api = folder, api
-        started = time.monotonic()
         self.undisturbed = folder / "undisturbed"
         run = Run(self._environment(folder / "cache", STORE_URI=str(self.undisturbed)), TRAIN, lambda: None).end()
         assert run.code == 0, run.said()
         self.expected = outputs(LocalStore(self.undisturbed))
         assert not broken(LocalStore(self.undisturbed), verify)
-        self.seconds = time.monotonic() - started
 
     def _environment(self, cache: Path, **more: str) -> dict[str, str]:
         kept = {
@@ -158,17 +156,15 @@ def _play_all(folder: Path, api: str, rows: list[Row]) -> list[Outcome]:
     with Progress(console=terminal, disable=not terminal.is_terminal) as bars, ThreadPoolExecutor(SERVERS) as pool:
         bar = bars.add_task("undisturbed run", total=len(rows))
         matrix = Matrix(folder, api)
-        todo: queue.SimpleQueue[tuple[int, Row]] = queue.SimpleQueue()
-        for numbered in enumerate(rows):
-            todo.put(numbered)
+        todo = deque(enumerate(rows))
 
         def work(number: int) -> dict[int, Outcome]:
             server, done = S3Server(folder / f"s3-{number}"), {}
             server.start()
             try:
                 with proxy_before(server.endpoint) as proxy:
-                    while not todo.empty():
-                        place, row = todo.get()
+                    while (taken := _next(todo)) is not None:
+                        place, row = taken
                         done[place] = matrix.play(place, row, server, proxy)
                         bars.update(bar, advance=1, description=row.fault)
                         verdict = "NOT AS IT MUST BE" if done[place].problem else "as it must be"
@@ -179,6 +175,14 @@ def _play_all(folder: Path, api: str, rows: list[Row]) -> list[Outcome]:
 
         found = [outcome for outcomes in pool.map(work, range(SERVERS)) for outcome in outcomes.items()]
     return [outcome for _, outcome in sorted(found)]
+
+
+def _next(todo: deque[tuple[int, Row]]) -> tuple[int, Row] | None:
+    """The next row; None where another thread has taken the last."""
+    try:
+        return todo.popleft()
+    except IndexError:
+        return None
 
 
 def print_table(outcomes: list[Outcome], seconds: float) -> None:
