@@ -1,11 +1,9 @@
 """Bring a data set into the store and prepare it: `python -m flows.ingest --dataset cifar100`."""
 
-from typing import Annotated
-
 from prefect import flow
-from pydantic import Field
 
 from flows.command import add_data_options, main_of
+from flows.parameters import DatasetName, Limit
 from lib.command_line import add_store_option, parser
 from lib.data.datasets import find_dataset
 from lib.manifests import Ref, load
@@ -17,7 +15,7 @@ from tasks.storage import settings_store
 
 
 @flow(name="ingest", flow_run_name="ingest {dataset}")
-def ingest(dataset: str = "digits", limit: Annotated[int | None, Field(ge=1)] = None) -> Ref:
+def ingest(dataset: DatasetName = "digits", limit: Limit = None) -> Ref:
     """Fetch, check and store a data set, then split and profile it. Returns the prepared data's ref."""
     ingested = with_retries(ingest_dataset)(dataset)
     return with_retries(prepare_dataset)(dataset, ingested, limit)

@@ -15,14 +15,25 @@ from flows.command import (
     recipe_names,
 )
 from flows.ingest import ingest
+from flows.parameters import (
+    Baselines,
+    DatasetName,
+    Epochs,
+    Limit,
+    ModelNames,
+    Overrides,
+    Seed,
+    SomeWeights,
+)
 from flows.tables import show_leaderboard, show_plan
-from flows.train_model import Count, train_model
+from flows.train_model import train_model
 from lib.command_line import add_store_option, parser
 from lib.errors import NoGpu, SomeModelsFailed
 from lib.manifests import Ref
-from lib.plan import Seed, find_report, make_plan
+from lib.plan import find_report, make_plan
 from lib.preview import preview
 from lib.settings import read_settings
+from tasks.launching import train_models
 from tasks.publishing import publish_report
 from tasks.retries import with_retries
 from tasks.storage import settings_store
@@ -30,14 +41,14 @@ from tasks.storage import settings_store
 
 @flow(name="train-all", flow_run_name="train all on {dataset}")
 def train_all(
-    dataset: str = "digits",
-    models: list[str] | None = None,
-    epochs: Count = None,
-    limit: Count = None,
+    dataset: DatasetName = "digits",
+    models: ModelNames = None,
+    epochs: Epochs = None,
+    limit: Limit = None,
     seed: Seed = 0,
-    overrides: dict[str, str] | None = None,
-    baselines: bool = False,
-    weights: str | list[str] | None = None,
+    overrides: Overrides = None,
+    baselines: Baselines = False,
+    weights: SomeWeights = None,
 ) -> Ref:
     """Ingest, prepare, train each model, evaluate, report. Returns the report's ref.
 
@@ -46,12 +57,17 @@ def train_all(
     """
     plan = make_plan(dataset, models, epochs, limit, seed, overrides, baselines, weights, flow_run.scheduled_start_time)
     prepared = ingest(dataset, limit)
-    outcomes: dict[str, Ref | BaseException] = {}
-    for recipe in plan.recipes:
-        start = recipe.backbone.weights if recipe.backbone else None
-        asked = (epochs, limit, plan.seed, overrides, start, prepared)
-        state = train_model(dataset, recipe.name, *asked, return_state=True)
-        outcomes[recipe.title] = state.result(raise_on_failure=False)
+    common = {"epochs": epochs, "limit": limit, "seed": plan.seed, "overrides": overrides, "prepared": prepared}
+    asked = {
+        recipe: {
+            "dataset": dataset,
+            "model": recipe.name,
+            "weights": recipe.backbone.weights if recipe.backbone else None,
+            **common,
+        }
+        for recipe in plan.recipes
+    }
+    outcomes = train_models(train_model, plan, prepared, asked)
     evaluations = [outcome for outcome in outcomes.values() if isinstance(outcome, Ref)]
     errors = {title: outcome for title, outcome in outcomes.items() if isinstance(outcome, BaseException)}
     failures = {title: error for title, error in errors.items() if not isinstance(error, NoGpu)}

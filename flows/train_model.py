@@ -3,11 +3,8 @@
 The unit that a worker runs.
 """
 
-from typing import Annotated
-
 from prefect import flow
 from prefect.runtime import flow_run
-from pydantic import Field
 
 from flows.command import (
     WEIGHTS_HELP,
@@ -17,30 +14,29 @@ from flows.command import (
     recipe_names,
 )
 from flows.ingest import ingest
+from flows.parameters import DatasetName, Epochs, Limit, ModelName, Overrides, Prepared, Seed, Weights
 from lib.command_line import add_store_option, parser
 from lib.hardware import require_hardware
 from lib.manifests import Ref, load
-from lib.plan import Seed, find_evaluation, find_prepared, make_plan
+from lib.plan import find_evaluation, find_prepared, make_plan
 from lib.settings import read_settings
 from tasks.evaluation import evaluate_model
 from tasks.ingestion import ingest_backbone
-from tasks.launching import compute_features, launch_training
 from tasks.retries import with_retries
 from tasks.storage import settings_store
-
-Count = Annotated[int | None, Field(ge=1)]
+from tasks.training import compute_features, train_recipe
 
 
 @flow(name="train-model", flow_run_name="train {model} on {dataset}")
 def train_model(
-    dataset: str,
-    model: str,
-    epochs: Count = None,
-    limit: Count = None,
+    dataset: DatasetName,
+    model: ModelName,
+    epochs: Epochs = None,
+    limit: Limit = None,
     seed: Seed = 0,
-    overrides: dict[str, str] | None = None,
-    weights: str | None = None,
-    prepared: Ref | None = None,
+    overrides: Overrides = None,
+    weights: Weights = None,
+    prepared: Prepared = None,
 ) -> Ref:
     """Train `model` on `dataset`, preparing the data first where `prepared` is not given. Returns the evaluation."""
     plan = make_plan(
@@ -54,7 +50,7 @@ def train_model(
     start = with_retries(ingest_backbone)(recipe.backbone) if recipe.backbone else None
     frozen = recipe.backbone and recipe.backbone.frozen
     features = with_retries(compute_features)(recipe, prepared, plan.seed, start) if frozen else None
-    trained = with_retries(launch_training)(recipe, prepared, plan.seed, start, features)
+    trained = with_retries(train_recipe)(recipe, prepared, plan.seed, start, features)
     return with_retries(evaluate_model)(model, trained)
 
 

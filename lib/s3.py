@@ -139,7 +139,9 @@ class S3Store:
 
     def url(self, path: str) -> str:
         with s3_errors(f"{self.uri}/{path}"):
-            return str(self._s3.generate_presigned_url("get_object", Params=self._at(path), ExpiresIn=URL_LIFETIME_S))
+            kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+            shown = {**self._at(path), "ResponseContentType": kind}  # so that a browser shows a page, not a download
+            return str(self._s3.generate_presigned_url("get_object", Params=shown, ExpiresIn=URL_LIFETIME_S))
 
 
 def s3_client() -> Any:

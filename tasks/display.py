@@ -19,6 +19,7 @@ from rich.progress import (
 
 from lib.fetch import Progress as FetchProgress
 from lib.jobs import Emit, Event
+from tasks.progress import EpochProgress
 
 Logger = logging.Logger | logging.LoggerAdapter
 
@@ -56,10 +57,12 @@ def show_job(name: str, logger: Logger) -> Iterator[Emit]:
     )
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
         row = bars.add_task(name, total=None, metrics="starting")
+        artifact = EpochProgress(name, logger)
         told = 0
 
         def on_event(event: Event) -> None:
             nonlocal told
+            artifact.show(event)
             if event["event"] in {"progress", "epoch"}:
                 steps = event["steps"]
                 done = (event["epoch"] - 1) * steps + event.get("step", steps)

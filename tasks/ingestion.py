@@ -2,22 +2,36 @@
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+from prefect.runtime import flow_run
 
+from lib.addresses import dataset_address
 from lib.data.datasets import find_dataset
-from lib.manifests import Ref
+from lib.manifests import Ref, find
 from lib.models.schema import Backbone
 from lib.settings import read_settings
 from tasks.display import show_download
 from tasks.storage import settings_store
 
+DATASET_UPDATED = "dataset.updated"
+
 
 @task(task_run_name="ingest {dataset}", cache_policy=NO_CACHE)
 def ingest_dataset(dataset: str) -> Ref:
-    """Publisher or mirror → checked Parquet in the store."""
+    """Publisher or mirror → checked Parquet in the store. Emits DATASET_UPDATED where it commits a new version.
+
+    Not as part of a training: that goes on with the new version by itself.
+    """
     from lib.data.ingest import ingest  # with its libraries: a run that finds all done needs none of them
 
+    spec, store = find_dataset(dataset), settings_store()
+    known = find(store, dataset_address(spec))
     with show_download() as progress:
-        return ingest(find_dataset(dataset), settings_store(), read_settings().mirror_url, progress)
+        ingested = ingest(spec, store, read_settings().mirror_url, progress)
+    if not known and not flow_run.parent_flow_run_id:
+        resource = {"prefect.resource.id": f"dataset.{dataset}", "prefect.resource.name": dataset}
+        emit_event(DATASET_UPDATED, resource, payload=ingested.model_dump())
+    return ingested
 
 
 @task(task_run_name="ingest weights of {backbone.name}", cache_policy=NO_CACHE)

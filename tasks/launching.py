@@ -1,32 +1,110 @@
-"""Compute features and train, each in a process of its own."""
+"""The one place that decides where a model is trained: on a worker of the pool its recipe asks for, or right here."""
 
-from typing import Literal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.deployments import run_deployment
 from prefect.logging import get_run_logger
-from pydantic import BaseModel
+from prefect.runtime import deployment, flow_run
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from lib.jobs import Job, run_job
+from lib.errors import PermanentError, TransientError
 from lib.manifests import Ref
 from lib.models.schema import Recipe
-from tasks.display import show_job
+from lib.plan import Plan, find_evaluation
 from tasks.storage import settings_store
 
-
-@task(task_run_name="compute features for {recipe.name}", cache_policy=NO_CACHE)
-def compute_features(recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None) -> Ref:
-    """Prepared data → the features of the recipe's frozen backbone."""
-    return _launch("features", recipe, recipe=recipe, prepared=prepared, seed=seed, weights=weights)
-
-
-@task(task_run_name="train {recipe.name}", cache_policy=NO_CACHE)
-def launch_training(recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None, features: Ref | None) -> Ref:
-    """Prepared data → model, resumed from the last checkpoint."""
-    return _launch("train", recipe, recipe=recipe, prepared=prepared, seed=seed, weights=weights, features=features)
+POLL_S = 2.0
+RERUN_WITHIN_S = 120.0
+"""A crashed run that the server has not scheduled again by then is given up."""
+SERVER_BACK_WITHIN_S = 300.0
+NO_WORKER_AFTER_S = 60.0
 
 
-def _launch(step: Literal["features", "train"], shown: Recipe, **arguments: Recipe | Ref | int | None) -> Ref:
-    plain = {k: v.model_dump(mode="json") if isinstance(v, BaseModel) else v for k, v in arguments.items()}
-    with show_job(shown.name, get_run_logger()) as on_event:
-        return run_job(Job(step=step, store_uri=settings_store().uri, arguments=plain), on_event)
+def train_models(
+    train_model: Callable[..., Any], plan: Plan, prepared: Ref, asked: dict[Recipe, dict[str, Any]]
+) -> dict[str, Ref | BaseException]:
+    """Run `train_model` once for each recipe. Returns each one's evaluation, or why there is none.
+
+    Where this run came from a deployment, by `train-model/cpu` or `train-model/gpu`, all at once, as far as workers are
+    free; else in this process, one after the other.
+    """
+    if not deployment.id:
+        states: dict[Recipe, State[Ref]] = {
+            recipe: train_model(**parameters, return_state=True) for recipe, parameters in asked.items()
+        }
+        return {recipe.title: state.result(raise_on_failure=False) for recipe, state in states.items()}
+    store = settings_store()
+    found: dict[Recipe, Ref | BaseException | None] = {
+        recipe: find_evaluation(store, plan, recipe, prepared) for recipe in asked
+    }
+    with get_client(sync_client=True) as client:
+        runs = {recipe: _submit(client, recipe, asked[recipe]) for recipe, done in found.items() if not done}
+        for recipe, run in runs.items():
+            failure = _wait(client, recipe, run)
+            found[recipe] = failure or find_evaluation(store, plan, recipe, prepared) or _not_found(recipe)
+    return {recipe.title: outcome for recipe, outcome in found.items() if outcome}
+
+
+def _submit(client: SyncPrefectClient, recipe: Recipe, parameters: dict[str, Any]) -> FlowRun:
+    """Start the recipe's run, or find the one that this run started in an earlier life and that has not failed."""
+    run: FlowRun
+    for attempt in range(100):
+        run = run_deployment(  # type: ignore[assignment]  # a coroutine in async code alone
+            f"train-model/{recipe.runs_on}",
+            parameters=parameters,
+            timeout=0,
+            flow_run_name=f"train {recipe.title} on {parameters['dataset']}",
+            idempotency_key=f"{flow_run.id} {recipe.title} {attempt}",
+        )
+        state = _read(client, run).state
+        if state is None or not state.is_final() or state.is_completed():
+            return run
+    raise PermanentError(f"{recipe.title} has failed 100 times in this run; start a new one")
+
+
+def _wait(client: SyncPrefectClient, recipe: Recipe, run: FlowRun) -> BaseException | None:
+    """Wait until the run ends for good; returns what it failed of. A crashed run is soon run again by the server."""
+    warned = False
+    while True:
+        state = _read(client, run).state
+        age_s = (datetime.now(UTC) - state.timestamp).total_seconds() if state else 0
+        if state and state.is_scheduled() and age_s > NO_WORKER_AFTER_S and not warned:
+            warned = True
+            get_run_logger().warning(
+                "no worker of pool %s has taken %s yet: all are busy, or there is none", recipe.runs_on, run.name
+            )
+        if state and state.is_final() and not (state.is_crashed() and age_s < RERUN_WITHIN_S):
+            return _failure(run, state)
+        time.sleep(POLL_S)
+
+
+def _failure(run: FlowRun, state: State) -> BaseException | None:
+    if state.is_completed():
+        return None
+    said = (state.message or "it said nothing").removeprefix("Flow run encountered an exception: ")
+    kind = TransientError if state.is_crashed() else PermanentError
+    return kind(f"{run.name} ended as {state.name}: {said}")
+
+
+def _not_found(recipe: Recipe) -> PermanentError:
+    return PermanentError(
+        f"{recipe.title} has completed and no evaluation is in {settings_store().uri}; "
+        f"the workers of pools flows and {recipe.runs_on} must have one STORE_URI"
+    )
+
+
+def _read(client: SyncPrefectClient, run: FlowRun) -> FlowRun:
+    """The run as it is now; outlasts a restart of the server."""
+    patiently = Retrying(
+        retry=retry_if_exception_type(httpx.HTTPError),
+        wait=wait_fixed(POLL_S),
+        stop=stop_after_delay(SERVER_BACK_WITHIN_S),
+        reraise=True,
+    )
+    return patiently(client.read_flow_run, run.id)

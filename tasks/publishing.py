@@ -1,19 +1,27 @@
-"""Write the report, and show it in the Prefect UI."""
+"""Write the report, show it in the Prefect UI, and tell who listens."""
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
 
 from lib.manifests import Ref
-from lib.reporting.report import build_report, leaderboard_table, report_markdown
+from lib.reporting.report import build_report, leaderboard_table, report_markdown, report_url
 from tasks.storage import settings_store
+
+REPORT_PUBLISHED = "report.published"
 
 
 @task(task_run_name="report on {dataset}", cache_policy=NO_CACHE)
 def publish_report(dataset: str, prepared: Ref, evaluations: list[Ref]) -> Ref:
-    """Evaluations → index.html in the store, and the same as Prefect artifacts."""
+    """Evaluations → index.html in the store, the same as Prefect artifacts, and the event REPORT_PUBLISHED."""
     store = settings_store()
     report = build_report(store, prepared, evaluations)
-    create_table_artifact(leaderboard_table(store, report), key=f"leaderboard-{dataset}", description="Leaderboard")
+    rows, url = leaderboard_table(store, report), report_url(store, report)
+    create_table_artifact(rows, key=f"leaderboard-{dataset}", description="Leaderboard, ranked by accuracy on dev")
     create_markdown_artifact(report_markdown(store, report), key=f"report-{dataset}", description=report.uri)
+    create_link_artifact(url, key=f"report-file-{dataset}", link_text="The report as one file", description=report.uri)
+    best = f"{rows[0]['Model']}: {rows[0]['Test accuracy']} on test"
+    resource = {"prefect.resource.id": f"report.{dataset}", "prefect.resource.name": dataset}
+    emit_event(REPORT_PUBLISHED, resource, payload={"dataset": dataset, "best": best, "url": url})
     return report

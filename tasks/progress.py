@@ -1,0 +1,36 @@
+"""A training's progress by epoch, as an artifact of its run in the Prefect UI."""
+
+import logging
+import re
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+from lib.jobs import Event
+
+Logger = logging.Logger | logging.LoggerAdapter
+SHOWN = ("loss", "accuracy", "dev_loss", "dev_accuracy")
+
+
+class EpochProgress:
+    """One artifact, updated after each epoch. What cannot be shown is logged and harms no training."""
+
+    def __init__(self, name: str, logger: Logger) -> None:
+        self._key = re.sub("[^a-z0-9-]+", "-", f"progress-{name}".lower()).strip("-")
+        self._logger = logger
+        self._artifact: UUID | None = None
+        self._lines = ["| epoch | loss | accuracy | dev loss | dev accuracy |", "| ---: |" + " ---: |" * len(SHOWN)]
+
+    def show(self, event: Event) -> None:
+        """Take in the job's event, where an epoch has ended."""
+        if event["event"] != "epoch":
+            return
+        self._lines.append(f"| {event['epoch']} | " + " | ".join(f"{event[name]:.4f}" for name in SHOWN) + " |")
+        percent, table = 100 * event["epoch"] / event["epochs"], "\n".join(self._lines)
+        try:
+            if self._artifact:
+                update_progress_artifact(self._artifact, percent, description=table)
+            else:
+                self._artifact = create_progress_artifact(percent, key=self._key, description=table)  # type: ignore[assignment]
+        except Exception as error:
+            self._logger.warning("progress cannot be shown in the Prefect UI: %s", error)

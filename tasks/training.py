@@ -1,0 +1,32 @@
+"""Compute features and train, each in a process of its own."""
+
+from typing import Literal
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from pydantic import BaseModel
+
+from lib.jobs import Job, run_job
+from lib.manifests import Ref
+from lib.models.schema import Recipe
+from tasks.display import show_job
+from tasks.storage import settings_store
+
+
+@task(task_run_name="compute features for {recipe.name}", cache_policy=NO_CACHE)
+def compute_features(recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None) -> Ref:
+    """Prepared data → the features of the recipe's frozen backbone."""
+    return _launch("features", recipe, recipe=recipe, prepared=prepared, seed=seed, weights=weights)
+
+
+@task(task_run_name="train {recipe.name}", cache_policy=NO_CACHE)
+def train_recipe(recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None, features: Ref | None) -> Ref:
+    """Prepared data → model, resumed from the last checkpoint."""
+    return _launch("train", recipe, recipe=recipe, prepared=prepared, seed=seed, weights=weights, features=features)
+
+
+def _launch(step: Literal["features", "train"], shown: Recipe, **arguments: Recipe | Ref | int | None) -> Ref:
+    plain = {k: v.model_dump(mode="json") if isinstance(v, BaseModel) else v for k, v in arguments.items()}
+    with show_job(shown.name, get_run_logger()) as on_event:
+        return run_job(Job(step=step, store_uri=settings_store().uri, arguments=plain), on_event)
