@@ -1,5 +1,6 @@
 """The store contract on S3, through boto3 and its own environment (AWS_ENDPOINT_URL_S3, keys, profiles, roles)."""
 
+import mimetypes
 import os
 import tempfile
 from collections.abc import Iterator

@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     """Within long epochs, training state is saved this often."""
     allow_cpu: bool = False
     """Train recipes that run on a GPU where there is none, slowly."""
+    notify_webhook_url: str | None = None
+    """`make deploy` has failures and new reports told there, as JSON with text and url."""
     lease_s: float = Field(default=60.0, gt=0)
     """A training that has not renewed its claim on a model for this long counts as dead."""
 

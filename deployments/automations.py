@@ -1,0 +1,129 @@
+"""What the server does by itself: `make deploy` applies it. All bear our TAG."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from prefect.automations import (
+    AutomationCore,
+    CallWebhook,
+    ChangeFlowRunState,
+    EventTrigger,
+    Posture,
+    ResourceSpecification,
+    RunDeployment,
+)
+from prefect.client.schemas.objects import StateType
+
+from tasks.ingestion import DATASET_UPDATED
+from tasks.publishing import REPORT_PUBLISHED
+
+TAG = "image-training-flows"
+SILENT_S = 90
+"""Three heartbeats: prefect.yaml asks for one each 30 s, the least that Prefect allows."""
+RERUNS = 3
+
+ANY_EVENT = "prefect.flow-run.*"
+CRASHED, FAILED, HEARTBEAT, PENDING = (
+    f"prefect.flow-run.{name}" for name in ("Crashed", "Failed", "heartbeat", "Pending")
+)
+RUN_COUNT = "prefect.run-count"
+RERUN = [str(count) for count in range(1, RERUNS + 1)]
+GIVEN_UP = ["0", *(str(count) for count in range(RERUNS + 1, 100))]
+
+RUN_ENDED = """{
+    "text": {{ (flow_run.name ~ ": " ~ flow_run.state.name ~ ": " ~ flow_run.state.message) | tojson }},
+    "url": {{ flow_run | ui_url | tojson }}
+}"""
+REPORTED = """{
+    "text": {{ ("report on " ~ event.payload.dataset ~ ": best is " ~ event.payload.best) | tojson }},
+    "url": {{ event.payload.url | tojson }}
+}"""
+
+
+def automations(train_all: dict[str, UUID], webhook: UUID | None) -> list[AutomationCore]:
+    """All of them: `train_all` names each data set's deployment, `webhook` is the block that is told, if any."""
+    told = _notifications(CallWebhook(block_document_id=webhook)) if webhook else []
+    return [*_survival(), *told, *(_retrained(dataset, where) for dataset, where in train_all.items())]
+
+
+def _survival() -> list[AutomationCore]:
+    silent = {
+        "match": ResourceSpecification({"prefect.resource.id": ANY_EVENT}),
+        "match_related": _of_ours(),
+        "for_each": {"prefect.resource.id"},
+        "posture": Posture.Proactive,
+        "threshold": 1,
+        "within": timedelta(seconds=SILENT_S),
+        "expect": {ANY_EVENT},
+    }
+    return [
+        _automation(
+            "a silent run has crashed",
+            f"A run that says nothing for {SILENT_S} s, because its machine is gone, say, is marked Crashed.",
+            EventTrigger(after={HEARTBEAT}, **silent),
+            ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=f"silent for {SILENT_S} s"),
+        ),
+        _automation(
+            "a run that does not start is scheduled again",
+            f"A worker took it and ended before it began, {SILENT_S} s ago.",
+            EventTrigger(after={PENDING}, **silent),
+            ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message="its worker did not start it"),
+        ),
+        _automation(
+            "a crashed run runs again",
+            f"At most {RERUNS} times; it goes on from its last checkpoint.",
+            _on(CRASHED, RERUN),
+            ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message="it crashed, and runs again"),
+        ),
+    ]
+
+
+def _notifications(call: CallWebhook) -> list[AutomationCore]:
+    run_ended = call.model_copy(update={"payload": RUN_ENDED})
+    return [
+        _automation(
+            "tell of a run that crashes for good",
+            f"It crashed before it started, or {RERUNS} new tries did not help.",
+            _on(CRASHED, GIVEN_UP),
+            run_ended,
+        ),
+        _automation("tell of a failed run", "With a link to it.", _on(FAILED), run_ended),
+        _automation(
+            "tell of a new report",
+            "With a link to it.",
+            EventTrigger(expect={REPORT_PUBLISHED}, posture=Posture.Reactive),
+            call.model_copy(update={"payload": REPORTED}),
+        ),
+    ]
+
+
+def _retrained(dataset: str, train_all: UUID) -> AutomationCore:
+    return _automation(
+        f"train all on a new {dataset}",
+        "When an ingest has committed a new version.",
+        EventTrigger(
+            expect={DATASET_UPDATED},
+            match=ResourceSpecification({"prefect.resource.id": f"dataset.{dataset}"}),
+            posture=Posture.Reactive,
+        ),
+        RunDeployment(deployment_id=train_all),
+    )
+
+
+def _on(event: str, run_counts: list[str] | None = None) -> EventTrigger:
+    match: dict[str, str | list[str]] = {"prefect.resource.id": ANY_EVENT}
+    if run_counts:
+        match[RUN_COUNT] = run_counts
+    return EventTrigger(
+        expect={event}, match=ResourceSpecification(match), match_related=_of_ours(), posture=Posture.Reactive
+    )
+
+
+def _of_ours() -> ResourceSpecification:
+    return ResourceSpecification({"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"})
+
+
+def _automation(name: str, description: str, trigger: EventTrigger, action: object) -> AutomationCore:
+    return AutomationCore(
+        name=f"{TAG}: {name}", description=description, tags=[TAG], trigger=trigger, actions=[action]
+    )

@@ -1,0 +1,111 @@
+"""deployments/prefect.yaml, read strictly: Prefect itself passes over a key that it does not know."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from prefect import Flow
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import validate
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deployments.automations import TAG
+from lib.errors import PermanentError, explain_validation
+
+FILE = Path(__file__).with_name("prefect.yaml")
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Schedule(CronSchedule):
+    """When it runs, in a time zone, and with which parameters besides the deployment's."""
+
+    slug: str
+    timezone: str
+    parameters: dict[str, Any] = {}
+
+
+class ConcurrencyLimit(Strict):
+    """How many of its runs may be under way; others wait, as CANCEL_NEW can cancel the wrong one after a crash."""
+
+    limit: int
+    collision_strategy: Literal["ENQUEUE"]
+
+
+class WorkPool(Strict):
+    """Where it runs; `job_variables` are the pool type's own."""
+
+    name: str
+    job_variables: dict[str, Any] = {}
+
+
+class Deployment(Strict):
+    """One entry of `deployments`."""
+
+    name: str
+    entrypoint: str
+    version: str
+    description: str
+    tags: list[str]
+    work_pool: WorkPool
+    parameters: dict[str, Any] = {}
+    schedules: list[Schedule] = []
+    concurrency_limit: ConcurrencyLimit | None = None
+
+    @property
+    def flow(self) -> Flow[..., Any]:
+        """The flow that its entrypoint names."""
+        module, _, name = self.entrypoint.rpartition(".")
+        flow = getattr(import_module(module), name, None)
+        if not isinstance(flow, Flow):
+            raise PermanentError(f"entrypoint must be module.flow; received {self.entrypoint}")
+        return flow
+
+    @property
+    def full_name(self) -> str:
+        """flow/deployment, as `prefect deployment run` wants it."""
+        return f"{self.flow.name}/{self.name}"
+
+    def check(self) -> None:
+        """Raise PermanentError where tag, entrypoint or a set of parameters is not valid."""
+        if TAG not in self.tags:
+            raise PermanentError(f"{self.full_name} must bear the tag {TAG}; received {', '.join(self.tags)}")
+        schema = parameter_schema(self.flow).model_dump()
+        for given in ({}, *(schedule.parameters for schedule in self.schedules)):
+            asked = {**self.parameters, **given}
+            problems = [problem.message for problem in validate(asked, schema, ignore_required=True)]
+            if problems or (unknown := sorted(set(asked) - set(schema["properties"]))):
+                said = "; ".join(problems) or f"unknown {', '.join(unknown)}"
+                raise PermanentError(f"parameters of {self.full_name} must fit its flow; received {asked}: {said}")
+
+
+class Configuration(Strict):
+    """The whole file. `definitions` is where its anchors stand."""
+
+    name: str
+    build: list[dict[str, Any]]
+    pull: list[dict[str, Any]]
+    definitions: dict[str, Any] = {}
+    deployments: list[Deployment]
+
+    @property
+    def pools(self) -> list[str]:
+        """The names of all work pools, each once."""
+        return list(dict.fromkeys(deployment.work_pool.name for deployment in self.deployments))
+
+
+def read_configuration(file: Path = FILE) -> Configuration:
+    """The file's content, every entrypoint and parameter checked. Raises PermanentError for what is not as it must be."""
+    try:
+        configuration = Configuration.model_validate(yaml.safe_load(file.read_text()))
+    except ValidationError as error:
+        raise explain_validation(error, str(file)) from error
+    except (OSError, yaml.YAMLError) as error:
+        raise PermanentError(f"{file} must be readable YAML: {' '.join(str(error).split())}") from error
+    for deployment in configuration.deployments:
+        deployment.check()
+    return configuration

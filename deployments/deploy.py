@@ -1,0 +1,160 @@
+"""Make the Prefect server what deployments/prefect.yaml and deployments/automations.py say: `make deploy`.
+
+Pools, deployments with their schedules, automations. Safe to run again: what left the files leaves the server, where it
+bears our tag. NOTIFY_WEBHOOK_URL names the address that is told of failures and of new reports.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+from prefect.automations import AutomationCore
+from prefect.blocks.webhook import Webhook
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+
+from deployments.automations import TAG, automations
+from deployments.configuration import FILE, Configuration, read_configuration
+from lib.command_line import main_of, parser
+from lib.errors import PermanentError, TransientError
+from lib.settings import REPOSITORY, read_settings
+
+WEBHOOK = f"{TAG}-webhook"
+MADE_BY_SERVER = {"id", "created", "updated", "created_by", "updated_by", "owner_resource"}
+
+
+def deploy(client: SyncPrefectClient, file: Path) -> None:
+    """Apply `file` and the automations. Prints what was done to each."""
+    configuration = read_configuration(file)
+    for pool in configuration.pools:
+        _ensure_pool(client, pool)
+    before = _deployed(client)
+    _prefect_deploy(file)
+    after = _deployed(client)
+    wanted = {deployment.full_name: deployment for deployment in configuration.deployments}
+    for name, deployed in after.items():
+        if name in wanted:
+            _remove_schedules(client, deployed, {schedule.slug for schedule in wanted[name].schedules})
+        else:
+            client.delete_deployment(deployed.id)
+            _say("removed", f"deployment {name}")
+    for name, deployed in _deployed(client).items():
+        _say(_change(before.get(name), deployed), f"deployment {name}")
+    _apply_automations(client, automations(_train_all(configuration, after), _webhook()))
+
+
+def _ensure_pool(client: SyncPrefectClient, name: str) -> None:
+    try:
+        client.read_work_pool(name)
+    except ObjectNotFound:
+        client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+        _say("created", f"work pool {name}")
+
+
+def _prefect_deploy(file: Path) -> None:
+    prefect = str(Path(sys.executable).with_name("prefect"))
+    done = subprocess.run(
+        [prefect, "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise PermanentError(f"prefect deploy failed: {' '.join((done.stdout + done.stderr).split())[-500:]}")
+
+
+def _deployed(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
+    """What bears our tag, by flow/deployment."""
+    found = client.read_deployments(
+        deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])), limit=200
+    )
+    flows = {flow_id: client.read_flow(flow_id).name for flow_id in {each.flow_id for each in found}}
+    return {f"{flows[each.flow_id]}/{each.name}": each for each in found}
+
+
+def _remove_schedules(client: SyncPrefectClient, deployed: DeploymentResponse, wanted: set[str]) -> None:
+    for schedule in deployed.schedules:
+        if schedule.slug not in wanted:
+            client.delete_deployment_schedule(deployed.id, schedule.id)
+            _say("removed", f"schedule {schedule.slug} of {deployed.name}")
+
+
+def _change(before: DeploymentResponse | None, after: DeploymentResponse) -> str:
+    if before is None:
+        return "created"
+    return "unchanged" if settings_of(before) == settings_of(after) else "updated"
+
+
+def settings_of(deployed: DeploymentResponse) -> dict[str, object]:
+    """All of a deployment that we say, its schedules in order of their names."""
+    told = deployed.model_dump(mode="json", exclude=MADE_BY_SERVER | {"schedules", "status", "last_polled"})
+    schedules = [
+        schedule.model_dump(mode="json", exclude=MADE_BY_SERVER | {"deployment_id"}) for schedule in deployed.schedules
+    ]
+    return {**told, "schedules": sorted(schedules, key=lambda schedule: str(schedule["slug"]))}
+
+
+def _train_all(configuration: Configuration, deployed: dict[str, DeploymentResponse]) -> dict[str, UUID]:
+    """The deployment that trains all of a data set, by data set."""
+    return {
+        deployment.parameters["dataset"]: deployed[deployment.full_name].id
+        for deployment in configuration.deployments
+        if deployment.flow.name == "train-all"
+    }
+
+
+def _webhook() -> UUID | None:
+    url = read_settings().notify_webhook_url
+    if url is None:
+        return None
+    return UUID(str(Webhook(method="POST", url=url).save(WEBHOOK, overwrite=True)))
+
+
+def _apply_automations(client: SyncPrefectClient, wanted: list[AutomationCore]) -> None:
+    existing = {each.name: each for each in client.read_automations() if TAG in each.tags}
+    for automation in wanted:
+        known = existing.pop(automation.name, None)
+        if known is None:
+            client.create_automation(automation)
+            _say("created", f"automation {automation.name}")
+        elif _plain(known) == _plain(automation):
+            _say("unchanged", f"automation {automation.name}")
+        else:
+            client.update_automation(known.id, automation)
+            _say("updated", f"automation {automation.name}")
+    for automation in existing.values():
+        client.delete_automation(automation.id)
+        _say("removed", f"automation {automation.name}")
+
+
+def _plain(automation: AutomationCore) -> dict[str, object]:
+    """What we say of it: a trigger's id is the server's."""
+    told = AutomationCore.model_validate(automation.model_dump()).model_dump(mode="json", exclude=MADE_BY_SERVER)
+    told["trigger"].pop("id", None)
+    return told
+
+
+def _say(done: str, what: str) -> None:
+    print(f"{done:<10} {what}", flush=True)
+
+
+def command(arguments: list[str] | None = None) -> None:
+    options = parser(__doc__)
+    options.add_argument("--file", type=Path, default=FILE, help="another prefect.yaml (default: deployments/prefect.yaml)")
+    chosen = options.parse_args(arguments)
+    try:
+        with get_client(sync_client=True) as client:
+            deploy(client, chosen.file.resolve())
+            print(f"{client.api_url} is as {chosen.file} says")
+    except httpx.HTTPError as error:
+        raise TransientError(f"the Prefect server cannot be reached; set PREFECT_API_URL, or start one: make stack: {error}") from error
+
+
+if __name__ == "__main__":
+    main_of(command)
