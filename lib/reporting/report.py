@@ -33,6 +33,8 @@ COLUMNS = {
     "parameters": "Parameters",
     "epochs": "Epochs",
 }
+NARROW = tuple(key for key in COLUMNS if key not in {"test_top5_accuracy", "test_macro_f1", "epochs"})
+"""Of COLUMNS, what a page beside menus has room for: each model's own section says the rest."""
 FACTS = (*COLUMNS, "seed", "baseline")
 
 
@@ -193,7 +195,12 @@ def _render(template: str, report: Report) -> str:
     )
     templates.filters |= {"shown": shown, "duration": duration, "plain": _plain}
     return templates.get_template(template).render(
-        vars(report), columns=COLUMNS, splits=SPLITS, baseline=BASELINE, guess_loss=math.log(len(report.data.labels))
+        vars(report),
+        columns=COLUMNS,
+        narrow=NARROW,
+        splits=SPLITS,
+        baseline=BASELINE,
+        guess_loss=math.log(len(report.data.labels)),
     )
 
 
