@@ -2,8 +2,10 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
+ENV_FILE ?= .env
+READ_ENV := set -a; if test -e $(ENV_FILE); then . $(abspath $(ENV_FILE)); fi; set +a;
 
-.PHONY: help setup train test test-all faults lint
+.PHONY: help setup train test test-all faults lint stack deploy doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +31,15 @@ test-all: setup ## the default tests and those on real data, as CI runs them
 
 faults: setup ## inject faults into real runs and print how each ended; one of them: make faults ARGS="--only clock"
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+stack: setup ## start a whole installation on this machine, for trial: server, store, workers; Ctrl-C ends it
+	@$(BIN)/python -m deployments.stack $(ARGS)
+
+deploy: setup ## make the Prefect server what deployments/prefect.yaml says; safe to run again
+	@$(READ_ENV) $(BIN)/python -m deployments.deploy $(ARGS)
+
+doctor: setup ## check server, workers, store and clock, one line each
+	@$(READ_ENV) $(BIN)/python -m deployments.doctor $(ARGS)
 
 lint: setup ## style, types and layers
 	$(BIN)/ruff check .

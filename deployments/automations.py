@@ -13,6 +13,7 @@ from prefect.automations import (
     RunDeployment,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ActionTypes
 
 from tasks.ingestion import DATASET_UPDATED
 from tasks.publishing import REPORT_PUBLISHED
@@ -50,26 +51,17 @@ def automations(train_all: dict[str, UUID], lost_after_s: float, webhook: UUID |
 
 
 def _survival(lost_after_s: float) -> list[AutomationCore]:
-    silent = {
-        "match": ResourceSpecification({"prefect.resource.id": ANY_EVENT}),
-        "match_related": _of_ours(),
-        "for_each": {"prefect.resource.id"},
-        "posture": Posture.Proactive,
-        "threshold": 1,
-        "within": timedelta(seconds=lost_after_s),
-        "expect": {ANY_EVENT},
-    }
     return [
         _automation(
             "a silent run has crashed",
             f"A run that says nothing for {lost_after_s:.0f} s, because its machine is gone, say, is marked Crashed.",
-            EventTrigger(after={HEARTBEAT}, **silent),
+            _silence(HEARTBEAT, lost_after_s),
             ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=f"silent for {lost_after_s:.0f} s"),
         ),
         _automation(
             "a run that does not start is scheduled again",
             f"A worker took it and ended before it began, {lost_after_s:.0f} s ago.",
-            EventTrigger(after={PENDING}, **silent),
+            _silence(PENDING, lost_after_s),
             ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message="its worker did not start it"),
         ),
         _automation(
@@ -113,6 +105,18 @@ def _retrained(dataset: str, train_all: UUID) -> AutomationCore:
     )
 
 
+def _silence(after: str, lasts_s: float) -> EventTrigger:
+    return EventTrigger(
+        after={after},
+        expect={ANY_EVENT},
+        match=ResourceSpecification({"prefect.resource.id": ANY_EVENT}),
+        match_related=_of_ours(),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        within=timedelta(seconds=lasts_s),
+    )
+
+
 def _on(event: str, run_counts: list[str] | None = None) -> EventTrigger:
     match: dict[str, str | list[str]] = {"prefect.resource.id": ANY_EVENT}
     if run_counts:
@@ -126,5 +130,5 @@ def _of_ours() -> ResourceSpecification:
     return ResourceSpecification({"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"})
 
 
-def _automation(name: str, description: str, trigger: EventTrigger, action: object) -> AutomationCore:
+def _automation(name: str, description: str, trigger: EventTrigger, action: ActionTypes) -> AutomationCore:
     return AutomationCore(name=f"{TAG}: {name}", description=description, tags=[TAG], trigger=trigger, actions=[action])

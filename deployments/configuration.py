@@ -9,7 +9,7 @@ from prefect import Flow
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deployments.automations import TAG
 from lib.errors import PermanentError, explain_validation
@@ -26,7 +26,7 @@ class Schedule(CronSchedule):
 
     slug: str
     timezone: str
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
 
 
 class ConcurrencyLimit(Strict):
@@ -60,7 +60,10 @@ class Deployment(Strict):
     def flow(self) -> Flow[..., Any]:
         """The flow that its entrypoint names."""
         module, _, name = self.entrypoint.rpartition(".")
-        flow = getattr(import_module(module), name, None)
+        try:
+            flow = getattr(import_module(module), name, None)
+        except ModuleNotFoundError:
+            flow = None
         if not isinstance(flow, Flow):
             raise PermanentError(f"entrypoint must be module.flow; received {self.entrypoint}")
         return flow
@@ -99,7 +102,7 @@ class Configuration(Strict):
 
 
 def read_configuration(file: Path = FILE) -> Configuration:
-    """The file's content, every entrypoint and parameter checked. Raises PermanentError for what is not as it must be."""
+    """The file's content, entrypoints and parameters checked. Raises PermanentError where it is not as it must be."""
     try:
         configuration = Configuration.model_validate(yaml.safe_load(file.read_text()))
     except ValidationError as error:

@@ -17,6 +17,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
+from pydantic import SecretStr
 
 from deployments.automations import TAG, automations
 from deployments.configuration import FILE, Configuration, read_configuration
@@ -114,7 +115,7 @@ def _webhook() -> UUID | None:
     url = read_settings().notify_webhook_url
     if url is None:
         return None
-    return UUID(str(Webhook(method="POST", url=url).save(WEBHOOK, overwrite=True)))
+    return UUID(str(Webhook(method="POST", url=SecretStr(url)).save(WEBHOOK, overwrite=True)))
 
 
 def _apply_automations(client: SyncPrefectClient, wanted: list[AutomationCore]) -> None:

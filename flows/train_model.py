@@ -25,6 +25,7 @@ from tasks.ingestion import ingest_backbone
 from tasks.retries import with_retries
 from tasks.storage import settings_store
 from tasks.training import compute_features, train_recipe
+from tasks.workers import work_pool
 
 
 @flow(name="train-model", flow_run_name="train {model} on {dataset}")
@@ -46,7 +47,7 @@ def train_model(
     prepared = prepared or ingest(dataset, limit)
     if done := find_evaluation(settings_store(), plan, recipe, prepared):
         return done
-    require_hardware(recipe, read_settings().allow_cpu)
+    require_hardware(recipe, read_settings().allow_cpu, work_pool())
     start = with_retries(ingest_backbone)(recipe.backbone) if recipe.backbone else None
     frozen = recipe.backbone and recipe.backbone.frozen
     features = with_retries(compute_features)(recipe, prepared, plan.seed, start) if frozen else None

@@ -1,19 +1,15 @@
 """What this machine can compute on, told without loading TensorFlow."""
 
-import os
 from pathlib import Path
 
 from lib.errors import NoGpu
+from lib.gpus import visible_gpus
 from lib.models.schema import Recipe
-
-GPU_DEVICES = ("nvidia[0-9]*", "dxg")
 
 
 def has_gpu(devices: Path = Path("/dev")) -> bool:
     """Whether an NVIDIA GPU is there and not hidden by CUDA_VISIBLE_DEVICES."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "any").split(",")[0] in {"", "-1"}:
-        return False
-    return any(True for pattern in GPU_DEVICES for _ in devices.glob(pattern))
+    return bool(visible_gpus(devices))
 
 
 def can_run_here(recipe: Recipe, allow_cpu: bool) -> bool:
@@ -21,10 +17,14 @@ def can_run_here(recipe: Recipe, allow_cpu: bool) -> bool:
     return recipe.runs_on == "cpu" or allow_cpu or has_gpu()
 
 
-def require_hardware(recipe: Recipe, allow_cpu: bool) -> None:
-    """Raise NoGpu where the recipe cannot run here."""
+def require_hardware(recipe: Recipe, allow_cpu: bool, pool: str | None = None) -> None:
+    """Raise NoGpu where the recipe cannot run here, on a worker of `pool` if that is given."""
     if not can_run_here(recipe, allow_cpu):
-        raise NoGpu(f"{recipe.name} {WHY_LEFT_OUT}")
+        raise NoGpu(f"{recipe.name} {WHY_NOT_ON_WORKER.format(pool=pool) if pool else WHY_LEFT_OUT}")
 
 
 WHY_LEFT_OUT = "runs on a GPU and this machine has none; --allow-cpu (ALLOW_CPU=1) trains it here, slowly"
+WHY_NOT_ON_WORKER = (
+    "runs on a GPU and this worker of the pool {pool} has none; start it on a machine with one, "
+    "or set ALLOW_CPU=1 in its environment to train there without, slowly"
+)

@@ -1,7 +1,8 @@
 """Run a TensorFlow step in a process of its own: `python -m lib.jobs JOB.json`.
 
-Memory, GPU memory too, goes back when it ends; an out-of-memory kill takes one model and not the flow. The job says
-what happens as JSON lines on its output, and ends when its parent does: its input is then at an end.
+Memory, GPU memory too, goes back when it ends; an out-of-memory kill takes one model and not the flow. Of a machine's
+GPUs it takes one, or waits for it. The job says what happens as JSON lines on its output, and ends when its parent
+does: its input is then at an end.
 """
 
 import importlib
@@ -23,6 +24,7 @@ from pydantic import BaseModel, ConfigDict
 from lib import failures
 from lib.errors import NoGpu, NotFound, PermanentError, TransientError
 from lib.failures import ASKED_TO_STOP, CTRL_C
+from lib.gpus import one_gpu, visible_gpus
 from lib.interrupts import Interrupted, catch_signals
 from lib.manifests import Ref
 from lib.settings import REPOSITORY, read_settings
@@ -126,11 +128,15 @@ def main(path: str) -> int:
     def emit(event: Event) -> None:
         _say(out, event)
 
+    def warn(message: str) -> None:
+        emit({"event": "warning", "message": message})
+
     job = Job.model_validate_json(Path(path).read_text())
     try:
         settings = read_settings()
-        step = importlib.import_module(STEPS[job.step])
-        ref = step.run(open_store(job.store_uri, settings.cache_dir), settings, emit, **job.arguments)
+        with one_gpu(visible_gpus(), warn):  # before the step loads TensorFlow, which keeps the GPUs that it finds
+            step = importlib.import_module(STEPS[job.step])
+            ref = step.run(open_store(job.store_uri, settings.cache_dir), settings, emit, **job.arguments)
         emit({"event": "done", "ref": ref.model_dump()})
     except Interrupted as stop:
         return CTRL_C if stop.args == (signal.SIGINT,) else ASKED_TO_STOP

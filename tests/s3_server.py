@@ -1,28 +1,14 @@
 """A real S3 server, SeaweedFS, on free ports of this machine. It keeps its data in a folder and outlives a kill."""
 
 import os
-import socket
 import subprocess
-import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-PORTS = ("s3.port", "filer.port", "master.port", "volume.port", "webdav.port", "admin.port")
-FLAGS = (
-    "-ip=127.0.0.1",
-    "-ip.bind=127.0.0.1",
-    "-master.telemetry=false",
-    "-webdav=false",
-    "-admin.ui=false",
-    "-s3.autoCreateBucket=false",
-    "-s3.port.iceberg=0",
-    "-s3.port.lance=0",
-    "-volume.preStopSeconds=0",
-)
+from deployments.s3_server import PORTS_NEEDED, free_ports, weed_command
 
 
 class S3Server:
@@ -33,12 +19,9 @@ class S3Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "data").mkdir(parents=True)
-        ports = _free_ports(2 * len(PORTS))
+        ports = free_ports(PORTS_NEEDED)
         self.endpoint = f"http://127.0.0.1:{ports[0]}"
-        self._ports = [f"-{name}={port}" for name, port in zip(PORTS, ports, strict=False)]
-        self._ports += [
-            f"-{name}.grpc={port}" for name, port in zip(PORTS, ports[len(PORTS) :], strict=True) if "dav" not in name
-        ]
+        self._command = weed_command(folder / "data", ports)
         self._process: subprocess.Popen[bytes] | None = None
 
     def environment(self) -> dict[str, str]:
@@ -52,12 +35,11 @@ class S3Server:
 
     def start(self) -> None:
         """Start it, again on the same ports and data, and wait until it takes objects."""
-        weed = str(Path(sys.executable).with_name("weed"))
-        command = [weed, "mini", f"-dir={self.folder / 'data'}", *FLAGS, *self._ports]
+
         environment = {**os.environ, **self.environment(), "S3_BUCKET": self.bucket}
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, env=environment, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT
+                self._command, env=environment, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT
             )
         deadline = time.monotonic() + 60
         s3 = self.client()
@@ -93,12 +75,3 @@ class S3Server:
             aws_secret_access_key=self.secret_key,
             region_name="us-east-1",
         )
-
-
-def _free_ports(count: int) -> list[int]:
-    """All held open at once, so that they differ."""
-    with ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in held]

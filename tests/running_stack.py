@@ -1,0 +1,157 @@
+"""A trial stack of its own, used as a person uses it: `make stack` and `make deploy`, then the `prefect` command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deployments.stack import Stack
+from lib.store import Store, open_store
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PREFECT = str(Path(sys.executable).with_name("prefect"))
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+Run = dict[str, Any]
+
+
+class RunningStack:
+    """An installation in `folder`, as the commands see it."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        self.stack = Stack(folder / "stack", folder / "env")
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AWS_", "PREFECT_")) and name not in {"ALLOW_CPU", "MIRROR_URL", "STORE_URI"}
+        }
+        self._environment = {**kept, "CACHE_DIR": str(folder / "cache"), **environment}
+        self._process: subprocess.Popen[str] | None = None
+        self.printed: list[str] = []
+
+    def start(self) -> "RunningStack":
+        """`make stack` in a terminal of its own; returns when it says where it is."""
+        command = ["make", "stack", f"ARGS=--folder {self.stack.folder} --env-file {self.stack.env_file}"]
+        self._process = subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            # A background job ignores Ctrl-C, and this may be one.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        )
+        self.printed = []
+        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+        self.wait_until(lambda: self._is_up() or self._process.poll() is not None, "the stack to start", 240)
+        assert self._is_up(), self.printed
+        return self
+
+    def _read(self, process: "subprocess.Popen[str]") -> None:
+        self.printed.extend(line for line in process.stdout or ())
+
+    def _is_up(self) -> bool:
+        return any("Ctrl-C ends all" in line for line in self.printed)
+
+    def stop(self) -> int:
+        """Ctrl-C. Returns make's exit code."""
+        assert self._process
+        os.killpg(self._process.pid, signal.SIGINT)
+        return self._process.wait(120)
+
+    def power_cut(self) -> None:
+        """kill -9 of everything at once."""
+        if self._process and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        while processes := self.stack.processes():
+            for process in processes:
+                process.kill()
+            time.sleep(0.1)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of a terminal in which the stack's environment file was read."""
+        return {**self._environment, **self.stack.reached_by()}
+
+    def command(self, *words: str, **more: str) -> str:
+        """Run it in such a terminal; returns what it printed."""
+        done = subprocess.run(
+            words, cwd=REPOSITORY, env={**self.environment, **more}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def deploy(self, *arguments: str, **more: str) -> list[str]:
+        """`make deploy`; returns its lines."""
+        words = [f"ARGS={' '.join(arguments)}", f"ENV_FILE={self.stack.env_file}"]
+        return self.command("make", "--no-print-directory", "deploy", *words, **more).splitlines()
+
+    def run(self, deployment: str, **parameters: Any) -> str:
+        """`prefect deployment run`; returns the run's id."""
+        given = [f"--param={name}={json.dumps(value)}" for name, value in parameters.items()]
+        printed = self.command(PREFECT, "deployment", "run", deployment, *given)
+        return next(line.split()[-1] for line in printed.splitlines() if "UUID:" in line)
+
+    def post(self, path: str, **body: Any) -> Any:
+        """Ask the server's API."""
+        return (
+            httpx.post(f"{self.environment['PREFECT_API_URL']}/{path}", json=body, timeout=30).raise_for_status().json()
+        )
+
+    def read(self, run: str) -> Run:
+        return dict(
+            httpx.get(f"{self.environment['PREFECT_API_URL']}/flow_runs/{run}", timeout=30).raise_for_status().json()
+        )
+
+    def runs(self, **wanted: Any) -> list[Run]:
+        """All flow runs, the first started first; `wanted` is Prefect's filter."""
+        return list(self.post("flow_runs/filter", flow_runs=wanted, sort="EXPECTED_START_TIME_ASC", limit=200))
+
+    def children(self, run: str) -> list[Run]:
+        """The runs that `run` has started on workers."""
+        found = self.runs(parent_flow_run_id={"any_": [run]})
+        return [each for each in found if each["deployment_id"]]
+
+    def worker_of(self, run: str) -> str:
+        """The worker that has run it, the last one if several have."""
+        logs = self.post("logs/filter", logs={"flow_run_id": {"any_": [run]}}, sort="TIMESTAMP_ASC", limit=200)
+        return [log["message"].split("'")[1] for log in logs if "submitting flow run" in log["message"]][-1]
+
+    def wait(self, run: str, within_s: float = 300) -> Run:
+        """Wait for its end for good, and return it."""
+        self.wait_until(lambda: self._has_ended(run), f"the run {run} to end", within_s)
+        return self.read(run)
+
+    def _has_ended(self, run: str) -> bool:
+        state = self.read(run)["state"]
+        return state["type"] in FINAL - {"CRASHED"}
+
+    def wait_until(self, what: Callable[[], object], name: str, within_s: float) -> Any:
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            try:
+                if found := what():
+                    return found
+            except httpx.HTTPError:  # the server may be down
+                pass
+            time.sleep(0.5)
+        raise AssertionError(f"it took more than {within_s} s: {name}\n{self.logs()}")
+
+    def logs(self) -> str:
+        """The end of each program's."""
+        files = sorted((self.stack.folder / "log").glob("*.log"))
+        return "\n".join(f"== {file.name}\n{file.read_text(errors='replace')[-1500:]}" for file in files)
+
+    def store(self) -> Store:
+        os.environ.update({name: value for name, value in self.stack.reached_by().items() if name.startswith("AWS_")})
+        return open_store(self.environment["STORE_URI"], self.folder / f"cache-{time.monotonic_ns()}")
