@@ -34,9 +34,9 @@ def deploy(client: SyncPrefectClient, file: Path) -> None:
     configuration = read_configuration(file)
     for pool in configuration.pools:
         _ensure_pool(client, pool)
-    before = _deployed(client)
+    before = read_deployed(client)
     _prefect_deploy(file)
-    after = _deployed(client)
+    after = read_deployed(client)
     wanted = {deployment.full_name: deployment for deployment in configuration.deployments}
     for name, deployed in after.items():
         if name in wanted:
@@ -44,7 +44,7 @@ def deploy(client: SyncPrefectClient, file: Path) -> None:
         else:
             client.delete_deployment(deployed.id)
             _say("removed", f"deployment {name}")
-    for name, deployed in _deployed(client).items():
+    for name, deployed in read_deployed(client).items():
         _say(_change(before.get(name), deployed), f"deployment {name}")
     lost_after_s = read_settings().lost_after_s
     _apply_automations(client, automations(_train_all(configuration, after), lost_after_s, _webhook()))
@@ -71,7 +71,7 @@ def _prefect_deploy(file: Path) -> None:
         raise PermanentError(f"prefect deploy failed: {' '.join((done.stdout + done.stderr).split())[-500:]}")
 
 
-def _deployed(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
+def read_deployed(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
     """What bears our tag, by flow/deployment."""
     found = client.read_deployments(
         deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])), limit=200

@@ -1,10 +1,12 @@
 """Check an installation, one line each, and say what to do where something is amiss: `python -m deployments.doctor`.
 
-Server, work pools and their workers, deployments, store, mirror, weights, GPUs, clocks and claims. What it writes into
-the store, to try it, it removes. The exit code is 2 if a line says FAIL.
+Server, work pools and their workers, deployments, store, mirror, weights, GPUs, clocks and claims. It changes nothing:
+what it writes into the store, to try it, it removes. The exit code is 2 if a line says FAIL.
 """
 
 import json
+import os
+import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,8 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, ParamSpec
 from urllib.parse import unquote, urlparse
 
 import httpx
@@ -22,6 +25,9 @@ from prefect.client.schemas.objects import WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
+from deployments.configuration import read_configuration
+from deployments.deploy import read_deployed
+from lib.command_line import add_store_option, main_of, parser
 from lib.errors import NotFound, PermanentError, PipelineError
 from lib.fetch import SCHEMES
 from lib.gpus import visible_gpus
@@ -29,16 +35,15 @@ from lib.leases import LEASE, POLL_S
 from lib.models.recipes import RECIPES
 from lib.models.schema import IMAGENET, Backbone
 from lib.models.weights import IMAGENET_FILES, find_weights
-from lib.s3 import S3Store
-from lib.settings import Settings
+from lib.s3 import S3Store, s3_client
+from lib.settings import REPOSITORY, Settings, read_settings
 from lib.store import LocalStore, Store, open_store
 
-MAKE_DEPLOY = "apply deployments/prefect.yaml: make deploy"
-SET_API_URL = "set PREFECT_API_URL, or start one: make stack"
-S3_ATTEMPTS = "3"
+P = ParamSpec("P")
+MAKE_DEPLOY = "make deploy"
 PROBES = "doctor"
 WATCHED_FOR_S = 25.0
-"""At most: longer than the 20 s between two renewals of a claim, unless LEASE_S is set."""
+"""At most. By default a claim is renewed every 20 s."""
 CLOCK_TOLERANCE_S = 60.0
 ANSWERS_WITHIN_S = 5.0
 
@@ -56,31 +61,25 @@ class Verdict:
         return f"{self.level:<4}  {self.name:<11}  {'; '.join(filter(None, (self.found, self.remedy)))}"
 
 
-def attempt(name: str, check: Callable[[], Verdict]) -> Verdict:
-    """The verdict of `check`, whatever it raises. Our own errors say themselves what to do."""
+def attempt(name: str, check: Callable[P, Verdict], *args: P.args, **kwargs: P.kwargs) -> Verdict:
+    """The verdict of `check`, whatever it raises: FAIL then. Our own errors say themselves what to do."""
     try:
-        return check()
+        return check(*args, **kwargs)
     except Exception as error:
         kind = "" if isinstance(error, PipelineError) else f"{type(error).__name__}: "
         return Verdict(name, "FAIL", kind + " ".join(str(error).split()))
 
 
 def check_server(url: str | None) -> Verdict:
-    """Whether a Prefect server answers at `url`, which PREFECT_API_URL names."""
+    """Whether a Prefect server answers at `url`, the PREFECT_API_URL."""
     if not url:
         return Verdict("server", "FAIL", "PREFECT_API_URL is not set", "set it, or start a server: make stack")
     try:
         with get_client(sync_client=True) as client:
             return Verdict("server", "ok", f"{url} answers, Prefect {client.api_version()}")
-    except httpx.HTTPStatusError as error:
-        found = f"{url} answers HTTP {error.response.status_code}"
-        return Verdict(
-            "server", "FAIL", found, "check PREFECT_API_URL, which ends in /api, and PREFECT_API_AUTH_STRING"
-        )
-    except httpx.HTTPError as error:
-        return Verdict("server", "FAIL", f"{url} cannot be reached ({error})", SET_API_URL)
-    except ValueError:  # a page, say, and no JSON
-        return Verdict("server", "FAIL", f"{url} is no Prefect API", "check PREFECT_API_URL, which ends in /api")
+    except (httpx.HTTPError, ValueError) as error:  # ValueError: a page, say, and no JSON
+        found = f"{url} cannot be reached ({str(error).splitlines()[0]})"
+        return Verdict("server", "FAIL", found, "set PREFECT_API_URL (it ends in /api), or start one: make stack")
 
 
 def check_pool(client: SyncPrefectClient, pool: str) -> Verdict:
@@ -99,38 +98,42 @@ def check_pool(client: SyncPrefectClient, pool: str) -> Verdict:
     return Verdict(name, "ok", f"{_counted(online, 'worker')}: {', '.join(online)}")
 
 
-def check_deployments(versions: dict[str, str | None], wanted: list[str], commit: str | None) -> Verdict:
-    """Whether the server's deployments, by name with their versions, are all that are `wanted`, at `commit` if known."""
+def check_deployments(versions: dict[str, str | None], wanted: list[str], commit: str) -> Verdict:
+    """Whether the server's deployments, whose `versions` it told by name, are all that are `wanted`, at `commit`."""
     if missing := [name for name in wanted if name not in versions]:
         return Verdict("deployments", "FAIL", f"missing: {', '.join(missing)}", MAKE_DEPLOY)
     at = ", ".join(sorted({str(versions[name]) for name in wanted}))
-    if commit is None:
-        return Verdict("deployments", "ok", f"{len(wanted)}, at commit {at}; which this code is, git does not tell")
     if at != commit:
-        return Verdict("deployments", "warn", f"{len(wanted)}, at commit {at}; this code is at {commit}", MAKE_DEPLOY)
+        return Verdict("deployments", "warn", f"{len(wanted)}, at commit {at}; this code is {commit}", MAKE_DEPLOY)
     return Verdict("deployments", "ok", f"{len(wanted)}, all at commit {at}")
 
 
+def _commit() -> str:
+    """This code's, as deployments/prefect.yaml asks for it."""
+    git = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    return subprocess.run(git, cwd=REPOSITORY, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
 def check_store(store: Store) -> Verdict:
-    """Whether the store keeps its promises, those by which two runs do not overwrite each other's work first of all."""
+    """Whether the store keeps its promises; by some of them two runs do not overwrite each other's work."""
     path = f"{PROBES}/{uuid.uuid4().hex}"
     try:
-        broken = next((rule for rule, kept in _promises(store, path) if not kept), None)
+        broken = next((promise for promise, kept in _promises(store, path) if not kept), None)
     finally:
         with suppress(PipelineError):  # it must not hide what went wrong before
             store.delete(path)
-            if isinstance(store, LocalStore):
-                with suppress(OSError):  # another doctor's probe lies there
-                    (store.root / PROBES).rmdir()
+        if isinstance(store, LocalStore):
+            with suppress(OSError):  # another doctor's probe lies there
+                (store.root / PROBES).rmdir()
     if broken:
         found = f"{store.uri}: a store {broken}; this one does not"
-        return Verdict("store", "FAIL", found, "use another: in this one two runs could overwrite each other's work")
-    promises = "reads, writes, creates only if absent, replaces only if unchanged"
-    return Verdict("store", "ok", f"{store.uri}: {promises}")
+        return Verdict("store", "FAIL", found, "do not use it: two runs could overwrite each other's work")
+    kept = "reads, writes, creates only if absent, replaces only if unchanged"
+    return Verdict("store", "ok", f"{store.uri}: {kept}")
 
 
 def _promises(store: Store, path: str) -> Iterator[tuple[str, bool]]:
-    """What a store must do, and whether this one did it at `path`."""
+    """What a store does, and whether this one did it at `path`."""
     yield "creates what is absent", store.create(path, b"created")
     version = store.read_version(path)[1]
     yield "creates only what is absent", not store.create(path, b"created again")
@@ -139,7 +142,7 @@ def _promises(store: Store, path: str) -> Iterator[tuple[str, bool]]:
     yield "gives back what was written", store.read(path) == b"replaced"
     yield "lists what it holds", path in store.list(PROBES)
     store.delete(path)
-    yield "removes what is deleted", not store.exists(path)
+    yield "deletes", not store.exists(path)
 
 
 def check_mirror(url: str | None) -> Verdict:
@@ -157,8 +160,7 @@ def check_mirror(url: str | None) -> Verdict:
         elif (status := httpx.get(url, timeout=ANSWERS_WITHIN_S).status_code) >= 500:
             raise PermanentError(f"it answers HTTP {status}")
     except (OSError, PipelineError, httpx.HTTPError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        return Verdict("mirror", "FAIL", f"{url} cannot be read: {reason}", "set MIRROR_URL to another, or unset it")
+        return Verdict("mirror", "FAIL", f"{url} cannot be read ({error})", "check MIRROR_URL, or unset it")
     return Verdict("mirror", "ok", f"{url} is readable")
 
 
@@ -167,44 +169,45 @@ def check_weights(store: Store, backbone: Backbone, mirror_url: str | None) -> V
     if find_weights(store, backbone):
         return Verdict("weights", "ok", f"{backbone.name}: in the store")
     source = IMAGENET_FILES[backbone.name][0].url if backbone.weights == IMAGENET else backbone.weights
-    remedy = f"the first run fetches them from {mirror_url or source}; if it cannot, set MIRROR_URL"
+    remedy = f"the first run fetches them from {mirror_url or source}"
     return Verdict("weights", "warn", f"{backbone.name}: not in the store", remedy)
 
 
 def check_gpu(gpus: list[str]) -> Verdict:
-    """Which GPUs processes here may use; none is no fault."""
+    """Which GPUs are here. None is no fault."""
     if gpus:
         return Verdict("gpu", "ok", f"{_counted(gpus, 'GPU')}: {', '.join(gpus)}")
     return Verdict("gpu", "ok", "none here; recipes that run on a GPU need a worker of pool gpu")
 
 
 def check_clock(addresses: list[str]) -> Verdict:
-    """Whether this machine's clock agrees with those of the servers at `addresses`, as far as they answer."""
-    offsets = {}
+    """Whether this machine's clock agrees with those of the servers at `addresses`, of those that answer."""
+    off = {}
     for address in addresses:
         with suppress(httpx.HTTPError, KeyError):
             date = parsedate_to_datetime(httpx.get(address, timeout=ANSWERS_WITHIN_S).headers["Date"])
-            offsets[urlparse(address).netloc] = abs((datetime.now(UTC) - date).total_seconds())
-    if not offsets:
+            off[urlparse(address).netloc] = abs((datetime.now(UTC) - date).total_seconds())
+    if not off:
         return Verdict("clock", "warn", "not checked: no server answers")
-    found = ", ".join(f"{offset:.1f} s from {server}'s" for server, offset in offsets.items())
-    if max(offsets.values()) > CLOCK_TOLERANCE_S:
-        return Verdict("clock", "warn", found, "set the wrong one; S3 refuses what is 15 minutes off")
+    found = ", ".join(f"{seconds:.1f} s from that of {server}" for server, seconds in off.items())
+    if max(off.values()) > CLOCK_TOLERANCE_S:
+        return Verdict("clock", "warn", found, "set the wrong one; S3 refuses what is more than 15 minutes off")
     return Verdict("clock", "ok", found)
 
 
 def check_leases(store: Store, lease_s: float) -> Verdict:
-    """Whether each training that has claimed a model is alive. Takes no time where there is none."""
+    """Whether who has claimed a piece of work is alive. Waits only where there is a claim that nobody renews."""
     paths = [path for path in store.list("checkpoints") if PurePosixPath(path).name == LEASE]
     if not paths:
         return Verdict("leases", "ok", "none stands")
-    started = time.monotonic()
-    silent = _unchanged(store, paths, min(lease_s * 1.5, WATCHED_FOR_S))
-    if not silent:
+    patience_s = min(1.5 * lease_s, WATCHED_FOR_S)
+    found = []
+    for path, claim in _unchanged(store, paths, patience_s).items():
+        owner = json.loads(claim)
+        by = f"owner process {owner.get('pid')} on host {owner.get('host')}"
+        found.append(f"{path} has stood unchanged for {patience_s:g} s ({by})")
+    if not found:
         return Verdict("leases", "ok", f"{_counted(paths, 'run')} at work: {', '.join(paths)}")
-    owners = {path: json.loads(claim) for path, claim in silent.items()}
-    stands = f"has stood unchanged for {time.monotonic() - started:.0f} s"
-    found = [f"{path} {stands} (process {by.get('pid')} on {by.get('host')})" for path, by in owners.items()]
     remedy = f"a run takes over by itself after {lease_s:g} s; if none does: remove it"
     return Verdict("leases", "warn", "; ".join(found), remedy)
 
@@ -231,22 +234,60 @@ def _counted(things: list[str], what: str) -> str:
 
 
 def examine(settings: Settings) -> Iterator[Verdict]:
-    """Every verdict, as soon as it is known."""
-    api_url = PREFECT_API_URL.value()
-    yield (server := attempt("server", lambda: check_server(api_url)))
-    if server.level == "ok":
-        yield from _of_server()
-    else:
-        yield from (Verdict(name, "warn", "not checked: no server") for name in ("pools", "deployments"))
-    yield (kept := attempt("store", lambda: check_store(open_store(settings.store_uri, settings.cache_dir))))
-    yield attempt("mirror", lambda: check_mirror(settings.mirror_url))
-    if kept.level == "ok":
-        store = open_store(settings.store_uri, settings.cache_dir)
-        backbones = {recipe.backbone.name: recipe.backbone for recipe in RECIPES.values() if recipe.backbone}
-        for backbone in backbones.values():
-            yield attempt("weights", lambda: check_weights(store, backbone, settings.mirror_url))  # noqa: B023
-    else:
-        yield Verdict("weights", "warn", "not checked: no store")
+    """All verdicts, each as soon as it is known."""
+    api_url, store = PREFECT_API_URL.value(), partial(open_store, settings.store_uri, settings.cache_dir)
+    yield (server := attempt("server", check_server, api_url))
+    yield from _of_the_server() if server.level == "ok" else _skipped("no server", "pools", "deployments")
+    yield (kept := attempt("store", lambda: check_store(store())))
+    yield attempt("mirror", check_mirror, settings.mirror_url)
+    yield from _of_weights(store(), settings) if kept.level == "ok" else _skipped("no store", "weights", "leases")
     yield attempt("gpu", lambda: check_gpu(visible_gpus()))
-    yield attempt("clock", lambda: check_clock([f"{api_url}/health"] if api_url else []))
-    yield attempt("leases", lambda: check_leases(store, settings.lease_s))
+    yield attempt("clock", lambda: check_clock(_dated(api_url, settings.store_uri)))
+    if kept.level == "ok":  # last: it may take its time
+        yield attempt("leases", check_leases, store(), settings.lease_s)
+
+
+def _of_the_server() -> Iterator[Verdict]:
+    configuration = read_configuration()
+    wanted = [deployment.full_name for deployment in configuration.deployments]
+    with get_client(sync_client=True) as client:
+        for pool in configuration.pools:
+            yield attempt(f"pool {pool}", check_pool, client, pool)
+        yield attempt("deployments", lambda: check_deployments(_versions(client), wanted, _commit()))
+
+
+def _versions(client: SyncPrefectClient) -> dict[str, str | None]:
+    return {name: deployment.version for name, deployment in read_deployed(client).items()}
+
+
+def _of_weights(store: Store, settings: Settings) -> Iterator[Verdict]:
+    backbones = {each.backbone.name: each.backbone for each in RECIPES.values() if each.backbone}
+    for backbone in backbones.values():
+        yield attempt("weights", check_weights, store, backbone, settings.mirror_url)
+
+
+def _skipped(why: str, *names: str) -> Iterator[Verdict]:
+    return (Verdict(name, "warn", f"not checked: {why}") for name in names)
+
+
+def _dated(api_url: str | None, store_uri: str) -> list[str]:
+    """Addresses whose answers say the time."""
+    prefect = [f"{api_url}/health"] if api_url else []
+    return [*prefect, s3_client().meta.endpoint_url] if store_uri.startswith("s3://") else prefect
+
+
+def command(arguments: list[str] | None = None) -> None:
+    options = parser(__doc__)
+    add_store_option(options)
+    options.parse_args(arguments)
+    os.environ.setdefault("AWS_MAX_ATTEMPTS", "3")  # what does not answer is better said soon
+    failed = total = 0
+    for verdict in examine(read_settings()):
+        print(verdict, flush=True)
+        failed, total = failed + (verdict.level == "FAIL"), total + 1
+    if failed:
+        raise PermanentError(f"{failed} of {total} checks failed; their lines say what to do")
+
+
+if __name__ == "__main__":
+    main_of(command)

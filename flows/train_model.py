@@ -52,7 +52,7 @@ def train_model(
     frozen = recipe.backbone and recipe.backbone.frozen
     features = with_retries(compute_features)(recipe, prepared, plan.seed, start) if frozen else None
     trained = with_retries(train_recipe)(recipe, prepared, plan.seed, start, features)
-    return with_retries(evaluate_model)(model, trained)
+    return with_retries(evaluate_model)(recipe, trained)
 
 
 def command(arguments: list[str] | None = None) -> None:

@@ -44,16 +44,28 @@ def one_gpu(gpus: list[str], on_wait: Callable[[str], None], locks: Path = LOCKS
         yield None
         return
     gpu, lock = _wait_for_one(gpus, on_wait, locks)
-    with lock:
-        before = os.environ.get(CHOICE)
-        os.environ[CHOICE] = gpu
-        try:
-            yield gpu
-        finally:
-            if before is None:
-                del os.environ[CHOICE]
-            else:
-                os.environ[CHOICE] = before
+    with lock, _choosing(gpu):
+        yield gpu
+
+
+@contextmanager
+def no_gpu() -> Iterator[None]:
+    """Hide all GPUs from CUDA: a recipe for a CPU gives the same bits where there is one, and leaves it to others."""
+    with _choosing("-1"):
+        yield
+
+
+@contextmanager
+def _choosing(gpu: str) -> Iterator[None]:
+    before = os.environ.get(CHOICE)
+    os.environ[CHOICE] = gpu
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[CHOICE]
+        else:
+            os.environ[CHOICE] = before
 
 
 def _wait_for_one(gpus: list[str], on_wait: Callable[[str], None], locks: Path) -> tuple[str, IO[bytes]]:

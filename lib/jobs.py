@@ -1,8 +1,8 @@
 """Run a TensorFlow step in a process of its own: `python -m lib.jobs JOB.json`.
 
-Memory, GPU memory too, goes back when it ends; an out-of-memory kill takes one model and not the flow. Of a machine's
-GPUs it takes one, or waits for it. The job says what happens as JSON lines on its output, and ends when its parent
-does: its input is then at an end.
+Memory, GPU memory too, goes back when it ends; an out-of-memory kill takes one model and not the flow. For a recipe
+that runs on a GPU it takes one of the machine's, or waits for it; for others it sees none. The job says what happens as
+JSON lines on its output, and ends when its parent does: its input is then at an end.
 """
 
 import importlib
@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 from lib import failures
 from lib.errors import NoGpu, NotFound, PermanentError, TransientError
 from lib.failures import ASKED_TO_STOP, CTRL_C
-from lib.gpus import one_gpu, visible_gpus
+from lib.gpus import no_gpu, one_gpu, visible_gpus
 from lib.interrupts import Interrupted, catch_signals
 from lib.manifests import Ref
 from lib.settings import REPOSITORY, read_settings
@@ -45,12 +45,13 @@ FAULT_OF_OURS = 1
 
 
 class Job(BaseModel):
-    """A step and its arguments; `store_uri` is where it reads and writes."""
+    """A step and its arguments; `store_uri` is where it reads and writes, `runs_on` what its recipe asks for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     step: Literal["features", "train", "evaluate"]
     store_uri: str
+    runs_on: Literal["cpu", "gpu"]
     arguments: dict[str, Any]
 
 
@@ -134,7 +135,8 @@ def main(path: str) -> int:
     job = Job.model_validate_json(Path(path).read_text())
     try:
         settings = read_settings()
-        with one_gpu(visible_gpus(), warn):  # before the step loads TensorFlow, which keeps the GPUs that it finds
+        # Before the step loads TensorFlow, which keeps the GPUs that it finds.
+        with one_gpu(visible_gpus(), warn) if job.runs_on == "gpu" else no_gpu():
             step = importlib.import_module(STEPS[job.step])
             ref = step.run(open_store(job.store_uri, settings.cache_dir), settings, emit, **job.arguments)
         emit({"event": "done", "ref": ref.model_dump()})

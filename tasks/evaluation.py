@@ -6,13 +6,15 @@ from prefect.logging import get_run_logger
 
 from lib.jobs import Job, run_job
 from lib.manifests import Ref
+from lib.models.schema import Recipe
 from tasks.display import show_job
 from tasks.storage import settings_store
 
 
-@task(task_run_name="evaluate {recipe}", cache_policy=NO_CACHE)
-def evaluate_model(recipe: str, model: Ref) -> Ref:
+@task(task_run_name="evaluate {recipe.name}", cache_policy=NO_CACHE)
+def evaluate_model(recipe: Recipe, model: Ref) -> Ref:
     """Model → metrics, predictions and pictures."""
     arguments = {"model": model.model_dump()}
-    with show_job(recipe, get_run_logger()) as on_event:
-        return run_job(Job(step="evaluate", store_uri=settings_store().uri, arguments=arguments), on_event)
+    job = Job(step="evaluate", store_uri=settings_store().uri, runs_on=recipe.runs_on, arguments=arguments)
+    with show_job(recipe.name, get_run_logger()) as on_event:
+        return run_job(job, on_event)

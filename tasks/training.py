@@ -17,16 +17,18 @@ from tasks.storage import settings_store
 @task(task_run_name="compute features for {recipe.name}", cache_policy=NO_CACHE)
 def compute_features(recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None) -> Ref:
     """Prepared data → the features of the recipe's frozen backbone."""
-    return _launch("features", recipe, recipe=recipe, prepared=prepared, seed=seed, weights=weights)
+    return _launch("features", recipe, prepared=prepared, seed=seed, weights=weights)
 
 
 @task(task_run_name="train {recipe.name}", cache_policy=NO_CACHE)
 def train_recipe(recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None, features: Ref | None) -> Ref:
     """Prepared data → model, resumed from the last checkpoint."""
-    return _launch("train", recipe, recipe=recipe, prepared=prepared, seed=seed, weights=weights, features=features)
+    return _launch("train", recipe, prepared=prepared, seed=seed, weights=weights, features=features)
 
 
-def _launch(step: Literal["features", "train"], shown: Recipe, **arguments: Recipe | Ref | int | None) -> Ref:
-    plain = {k: v.model_dump(mode="json") if isinstance(v, BaseModel) else v for k, v in arguments.items()}
-    with show_job(shown.name, get_run_logger()) as on_event:
-        return run_job(Job(step=step, store_uri=settings_store().uri, arguments=plain), on_event)
+def _launch(step: Literal["features", "train"], recipe: Recipe, **inputs: Ref | int | None) -> Ref:
+    plain = {name: value.model_dump() if isinstance(value, BaseModel) else value for name, value in inputs.items()}
+    arguments = {"recipe": recipe.model_dump(mode="json"), **plain}
+    job = Job(step=step, store_uri=settings_store().uri, runs_on=recipe.runs_on, arguments=arguments)
+    with show_job(recipe.name, get_run_logger()) as on_event:
+        return run_job(job, on_event)

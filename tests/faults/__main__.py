@@ -1,7 +1,8 @@
 """Inject faults into a real training and say how each ended: `make faults`, or `python -m tests.faults --only clock`.
 
-On a real Prefect server, real S3 servers and the real digits. Exits with 1 where a row does not end as it must:
-completed with every bit equal to those of an undisturbed run, or in a clear error with the store intact.
+On real Prefect servers, real S3 servers, a real installation with its workers, and the real digits. Exits with 1 where
+a row does not end as it must: completed with every bit equal to those of an undisturbed run, or in a clear error with
+the store intact.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from rich.table import Table
 from lib.addresses import checkpoints_address
 from lib.store import LocalStore
 from lib.verify import check_files, verify
+from tests.faults.installation import STACK_ROWS, Installation, StackRow
 from tests.faults.proxy import Proxy, proxy_before
 from tests.faults.rows import ROWS, Row
 from tests.faults.scene import CHUNKS, TRAIN, Run, Scene, broken, closing, outputs
@@ -38,7 +40,7 @@ COLUMNS = ("fault", "where", "outcome", "chunks lost", "weights equal", "seconds
 class Outcome:
     """A row of the table."""
 
-    row: Row
+    row: Row | StackRow
     ended: str
     lost: int
     equal: str
@@ -115,6 +117,19 @@ class Matrix:
         equal = "yes" if row.code == 0 and not problem else "store intact" if not problem else "NO"
         return Outcome(row, ended, lost, equal, time.monotonic() - started, problem)
 
+    def play_on(self, installation: Installation, row: StackRow) -> Outcome:
+        """The same for a fault of an installation."""
+        started = time.monotonic()
+        try:
+            problem, lost = row.inject(installation), installation.chunks_lost()
+            if not problem and (found := outputs(installation.store())) != self.expected:
+                problem = f"outputs differ: {found} instead of {self.expected}"
+            if not problem and lost > row.chunks:
+                problem = f"{lost} chunks were lost, and at most {row.chunks} may be"
+        except Exception:
+            problem, lost = traceback.format_exc(), 0
+        return Outcome(row, "completed", lost, "NO" if problem else "yes", time.monotonic() - started, problem)
+
     def _problem(self, scene: Scene, row: Row, last: Run) -> str:
         scene.proxy.faults = []
         if last.code != row.code or row.says not in last.error:
@@ -138,7 +153,7 @@ def main() -> int:
     options.add_argument("--only", default="", metavar="TEXT", help="rows whose fault or place has TEXT in it")
     options.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there too")
     chosen = options.parse_args()
-    rows = [row for row in ROWS if chosen.only in f"{row.fault} {row.where}"]
+    rows = [row for row in (*ROWS, *STACK_ROWS) if chosen.only in f"{row.fault} {row.where}"]
     if not rows:
         options.error(f"--only must name a row; received {chosen.only!r}")
     started = time.monotonic()
@@ -150,13 +165,30 @@ def main() -> int:
     return 1 if any(outcome.problem for outcome in outcomes) else 0
 
 
-def _play_all(folder: Path, api: str, rows: list[Row]) -> list[Outcome]:
-    """SERVERS rows at a time, each with an S3 server and a proxy of its own."""
+def _play_all(folder: Path, api: str, rows: list[Row | StackRow]) -> list[Outcome]:
+    """SERVERS rows at a time, each with an S3 server and a proxy of its own; beside them those of an installation."""
     terminal = Console(stderr=True)
-    with Progress(console=terminal, disable=not terminal.is_terminal) as bars, ThreadPoolExecutor(SERVERS) as pool:
+    with Progress(console=terminal, disable=not terminal.is_terminal) as bars, ThreadPoolExecutor(SERVERS + 1) as pool:
         bar = bars.add_task("undisturbed run", total=len(rows))
         matrix = Matrix(folder, api)
-        todo = deque(enumerate(rows))
+        todo = deque((place, row) for place, row in enumerate(rows) if isinstance(row, Row))
+
+        def tell(outcome: Outcome) -> Outcome:
+            bars.update(bar, advance=1, description=outcome.row.fault)
+            verdict = "NOT AS IT MUST BE" if outcome.problem else "as it must be"
+            print(f"{verdict}: {outcome.row.fault}, {outcome.row.where}", file=sys.stderr, flush=True)
+            return outcome
+
+        def work_on_installation() -> dict[int, Outcome]:
+            chosen = {place: row for place, row in enumerate(rows) if isinstance(row, StackRow)}
+            if not chosen:
+                return {}
+            installation = Installation(folder / "installation")
+            try:
+                installation.start()
+                return {place: tell(matrix.play_on(installation, row)) for place, row in chosen.items()}
+            finally:
+                installation.power_cut()
 
         def work(number: int) -> dict[int, Outcome]:
             server, done = S3Server(folder / f"s3-{number}"), {}
@@ -165,15 +197,14 @@ def _play_all(folder: Path, api: str, rows: list[Row]) -> list[Outcome]:
                 with proxy_before(server.endpoint) as proxy:
                     while (taken := _next(todo)) is not None:
                         place, row = taken
-                        done[place] = matrix.play(place, row, server, proxy)
-                        bars.update(bar, advance=1, description=row.fault)
-                        verdict = "NOT AS IT MUST BE" if done[place].problem else "as it must be"
-                        print(f"{verdict}: {row.fault}, {row.where}", file=sys.stderr, flush=True)
+                        done[place] = tell(matrix.play(place, row, server, proxy))
             finally:
                 server.stop()
             return done
 
+        on_installation = pool.submit(work_on_installation)
         found = [outcome for outcomes in pool.map(work, range(SERVERS)) for outcome in outcomes.items()]
+        found += on_installation.result().items()
     return [outcome for _, outcome in sorted(found)]
 
 

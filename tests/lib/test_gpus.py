@@ -225,9 +225,8 @@ def job(tmp_path: Path) -> tuple[Path, Path, dict[str, str]]:
     """Of a job whose step says what it saw: its GPUs, its file and its environment."""
     (tmp_path / "gpus").write_text("0 1")
     (tmp_path / "pretended_step.py").write_text(PRETENDED_STEP)
-    (tmp_path / "job.json").write_text(
-        json.dumps({"step": "train", "store_uri": str(tmp_path / "store"), "arguments": {}})
-    )
+    told = {"step": "train", "store_uri": str(tmp_path / "store"), "runs_on": "gpu", "arguments": {}}
+    (tmp_path / "job.json").write_text(json.dumps(told))
     return tmp_path / "gpus", tmp_path / "job.json", {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)}
 
 
@@ -238,6 +237,17 @@ def test_a_job_has_one_gpu_before_its_step_loads_tensorflow(
     with one_gpu(["0"], fail, tmp_path / "image-training-flows-gpus"):
         said = json.loads(next_line(start(JOB, gpus, file, **environment)))
     assert said == {"event": "done", "ref": {"uri": "seen/1", "sha256": 64 * "0"}}
+
+
+def test_a_job_for_a_cpu_sees_no_gpu_and_waits_for_none(
+    start: Start, job: tuple[Path, Path, dict[str, str]], tmp_path: Path
+) -> None:
+    gpus, file, environment = job
+    file.write_text(json.dumps({**json.loads(file.read_text()), "runs_on": "cpu"}))
+    gpus.write_text("0")
+    with one_gpu(["0"], fail, tmp_path / "image-training-flows-gpus"):
+        said = json.loads(next_line(start(JOB, gpus, file, **environment)))
+    assert said == {"event": "done", "ref": {"uri": "seen/-1", "sha256": 64 * "0"}}
 
 
 def test_a_job_that_waits_for_a_gpu_says_so_and_can_be_stopped(

@@ -1,0 +1,128 @@
+"""What a person sees in the Prefect UI, in a real browser. SCREENSHOTS names a folder to keep the pictures in."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from lib.models.recipes import RECIPES
+from tests.running_stack import Run, RunningStack
+
+pytestmark = pytest.mark.stack
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+PATIENCE_MS = 30_000
+WIDTH, HEIGHT = 1500, 1000
+
+
+class Browser:
+    """A page of the stack's UI, and a picture of each that was opened."""
+
+    def __init__(self, page: Page, stack: RunningStack, pictures: Path) -> None:
+        self.page, self.pictures = page, pictures
+        self.address = stack.environment["PREFECT_API_URL"].removesuffix("/api")
+        page.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
+
+    def open(self, path: str, shows: str) -> Page:
+        """Go to `path` and wait until the page has the text `shows`."""
+        self.page.goto(f"{self.address}/{path}")
+        expect(self.page.get_by_text(shows).first).to_be_visible()
+        self.page.wait_for_load_state("networkidle")
+        return self.page
+
+    def keep(self, name: str) -> None:
+        self.page.screenshot(path=self.pictures / f"{name}.png")
+
+
+@pytest.fixture(scope="module")
+def browser(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    pictures = Path(os.environ.get("SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+    pictures.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield Browser(chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT}), stack, pictures)
+        chromium.close()
+
+
+def artifact(stack: RunningStack, key: str) -> str:
+    """The last one's page."""
+    found = stack.post("artifacts/latest/filter", artifacts={"key": {"any_": [key]}})
+    return f"artifacts/artifact/{found[0]['latest_id']}"
+
+
+def is_cut_off(page: Page, text: str) -> bool:
+    """Whether the element with `text` ends right of what its table shows."""
+    return bool(
+        page.get_by_text(text, exact=True).first.evaluate(
+            "cell => { const box = cell.closest('table').parentElement; "
+            "return cell.getBoundingClientRect().right > box.getBoundingClientRect().right; }"
+        )
+    )
+
+
+def test_the_run_says_what_it_did(browser: Browser, stack: RunningStack, trained: Run) -> None:
+    page = browser.open(f"runs/flow-run/{trained['id']}", shows="train all on digits")
+    expect(page.get_by_text("Completed").first).to_be_visible()
+    for recipe in ("digits-cnn", "digits-cnn-gpu", "digits-softmax"):
+        pool = RECIPES[recipe].runs_on
+        told = f"{recipe} is trained by the run train {recipe} on digits in the pool {pool}"
+        expect(page.get_by_text(told).first).to_be_visible()
+    page.wait_for_timeout(2000)  # the graph is drawn on a canvas
+    browser.keep("run")
+
+
+def test_a_training_shows_its_progress_by_epoch(browser: Browser, stack: RunningStack, trained: Run) -> None:
+    page = browser.open(artifact(stack, "progress-digits-cnn"), shows="dev accuracy")
+    expect(page.get_by_text("3 of 3", exact=True)).to_be_visible()
+    expect(page.get_by_text("100%").first).to_be_visible()
+    browser.keep("progress")
+
+
+def test_the_leaderboard_compares_the_models(browser: Browser, stack: RunningStack, trained: Run) -> None:
+    page = browser.open(artifact(stack, "leaderboard-digits"), shows="Dev accuracy")
+    for recipe in ("digits-cnn", "digits-cnn-gpu", "digits-softmax"):
+        expect(page.get_by_text(recipe, exact=True).first).to_be_visible()
+    assert not is_cut_off(page, "Training time")
+    browser.keep("leaderboard")
+
+
+def test_the_report_shows_its_pictures_and_links_to_the_bucket(
+    browser: Browser, stack: RunningStack, trained: Run
+) -> None:
+    page = browser.open(artifact(stack, "report-digits"), shows="Optical recognition of handwritten digits")
+    pictures = page.locator("img[src^='data:image/png']")
+    expect(pictures).to_have_count(2 + 3 * 4)
+    drawn = pictures.evaluate_all("all => all.map(each => each.complete && each.naturalWidth > 100)")
+    assert all(drawn)
+    assert not is_cut_off(page, "Training time")
+    browser.keep("report")
+    pictures.nth(2).scroll_into_view_if_needed()
+    browser.keep("report-pictures")
+
+    page = browser.open(artifact(stack, "report-file-digits"), shows="The report as one page")
+    link = page.get_by_text("The report as one page").get_attribute("href")
+    assert link
+    page.goto(link)
+    expect(page.get_by_role("heading", name="Optical recognition of handwritten digits")).to_be_visible()
+    browser.keep("report-from-the-bucket")
+
+
+def test_parameters_are_a_form_with_choices_and_descriptions(
+    browser: Browser, stack: RunningStack, trained: Run
+) -> None:
+    page = browser.open(f"deployments/deployment/{trained['deployment_id']}/run", shows="The data set.")
+    expect(page.get_by_text("At most so many epochs in each phase of a recipe.")).to_be_visible()
+    browser.keep("form")
+    page.get_by_text("digits", exact=True).last.click()
+    for dataset in ("cifar100", "fashion-mnist"):
+        expect(page.get_by_text(dataset, exact=True).first).to_be_visible()
+    browser.keep("form-choices")
