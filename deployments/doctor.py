@@ -70,16 +70,19 @@ def attempt(name: str, check: Callable[P, Verdict], *args: P.args, **kwargs: P.k
         return Verdict(name, "FAIL", kind + " ".join(str(error).split()))
 
 
-def check_server(url: str | None) -> Verdict:
-    """Whether a Prefect server answers at `url`, the PREFECT_API_URL."""
-    if not url:
+def check_server() -> Verdict:
+    """Whether PREFECT_API_URL names a Prefect server that answers."""
+    if not (url := PREFECT_API_URL.value()):
         return Verdict("server", "FAIL", "PREFECT_API_URL is not set", "set it, or start a server: make stack")
     try:
         with get_client(sync_client=True) as client:
             return Verdict("server", "ok", f"{url} answers, Prefect {client.api_version()}")
+    except httpx.HTTPStatusError as error:
+        reason = f"HTTP {error.response.status_code}"
     except (httpx.HTTPError, ValueError) as error:  # ValueError: a page, say, and no JSON
-        found = f"{url} cannot be reached ({str(error).splitlines()[0]})"
-        return Verdict("server", "FAIL", found, "set PREFECT_API_URL (it ends in /api), or start one: make stack")
+        reason = str(error)
+    remedy = "set PREFECT_API_URL (it ends in /api), or start one: make stack"
+    return Verdict("server", "FAIL", f"{url} cannot be reached ({reason})", remedy)
 
 
 def check_pool(client: SyncPrefectClient, pool: str) -> Verdict:
@@ -235,14 +238,14 @@ def _counted(things: list[str], what: str) -> str:
 
 def examine(settings: Settings) -> Iterator[Verdict]:
     """All verdicts, each as soon as it is known."""
-    api_url, store = PREFECT_API_URL.value(), partial(open_store, settings.store_uri, settings.cache_dir)
-    yield (server := attempt("server", check_server, api_url))
+    store = partial(open_store, settings.store_uri, settings.cache_dir)
+    yield (server := attempt("server", check_server))
     yield from _of_the_server() if server.level == "ok" else _skipped("no server", "pools", "deployments")
     yield (kept := attempt("store", lambda: check_store(store())))
     yield attempt("mirror", check_mirror, settings.mirror_url)
     yield from _of_weights(store(), settings) if kept.level == "ok" else _skipped("no store", "weights", "leases")
     yield attempt("gpu", lambda: check_gpu(visible_gpus()))
-    yield attempt("clock", lambda: check_clock(_dated(api_url, settings.store_uri)))
+    yield attempt("clock", lambda: check_clock(_dated(settings.store_uri)))
     if kept.level == "ok":  # last: it may take its time
         yield attempt("leases", check_leases, store(), settings.lease_s)
 
@@ -270,9 +273,9 @@ def _skipped(why: str, *names: str) -> Iterator[Verdict]:
     return (Verdict(name, "warn", f"not checked: {why}") for name in names)
 
 
-def _dated(api_url: str | None, store_uri: str) -> list[str]:
+def _dated(store_uri: str) -> list[str]:
     """Addresses whose answers say the time."""
-    prefect = [f"{api_url}/health"] if api_url else []
+    prefect = [f"{url}/health"] if (url := PREFECT_API_URL.value()) else []
     return [*prefect, s3_client().meta.endpoint_url] if store_uri.startswith("s3://") else prefect
 
 

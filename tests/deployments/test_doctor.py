@@ -14,6 +14,7 @@ from pathlib import Path
 
 import h5py
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.doctor import (
     Verdict,
@@ -49,11 +50,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def closed(monkeypatch: pytest.MonkeyPatch) -> str:
+def closed() -> Iterator[str]:
     """A PREFECT_API_URL at which nothing answers."""
     url = f"http://127.0.0.1:{free_ports(1)[0]}/api"
-    monkeypatch.setenv("PREFECT_API_URL", url)
-    return url
+    with temporary_settings({PREFECT_API_URL: url}):
+        yield url
 
 
 @contextmanager
@@ -86,7 +87,7 @@ def test_without_a_server_the_rest_is_checked_and_the_exit_code_is_2(closed: str
     ended = subprocess.run(
         [sys.executable, "-m", "deployments.doctor", "--store", str(tmp_path / "store")],
         cwd=REPOSITORY,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "PREFECT_API_URL": closed, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         check=False,
@@ -136,20 +137,17 @@ def test_a_fault_of_a_check_is_one_line() -> None:
     assert attempt("store", fault) == Verdict("store", "FAIL", "ZeroDivisionError: first second")
 
 
-@pytest.mark.parametrize("url", [None, ""])
-def test_without_an_address_of_a_server_it_says_which_variable_to_set(url: str | None) -> None:
-    verdict = check_server(url)
-    assert str(verdict) == "FAIL  server       PREFECT_API_URL is not set; set it, or start a server: make stack"
+def test_without_an_address_of_a_server_it_says_which_variable_to_set() -> None:
+    with temporary_settings({PREFECT_API_URL: None}):
+        said = str(check_server())
+    assert said == "FAIL  server       PREFECT_API_URL is not set; set it, or start a server: make stack"
 
 
-@pytest.mark.parametrize("status", [200, 404])
-def test_a_server_that_is_not_prefect_s_fails(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    with web_server(status) as url:
-        monkeypatch.setenv("PREFECT_API_URL", url)
-        verdict = check_server(url)
-    assert verdict.level == "FAIL"
-    assert verdict.found.startswith(f"{url} cannot be reached (")
-    assert "\n" not in str(verdict)
+@pytest.mark.parametrize(("status", "reason"), [(200, "Expecting value"), (404, "HTTP 404);")])
+def test_a_server_that_is_not_prefect_s_fails(status: int, reason: str) -> None:
+    with web_server(status) as url, temporary_settings({PREFECT_API_URL: url}):
+        verdict = check_server()
+    assert str(verdict).startswith(f"FAIL  server       {url} cannot be reached ({reason}")
 
 
 @pytest.mark.parametrize(
