@@ -53,10 +53,10 @@ def browser(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> It
         chromium.close()
 
 
-def artifact(stack: RunningStack, key: str) -> str:
-    """The last one's page."""
-    found = stack.post("artifacts/latest/filter", artifacts={"key": {"any_": [key]}})
-    return f"artifacts/artifact/{found[0]['latest_id']}"
+def artifact(stack: RunningStack, key: str, run: str) -> str:
+    """The page of what `run` shows as `key`."""
+    (found,) = stack.post("artifacts/filter", artifacts={"key": {"any_": [key]}, "flow_run_id": {"any_": [run]}})
+    return f"artifacts/artifact/{found['id']}"
 
 
 def is_cut_off(page: Page, text: str) -> bool:
@@ -81,14 +81,15 @@ def test_the_run_says_what_it_did(browser: Browser, stack: RunningStack, trained
 
 
 def test_a_training_shows_its_progress_by_epoch(browser: Browser, stack: RunningStack, trained: Run) -> None:
-    page = browser.open(artifact(stack, "progress-digits-cnn"), shows="dev accuracy")
+    (child,) = (each for each in stack.children(trained["id"]) if each["name"] == "train digits-cnn on digits")
+    page = browser.open(artifact(stack, "progress-digits-cnn", child["id"]), shows="dev accuracy")
     expect(page.get_by_text("3 of 3", exact=True)).to_be_visible()
     expect(page.get_by_text("100%").first).to_be_visible()
     browser.keep("progress")
 
 
 def test_the_leaderboard_compares_the_models(browser: Browser, stack: RunningStack, trained: Run) -> None:
-    page = browser.open(artifact(stack, "leaderboard-digits"), shows="Dev accuracy")
+    page = browser.open(artifact(stack, "leaderboard-digits", trained["id"]), shows="Dev accuracy")
     for recipe in ("digits-cnn", "digits-cnn-gpu", "digits-softmax"):
         expect(page.get_by_text(recipe, exact=True).first).to_be_visible()
     assert not is_cut_off(page, "Training time")
@@ -98,7 +99,9 @@ def test_the_leaderboard_compares_the_models(browser: Browser, stack: RunningSta
 def test_the_report_shows_its_pictures_and_links_to_the_bucket(
     browser: Browser, stack: RunningStack, trained: Run
 ) -> None:
-    page = browser.open(artifact(stack, "report-digits"), shows="Optical recognition of handwritten digits")
+    page = browser.open(
+        artifact(stack, "report-digits", trained["id"]), shows="Optical recognition of handwritten digits"
+    )
     pictures = page.locator("img[src^='data:image/png']")
     expect(pictures).to_have_count(2 + 3 * 4)
     drawn = pictures.evaluate_all("all => all.map(each => each.complete && each.naturalWidth > 100)")
@@ -108,7 +111,7 @@ def test_the_report_shows_its_pictures_and_links_to_the_bucket(
     pictures.nth(2).scroll_into_view_if_needed()
     browser.keep("report-pictures")
 
-    page = browser.open(artifact(stack, "report-file-digits"), shows="The report as one page")
+    page = browser.open(artifact(stack, "report-file-digits", trained["id"]), shows="The report as one page")
     link = page.get_by_text("The report as one page").get_attribute("href")
     assert link
     page.goto(link)
@@ -122,7 +125,7 @@ def test_parameters_are_a_form_with_choices_and_descriptions(
     page = browser.open(f"deployments/deployment/{trained['deployment_id']}/run", shows="The data set.")
     expect(page.get_by_text("At most so many epochs in each phase of a recipe.")).to_be_visible()
     browser.keep("form")
-    page.get_by_text("digits", exact=True).last.click()
+    page.get_by_role("button", name="digits", exact=True).click()
     for dataset in ("cifar100", "fashion-mnist"):
         expect(page.get_by_text(dataset, exact=True).first).to_be_visible()
     browser.keep("form-choices")
