@@ -17,6 +17,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr
 
 from deployments.automations import TAG, automations
@@ -152,13 +153,17 @@ def command(arguments: list[str] | None = None) -> None:
         "--file", type=Path, default=FILE, help="another prefect.yaml (default: deployments/prefect.yaml)"
     )
     chosen = options.parse_args(arguments)
+    if PREFECT_API_URL.value() is None:  # Prefect would deploy to a server of its own that nobody sees
+        raise PermanentError(
+            "PREFECT_API_URL must name the Prefect server; it is not set: set it, or start one: make stack"
+        )
     try:
         with get_client(sync_client=True) as client:
             deploy(client, chosen.file.resolve())
             print(f"{client.api_url} is as {chosen.file} says")
     except httpx.HTTPError as error:
         raise TransientError(
-            f"the Prefect server cannot be reached; set PREFECT_API_URL, or start one: make stack: {error}"
+            f"{PREFECT_API_URL.value()} cannot be reached; set PREFECT_API_URL, or start a server: make stack: {error}"
         ) from error
 
 

@@ -247,6 +247,11 @@ def test_all_models_of_cifar100_are_trained_by_two_workers_at_once(stack: Runnin
     names = sorted(f"train {r.starting_from('none').title} on cifar100" for r in choose_recipes("cifar100", None))
     assert sorted(child["name"] for child in children) == names
     assert {child["state"]["type"] for child in children} == {"COMPLETED"}
+    (board,) = (
+        report.facts["leaderboard"] for report in manifests(stack, "reports").values()
+        if report.facts["dataset"] == "cifar100"
+    )  # fmt: skip
+    assert sorted(row["model"] for row in board) == sorted(recipe.name for recipe in choose_recipes("cifar100", None))
     workers = {child["id"]: stack.worker_of(child["id"]) for child in children}
     assert set(workers.values()) == {"cpu-1", "cpu-2", "gpu"}
     pairs = [(a, b) for a in children for b in children if workers[a["id"]] < workers[b["id"]] and overlap(a, b)]
