@@ -4,236 +4,38 @@ Server, work pools and their workers, deployments, store, mirror, weights, GPUs,
 what it writes into the store, to try it, it removes. The exit code is 2 if a line says FAIL.
 """
 
-import json
 import os
 import subprocess
-import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import Literal, ParamSpec
-from urllib.parse import unquote, urlparse
+from typing import ParamSpec
 
-import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import WorkerStatus
-from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
+from deployments.checks import (
+    Verdict,
+    check_clock,
+    check_deployments,
+    check_gpu,
+    check_leases,
+    check_mirror,
+    check_pool,
+    check_server,
+    check_store,
+    check_weights,
+)
 from deployments.configuration import read_configuration
 from deployments.deploy import read_deployed
 from lib.command_line import add_store_option, main_of, parser
-from lib.errors import NotFound, PermanentError, PipelineError
-from lib.fetch import SCHEMES
+from lib.errors import PermanentError, PipelineError
 from lib.gpus import visible_gpus
-from lib.leases import LEASE, POLL_S
 from lib.models.recipes import RECIPES
-from lib.models.schema import IMAGENET, Backbone
-from lib.models.weights import IMAGENET_FILES, find_weights
-from lib.s3 import S3Store, s3_client
+from lib.s3 import s3_client
 from lib.settings import REPOSITORY, Settings, read_settings
-from lib.store import LocalStore, Store, open_store
+from lib.store import Store, open_store
 
 P = ParamSpec("P")
-MAKE_DEPLOY = "make deploy"
-PROBES = "doctor"
-WATCHED_FOR_S = 25.0
-"""At most. By default a claim is renewed every 20 s."""
-CLOCK_TOLERANCE_S = 60.0
-ANSWERS_WITHIN_S = 5.0
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a check found, and what to do where that is not as it should be."""
-
-    name: str
-    level: Literal["ok", "warn", "FAIL"]
-    found: str
-    remedy: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.level:<4}  {self.name:<11}  {'; '.join(filter(None, (self.found, self.remedy)))}"
-
-
-def attempt(name: str, check: Callable[P, Verdict], *args: P.args, **kwargs: P.kwargs) -> Verdict:
-    """The verdict of `check`, whatever it raises: FAIL then. Our own errors say themselves what to do."""
-    try:
-        return check(*args, **kwargs)
-    except Exception as error:
-        kind = "" if isinstance(error, PipelineError) else f"{type(error).__name__}: "
-        return Verdict(name, "FAIL", kind + " ".join(str(error).split()))
-
-
-def check_server() -> Verdict:
-    """Whether PREFECT_API_URL names a Prefect server that answers."""
-    if not (url := PREFECT_API_URL.value()):
-        return Verdict("server", "FAIL", "PREFECT_API_URL is not set", "set it, or start a server: make stack")
-    try:
-        with get_client(sync_client=True) as client:
-            return Verdict("server", "ok", f"{url} answers, Prefect {client.api_version()}")
-    except httpx.HTTPStatusError as error:
-        reason = f"HTTP {error.response.status_code}"
-    except (httpx.HTTPError, ValueError) as error:  # ValueError: a page, say, and no JSON
-        reason = str(error)
-    remedy = "set PREFECT_API_URL (it ends in /api), or start one: make stack"
-    return Verdict("server", "FAIL", f"{url} cannot be reached ({reason})", remedy)
-
-
-def check_pool(client: SyncPrefectClient, pool: str) -> Verdict:
-    """Whether the server has the pool, and a worker serves it."""
-    name = f"pool {pool}"
-    try:
-        paused = client.read_work_pool(pool).is_paused
-    except ObjectNotFound:
-        return Verdict(name, "FAIL", "does not exist", MAKE_DEPLOY)
-    workers = client.read_workers_for_work_pool(pool)
-    online = sorted(worker.name for worker in workers if worker.status == WorkerStatus.ONLINE)
-    if paused:
-        return Verdict(name, "warn", "is paused", f"let it go on: prefect work-pool resume {pool}")
-    if not online:
-        return Verdict(name, "warn", "no worker is online", f"start one: prefect worker start --pool {pool}")
-    return Verdict(name, "ok", f"{_counted(online, 'worker')}: {', '.join(online)}")
-
-
-def check_deployments(versions: dict[str, str | None], wanted: list[str], commit: str) -> Verdict:
-    """Whether the server's deployments, whose `versions` it told by name, are all that are `wanted`, at `commit`."""
-    if missing := [name for name in wanted if name not in versions]:
-        return Verdict("deployments", "FAIL", f"missing: {', '.join(missing)}", MAKE_DEPLOY)
-    at = ", ".join(sorted({str(versions[name]) for name in wanted}))
-    if at != commit:
-        return Verdict("deployments", "warn", f"{len(wanted)}, at commit {at}; this code is {commit}", MAKE_DEPLOY)
-    return Verdict("deployments", "ok", f"{len(wanted)}, all at commit {at}")
-
-
-def _commit() -> str:
-    """This code's, as deployments/prefect.yaml asks for it."""
-    git = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(git, cwd=REPOSITORY, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-
-
-def check_store(store: Store) -> Verdict:
-    """Whether the store keeps its promises; by some of them two runs do not overwrite each other's work."""
-    path = f"{PROBES}/{uuid.uuid4().hex}"
-    try:
-        broken = next((promise for promise, kept in _promises(store, path) if not kept), None)
-    finally:
-        with suppress(PipelineError):  # it must not hide what went wrong before
-            store.delete(path)
-        if isinstance(store, LocalStore):
-            with suppress(OSError):  # another doctor's probe lies there
-                (store.root / PROBES).rmdir()
-    if broken:
-        found = f"{store.uri}: a store {broken}; this one does not"
-        return Verdict("store", "FAIL", found, "do not use it: two runs could overwrite each other's work")
-    kept = "reads, writes, creates only if absent, replaces only if unchanged"
-    return Verdict("store", "ok", f"{store.uri}: {kept}")
-
-
-def _promises(store: Store, path: str) -> Iterator[tuple[str, bool]]:
-    """What a store does, and whether this one did it at `path`."""
-    yield "creates what is absent", store.create(path, b"created")
-    version = store.read_version(path)[1]
-    yield "creates only what is absent", not store.create(path, b"created again")
-    yield "replaces what is unchanged", store.replace(path, b"replaced", version)
-    yield "replaces only what is unchanged", not store.replace(path, b"replaced again", version)
-    yield "gives back what was written", store.read(path) == b"replaced"
-    yield "lists what it holds", path in store.list(PROBES)
-    store.delete(path)
-    yield "deletes", not store.exists(path)
-
-
-def check_mirror(url: str | None) -> Verdict:
-    """Whether the mirror answers; what it holds is not asked."""
-    if not url:
-        return Verdict("mirror", "ok", "not set: the publishers' own addresses are used")
-    address = urlparse(url)
-    try:
-        if address.scheme not in SCHEMES:
-            raise PermanentError("it must begin with file://, https:// or s3://")
-        if address.scheme == "file":
-            next(Path(unquote(address.path)).iterdir(), None)
-        elif address.scheme == "s3":
-            S3Store(url, Path()).exists("any")
-        elif (status := httpx.get(url, timeout=ANSWERS_WITHIN_S).status_code) >= 500:
-            raise PermanentError(f"it answers HTTP {status}")
-    except (OSError, PipelineError, httpx.HTTPError) as error:
-        return Verdict("mirror", "FAIL", f"{url} cannot be read ({error})", "check MIRROR_URL, or unset it")
-    return Verdict("mirror", "ok", f"{url} is readable")
-
-
-def check_weights(store: Store, backbone: Backbone, mirror_url: str | None) -> Verdict:
-    """Whether the store has what the backbone starts from."""
-    if find_weights(store, backbone):
-        return Verdict("weights", "ok", f"{backbone.name}: in the store")
-    source = IMAGENET_FILES[backbone.name][0].url if backbone.weights == IMAGENET else backbone.weights
-    remedy = f"the first run fetches them from {mirror_url or source}"
-    return Verdict("weights", "warn", f"{backbone.name}: not in the store", remedy)
-
-
-def check_gpu(gpus: list[str]) -> Verdict:
-    """Which GPUs are here. None is no fault."""
-    if gpus:
-        return Verdict("gpu", "ok", f"{_counted(gpus, 'GPU')}: {', '.join(gpus)}")
-    return Verdict("gpu", "ok", "none here; recipes that run on a GPU need a worker of pool gpu")
-
-
-def check_clock(addresses: list[str]) -> Verdict:
-    """Whether this machine's clock agrees with those of the servers at `addresses`, of those that answer."""
-    off = {}
-    for address in addresses:
-        with suppress(httpx.HTTPError, KeyError):
-            date = parsedate_to_datetime(httpx.get(address, timeout=ANSWERS_WITHIN_S).headers["Date"])
-            off[urlparse(address).netloc] = abs((datetime.now(UTC) - date).total_seconds())
-    if not off:
-        return Verdict("clock", "warn", "not checked: no server answers")
-    found = ", ".join(f"{seconds:.1f} s from that of {server}" for server, seconds in off.items())
-    if max(off.values()) > CLOCK_TOLERANCE_S:
-        return Verdict("clock", "warn", found, "set the wrong one; S3 refuses what is more than 15 minutes off")
-    return Verdict("clock", "ok", found)
-
-
-def check_leases(store: Store, lease_s: float) -> Verdict:
-    """Whether who has claimed a piece of work is alive. Waits only where there is a claim that nobody renews."""
-    paths = [path for path in store.list("checkpoints") if PurePosixPath(path).name == LEASE]
-    if not paths:
-        return Verdict("leases", "ok", "none stands")
-    patience_s = min(1.5 * lease_s, WATCHED_FOR_S)
-    found = []
-    for path, claim in _unchanged(store, paths, patience_s).items():
-        owner = json.loads(claim)
-        by = f"owner process {owner.get('pid')} on host {owner.get('host')}"
-        found.append(f"{path} has stood unchanged for {patience_s:g} s ({by})")
-    if not found:
-        return Verdict("leases", "ok", f"{_counted(paths, 'run')} at work: {', '.join(paths)}")
-    remedy = f"a run takes over by itself after {lease_s:g} s; if none does: remove it"
-    return Verdict("leases", "warn", "; ".join(found), remedy)
-
-
-def _unchanged(store: Store, paths: list[str], patience_s: float) -> dict[str, bytes]:
-    """What lies at those of `paths` that are neither renewed nor removed within `patience_s`."""
-    deadline = time.monotonic() + patience_s
-    seen = {path: claim for path in paths if (claim := _claim(store, path))}
-    while seen and (left := deadline - time.monotonic()) > 0:
-        time.sleep(min(POLL_S, left))
-        seen = {path: claim for path, claim in seen.items() if _claim(store, path) == claim}
-    return {path: data for path, (data, _) in seen.items()}
-
-
-def _claim(store: Store, path: str) -> tuple[bytes, str] | None:
-    try:
-        return store.read_version(path)
-    except NotFound:
-        return None
-
-
-def _counted(things: list[str], what: str) -> str:
-    return f"{len(things)} {what}{'' if len(things) == 1 else 's'}"
 
 
 def examine(settings: Settings) -> Iterator[Verdict]:
@@ -277,6 +79,21 @@ def _dated(store_uri: str) -> list[str]:
     """Addresses whose answers say the time."""
     prefect = [f"{url}/health"] if (url := PREFECT_API_URL.value()) else []
     return [*prefect, s3_client().meta.endpoint_url] if store_uri.startswith("s3://") else prefect
+
+
+def _commit() -> str:
+    """This code's, as deployments/prefect.yaml asks for it."""
+    git = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    return subprocess.run(git, cwd=REPOSITORY, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
+def attempt(name: str, check: Callable[P, Verdict], *args: P.args, **kwargs: P.kwargs) -> Verdict:
+    """The verdict of `check`, whatever it raises: FAIL then. Our own errors say themselves what to do."""
+    try:
+        return check(*args, **kwargs)
+    except Exception as error:
+        kind = "" if isinstance(error, PipelineError) else f"{type(error).__name__}: "
+        return Verdict(name, "FAIL", kind + " ".join(str(error).split()))
 
 
 def command(arguments: list[str] | None = None) -> None:

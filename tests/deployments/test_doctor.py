@@ -16,9 +16,8 @@ import h5py
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.doctor import (
+from deployments.checks import (
     Verdict,
-    attempt,
     check_clock,
     check_deployments,
     check_gpu,
@@ -27,8 +26,8 @@ from deployments.doctor import (
     check_server,
     check_store,
     check_weights,
-    command,
 )
+from deployments.doctor import attempt, command
 from deployments.s3_server import free_ports
 from lib.errors import PermanentError
 from lib.models.recipes import RECIPES
