@@ -22,9 +22,9 @@ TAG = "image-training-flows"
 RERUNS = 3
 
 ANY_EVENT = "prefect.flow-run.*"
-CRASHED, FAILED, HEARTBEAT, PENDING = (
-    f"prefect.flow-run.{name}" for name in ("Crashed", "Failed", "heartbeat", "Pending")
-)
+CRASHED, FAILED, HEARTBEAT = (f"prefect.flow-run.{name}" for name in ("Crashed", "Failed", "heartbeat"))
+TAKEN = {f"prefect.flow-run.{name}" for name in ("Pending", "Submitting", "InfrastructurePending")}
+"""What a worker says of a run before it begins."""
 RUN_COUNT = "prefect.run-count"
 RERUN = [str(count) for count in range(1, RERUNS + 1)]
 GIVEN_UP = ["0", *(str(count) for count in range(RERUNS + 1, 100))]
@@ -55,13 +55,13 @@ def _survival(lost_after_s: float) -> list[AutomationCore]:
         _automation(
             "a silent run has crashed",
             f"A run that says nothing for {lost_after_s:.0f} s, because its machine is gone, say, is marked Crashed.",
-            _silence(HEARTBEAT, lost_after_s),
+            _silence({HEARTBEAT}, lost_after_s),
             ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=f"silent for {lost_after_s:.0f} s"),
         ),
         _automation(
             "a run that does not start is scheduled again",
             f"A worker took it and ended before it began, {lost_after_s:.0f} s ago.",
-            _silence(PENDING, lost_after_s),
+            _silence(TAKEN, lost_after_s),
             ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message="its worker did not start it"),
         ),
         _automation(
@@ -105,9 +105,9 @@ def _retrained(dataset: str, train_all: UUID) -> AutomationCore:
     )
 
 
-def _silence(after: str, lasts_s: float) -> EventTrigger:
+def _silence(after: set[str], lasts_s: float) -> EventTrigger:
     return EventTrigger(
-        after={after},
+        after=after,
         expect={ANY_EVENT},
         match=ResourceSpecification({"prefect.resource.id": ANY_EVENT}),
         match_related=_of_ours(),

@@ -19,6 +19,7 @@ from lib.models.schema import Recipe
 PARAMETERS = {
     ("digits", "digits-cnn"): (50_138, 49_946),
     ("digits", "digits-softmax"): (10_250, 10_250),
+    ("digits", "digits-cnn-gpu"): (50_138, 49_946),
     ("cifar100", "cifar-cnn"): (1_316_356, 1_316_356),
     ("cifar100", "cifar-cnn-baseline"): (1_316_356, 1_316_356),
     ("fashion-mnist", "fashion-cnn"): (1_813_050, 1_811_706),
