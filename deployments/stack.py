@@ -27,6 +27,7 @@ from deployments import postgres
 from deployments.s3_server import PORTS_NEEDED, free_ports, weed_command
 from lib.command_line import main_of, parser
 from lib.errors import PermanentError, TransientError
+from lib.gpus import visible_gpus
 from lib.settings import REPOSITORY
 
 CONFIGURATION = Path(__file__).with_name("supervisord.conf")
@@ -42,6 +43,8 @@ class Stack:
 
     folder: Path
     env_file: Path
+    gpu_trainings: int = 1
+    """How many the worker of the pool gpu does at once."""
 
     @property
     def _made_at_first_start(self) -> dict[str, list[int] | str]:
@@ -87,6 +90,7 @@ class Stack:
             "STACK": str(self.folder),
             "WEED": shlex.join(weed_command(self.folder / "s3", [int(port) for port in made["s3_ports"]])),
             "S3_BUCKET": BUCKET,
+            "GPU_TRAININGS": str(self.gpu_trainings),
             "PREFECT_PORT": str(made["prefect_port"]),
             "DATABASE_URL": database_url,
             "PREFECT_HOME": str(self.folder / "prefect"),
@@ -215,8 +219,15 @@ def command(arguments: list[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--folder", type=Path, default=REPOSITORY / ".stack", help="where it keeps all (.stack)")
     options.add_argument("--env-file", type=Path, default=REPOSITORY / ".env", help="how to reach it (.env)")
+    options.add_argument(
+        "--gpu-trainings",
+        type=int,
+        default=max(1, len(visible_gpus())),
+        metavar="N",
+        help="trainings at once on the worker of the pool gpu (default: the number of GPUs, at least 1)",
+    )
     chosen = options.parse_args(arguments)
-    Stack(chosen.folder.resolve(), chosen.env_file.resolve()).run()
+    Stack(chosen.folder.resolve(), chosen.env_file.resolve(), chosen.gpu_trainings).run()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from flows.parameters import DatasetName, Epochs, Limit, ModelName, Overrides, P
 from lib.command_line import add_store_option, parser
 from lib.hardware import require_hardware
 from lib.manifests import Ref, load
+from lib.models.recipes import RECIPES
 from lib.plan import find_evaluation, find_prepared, make_plan
 from lib.settings import read_settings
 from tasks.evaluation import evaluate_model
@@ -28,7 +29,14 @@ from tasks.training import compute_features, train_recipe
 from tasks.workers import work_pool
 
 
-@flow(name="train-model", flow_run_name="train {model} on {dataset}")
+def _run_name() -> str:
+    asked = flow_run.parameters
+    recipe = RECIPES.get(asked["model"])
+    title = recipe.starting_from(asked["weights"]).title if recipe and asked.get("weights") else asked["model"]
+    return f"train {title} on {asked['dataset']}"
+
+
+@flow(name="train-model", flow_run_name=_run_name)
 def train_model(
     dataset: DatasetName,
     model: ModelName,

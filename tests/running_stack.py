@@ -39,7 +39,8 @@ class RunningStack:
 
     def start(self) -> "RunningStack":
         """`make stack` in a terminal of its own; returns when it says where it is."""
-        command = ["make", "stack", f"ARGS=--folder {self.stack.folder} --env-file {self.stack.env_file}"]
+        options = f"--folder {self.stack.folder} --env-file {self.stack.env_file} --gpu-trainings 2"
+        command = ["make", "stack", f"ARGS={options}"]
         self._process = subprocess.Popen(
             command,
             cwd=REPOSITORY,

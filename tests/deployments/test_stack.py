@@ -244,14 +244,15 @@ def test_all_models_of_cifar100_are_trained_by_two_workers_at_once(stack: Runnin
     run = stack.wait(stack.run("train-all/cifar100", limit=500, epochs=1, weights="none"), within_s=900)
     assert run["state"]["type"] == "COMPLETED", run["state"]
     children = stack.children(run["id"])
-    names = sorted(f"train {r.starting_from('none').title} on cifar100" for r in choose_recipes("cifar100", None))
+    recipes = choose_recipes("cifar100", None)
+    names = sorted(f"train {recipe.starting_from('none').title} on cifar100" for recipe in recipes)
     assert sorted(child["name"] for child in children) == names
     assert {child["state"]["type"] for child in children} == {"COMPLETED"}
     (board,) = (
         report.facts["leaderboard"] for report in manifests(stack, "reports").values()
         if report.facts["dataset"] == "cifar100"
     )  # fmt: skip
-    assert sorted(row["model"] for row in board) == sorted(recipe.name for recipe in choose_recipes("cifar100", None))
+    assert sorted(row["model"] for row in board) == sorted(recipe.name for recipe in recipes)
     workers = {child["id"]: stack.worker_of(child["id"]) for child in children}
     assert set(workers.values()) == {"cpu-1", "cpu-2", "gpu"}
     pairs = [(a, b) for a in children for b in children if workers[a["id"]] < workers[b["id"]] and overlap(a, b)]

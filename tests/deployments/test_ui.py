@@ -125,7 +125,8 @@ def test_parameters_are_a_form_with_choices_and_descriptions(
     page = browser.open(f"deployments/deployment/{trained['deployment_id']}/run", shows="The data set.")
     expect(page.get_by_text("At most so many epochs in each phase of a recipe.")).to_be_visible()
     browser.keep("form")
-    page.get_by_role("button", name="digits", exact=True).click()
+    page.get_by_role("button", name="digits", exact=True).focus()
+    page.keyboard.press("ArrowDown")
     for dataset in ("cifar100", "fashion-mnist"):
         expect(page.get_by_text(dataset, exact=True).first).to_be_visible()
     browser.keep("form-choices")
