@@ -1,7 +1,7 @@
 """The whole installation on this machine, for trial: `make stack`.
 
 PostgreSQL, a Prefect server, an S3 server and workers of the three pools, each restarted when it dies, on the loopback
-alone. Ctrl-C ends all; what is under way goes on at the next start.
+alone. Ctrl-C ends all; what is under way goes on some 5 minutes after the next start, when it counts as lost.
 """
 
 import fcntl
@@ -192,7 +192,7 @@ class Stack:
             f"S3           {reached['AWS_ENDPOINT_URL_S3']}, bucket {BUCKET}; keys in {self.env_file}\n"
             f"logs         {self.folder / 'log'}\n"
             "In another terminal: make deploy, then .venv/bin/prefect deployment run train-all/digits\n"
-            "Ctrl-C ends all; what is under way goes on at the next start"
+            "Ctrl-C ends all; what is under way goes on some 5 minutes after the next start"
         )
 
 

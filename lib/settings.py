@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     """Within long epochs, training state is saved this often."""
     allow_cpu: bool = False
     """Train recipes that run on a GPU where there is none, slowly."""
-    lost_after_s: float = Field(default=330.0, ge=60)
+    lost_after_s: float = Field(default=310.0, ge=60)
     """`make deploy`: a run that has said nothing for this long is marked Crashed, and run again."""
     notify_webhook_url: str | None = None
     """`make deploy` has failures and new reports told there, as JSON with text and url."""

@@ -107,13 +107,6 @@ def _(installation: Installation) -> str:
     return installation.begin().until(IN_EPOCH_2).kill(is_database).end()
 
 
-@row("Ctrl-C of an installation, then `make stack`", "in epoch 2")
-def _(installation: Installation) -> str:
-    installation.begin().until(IN_EPOCH_2).stop()
-    installation.start()
-    return installation.end()
-
-
 @row("power cut: kill -9 of all of an installation, then `make stack`", "in epoch 2")
 def _(installation: Installation) -> str:
     installation.begin().until(IN_EPOCH_2).power_cut()
