@@ -1,6 +1,7 @@
 """The whole installation: `make stack`, `make deploy`, and `prefect deployment run`, as a person does it."""
 
 import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -266,3 +267,15 @@ def test_the_doctor_finds_the_installation_well(stack: RunningStack, trained: Ru
     for name in ("server", "pool flows", "pool cpu", "pool gpu", "deployments", "store", "clock", "leases"):
         assert lines[name].startswith("ok"), lines[name]
     assert lines["pool cpu"].endswith("2 workers: cpu-1, cpu-2")
+
+
+def test_a_second_stack_in_the_same_folder_is_refused(stack: RunningStack, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "deployments.stack", "--folder", str(stack.stack.folder)]
+    done = subprocess.run(
+        [*command, "--env-file", str(tmp_path / "env")], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        f"error: only one stack may run in {stack.stack.folder}; another runs already"
+    )
+    assert httpx.get(f"{stack.environment['PREFECT_API_URL']}/health").is_success

@@ -54,9 +54,9 @@ class Installation(RunningStack):
     def kill(self, what: Callable[[psutil.Process], bool]) -> "Installation":
         """kill -9 of the processes that are `what`, and of all that they have started."""
         killed = [process for process in self.stack.processes() if what(process)]
+        assert killed, "there is none to kill"
         for process in {each for one in killed for each in (one, *one.children(recursive=True))}:
             process.kill()
-        assert killed
         return self
 
     def store(self) -> Store:
@@ -126,5 +126,5 @@ def is_server(process: psutil.Process) -> bool:
 
 
 def is_database(process: psutil.Process) -> bool:
-    """The first of PostgreSQL's processes, the parent of all others."""
-    return process.name() == "postgres" and process.parent().name() != "postgres"
+    """The first of PostgreSQL's processes, which has started all others."""
+    return process.name() == "postgres" and "-D" in process.cmdline()
