@@ -53,7 +53,7 @@ def deployed(stack: RunningStack, seed: int) -> dict[str, float]:
     assert run["state"]["type"] == "COMPLETED", run["state"]
     (child,) = stack.children(run["id"])
     logs = stack.post("logs/filter", logs={"flow_run_id": {"any_": [child["id"]]}}, limit=200)
-    (first,) = (log["timestamp"] for log in logs if FIRST_STEP in log["message"])
+    (first,) = (log["timestamp"] for log in logs if log["message"].endswith(FIRST_STEP))
     made = _made_s(stack, seed)
     total = at(run["end_time"]) - began
     return {
