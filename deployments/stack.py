@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,8 +104,7 @@ class Stack:
         for name in ("log", "s3", "runtime", "prefect"):
             (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._alone(), self._env_file():
-            for process in self.processes():  # of a start that was killed
-                process.kill()
+            kill_all(self.processes())  # of a start that was killed
             environment = self.environment(postgres.start(self.folder / "postgres")[1])
             supervisor = subprocess.Popen(
                 [sys.executable, "-m", "supervisor.supervisord", "-c", str(CONFIGURATION)],
@@ -194,6 +193,13 @@ class Stack:
             "In another terminal: make deploy, then .venv/bin/prefect deployment run train-all/digits\n"
             "Ctrl-C ends all; what is under way goes on some 5 minutes after the next start"
         )
+
+
+def kill_all(processes: list[psutil.Process]) -> None:
+    """kill -9, of those that are still there."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _preferred(port: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from deployments.stack import Stack
+from deployments.stack import Stack, kill_all
 from lib.store import Store, open_store
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -75,8 +75,7 @@ class RunningStack:
         if self._process and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         while processes := self.stack.processes():
-            for process in processes:
-                process.kill()
+            kill_all(processes)
             time.sleep(0.1)
 
     @property

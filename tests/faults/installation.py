@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 
+from deployments.stack import kill_all
 from lib.store import Store
 from tests.faults.rows import IN_EPOCH_2
 from tests.faults.scene import BEGINS, ENVIRONMENT
@@ -53,10 +54,9 @@ class Installation(RunningStack):
 
     def kill(self, what: Callable[[psutil.Process], bool]) -> "Installation":
         """kill -9 of the processes that are `what`, and of all that they have started."""
-        killed = [process for process in self.stack.processes() if what(process)]
+        killed = [process for process in self.stack.processes() if _is(process, what)]
         assert killed, "there is none to kill"
-        for process in {each for one in killed for each in (one, *one.children(recursive=True))}:
-            process.kill()
+        kill_all([each for one in killed for each in (one, *one.children(recursive=True))])
         return self
 
     def store(self) -> Store:
@@ -112,6 +112,13 @@ def _(installation: Installation) -> str:
     installation.begin().until(IN_EPOCH_2).power_cut()
     installation.start()
     return installation.end()
+
+
+def _is(process: psutil.Process, what: Callable[[psutil.Process], bool]) -> bool:
+    try:
+        return what(process)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def is_training_worker(process: psutil.Process) -> bool:
