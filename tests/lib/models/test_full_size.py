@@ -150,7 +150,7 @@ def test_the_table_of_counts_is_true_of_big_networks(key: tuple[str, str]) -> No
     found, listed = counted(*key)
     assert found == listed, "run: python -m lib.models.counts"
     if key in PARAMETERS:
-        assert found.parameters == PARAMETERS[key][0]
+        assert (found.parameters, found.trainable) == PARAMETERS[key]
 
 
 def test_operations_are_those_worked_out_by_hand() -> None:
