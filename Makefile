@@ -3,7 +3,8 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 ENV_FILE ?= .env
-READ_ENV := set -a; if test -e $(ENV_FILE); then . $(abspath $(ENV_FILE)); fi; set +a;
+READ_ENV = set -a; if test -e "$(ENV_FILE)"; then . "$(realpath $(ENV_FILE))"; \
+	elif test "$(origin ENV_FILE)" != file; then echo "error: there is no $(ENV_FILE)" >&2; exit 2; fi; set +a;
 
 .PHONY: help setup train test test-all faults lint stack deploy doctor
 

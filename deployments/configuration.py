@@ -1,5 +1,6 @@
 """deployments/prefect.yaml, read strictly: Prefect itself passes over a key that it does not know."""
 
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -111,4 +112,7 @@ def read_configuration(file: Path = FILE) -> Configuration:
         raise PermanentError(f"{file} must be readable YAML: {' '.join(str(error).split())}") from error
     for deployment in configuration.deployments:
         deployment.check()
+    for name, count in Counter(deployment.full_name for deployment in configuration.deployments).items():
+        if count > 1:
+            raise PermanentError(f"{file} must name each deployment once; received {name} {count} times")
     return configuration

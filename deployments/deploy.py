@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from deployments.automations import TAG, automations
 from deployments.configuration import FILE, Configuration, read_configuration
 from lib.command_line import main_of, parser
+from lib.data.datasets import DATASETS
 from lib.errors import PermanentError, TransientError
 from lib.settings import REPOSITORY, read_settings
 
@@ -104,12 +105,10 @@ def settings_of(deployed: DeploymentResponse) -> dict[str, object]:
 
 
 def _train_all(configuration: Configuration, deployed: dict[str, DeploymentResponse]) -> dict[str, UUID]:
-    """The deployment that trains all of a data set, by data set."""
-    return {
-        deployment.parameters["dataset"]: deployed[deployment.full_name].id
-        for deployment in configuration.deployments
-        if deployment.flow.name == "train-all"
-    }
+    """train-all/NAME of each data set that has one."""
+    wanted = {deployment.full_name: deployment.name for deployment in configuration.deployments}
+    names = {f"train-all/{dataset}" for dataset in DATASETS}
+    return {name: deployed[full_name].id for full_name, name in wanted.items() if full_name in names}
 
 
 def _webhook() -> UUID | None:

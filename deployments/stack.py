@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -32,6 +33,8 @@ from lib.settings import REPOSITORY
 
 CONFIGURATION = Path(__file__).with_name("supervisord.conf")
 BUCKET = "image-training"
+NOT_INHERITED = ("AWS_", "PREFECT_API_", "PREFECT_SERVER_", "PREFECT_PROFILE")
+"""It is a world of its own: a database or keys that the terminal knows are not the stack's."""
 PREFECT_PORT, S3_PORT = 4200, 8333
 HEADER = "# Written by `make stack`, removed when it ends: how to reach it.\n"
 STARTS_WITHIN_S, ENDS_WITHIN_S = 180.0, 90.0
@@ -76,6 +79,7 @@ class Stack:
     def environment(self, database_url: str) -> dict[str, str]:
         """All that deployments/supervisord.conf and its programs need."""
         made = self._made_at_first_start
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
         defaults = {
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             "PREFECT_WORKER_QUERY_SECONDS": "3",
@@ -83,7 +87,7 @@ class Stack:
         }
         return {
             **defaults,
-            **os.environ,
+            **kept,
             **self.reached_by(),
             "REPOSITORY": str(REPOSITORY),
             "BIN": str(Path(sys.executable).parent),
@@ -97,14 +101,16 @@ class Stack:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             # In memory, a run's place among those allowed at once would be taken for ever after a power cut.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+            # Or a server that was down for longer than a minute would forget which runs have fallen silent.
+            "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P30D",
         }
 
     def run(self) -> None:
         """Start it, say where it is, and wait for its end. Raises PermanentError where it cannot be started."""
         for name in ("log", "s3", "runtime", "prefect"):
             (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._alone(), self._env_file():
-            kill_all(self.processes())  # of a start that was killed
+        with self._alone(), self._env_file(), self._leaving_nothing():
+            self._check_ports()
             environment = self.environment(postgres.start(self.folder / "postgres")[1])
             supervisor = subprocess.Popen(
                 [sys.executable, "-m", "supervisor.supervisord", "-c", str(CONFIGURATION)],
@@ -119,6 +125,25 @@ class Stack:
             finally:
                 print("Stopping", file=sys.stderr)
                 _end(supervisor)
+
+    @contextmanager
+    def _leaving_nothing(self) -> Iterator[None]:
+        """Without processes of a start that was killed, before and after."""
+        kill_all(self.processes())
+        try:
+            yield
+        finally:
+            kill_all(self.processes())
+
+    def _check_ports(self) -> None:
+        """Raise PermanentError where another program has taken a port since the first start."""
+        made = self._made_at_first_start
+        for port in (made["prefect_port"], *made["s3_ports"]):
+            if not _is_free(int(port)):
+                raise PermanentError(
+                    f"port {port} must be free for the stack; another program listens there: stop it, or remove "
+                    f"{self.folder} with all that it holds"
+                )
 
     def processes(self) -> list[psutil.Process]:
         """Every process of this installation but this one, PostgreSQL's among them."""
@@ -204,12 +229,17 @@ def kill_all(processes: list[psutil.Process]) -> None:
 
 def _preferred(port: int) -> int:
     """`port` where it is free, or else another."""
+    return port if _is_free(port) else free_ports(1)[0]
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just left is free
         try:
             tried.bind(("127.0.0.1", port))
         except OSError:
-            return free_ports(1)[0]
-        return port
+            return False
+        return True
 
 
 def _end(supervisor: "subprocess.Popen[bytes]") -> None:
@@ -233,6 +263,7 @@ def command(arguments: list[str] | None = None) -> None:
         help="trainings at once on the worker of the pool gpu (default: the number of GPUs, at least 1)",
     )
     chosen = options.parse_args(arguments)
+    signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))  # a terminal that is closed ends it too
     Stack(chosen.folder.resolve(), chosen.env_file.resolve(), chosen.gpu_trainings).run()
 
 

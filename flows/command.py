@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from lib import command_line
 from lib.data.datasets import DATASETS
-from lib.errors import PermanentError, PipelineError
+from lib.errors import PermanentError, PipelineError, TransientError
 from lib.models.recipes import RECIPES
 
 
@@ -72,6 +72,13 @@ def main_of(command: Callable[[], None]) -> NoReturn:
 def _checked(command: Callable[[], None]) -> None:
     try:
         command()
+    except RuntimeError as error:
+        if "Failed to reach API" not in str(error):
+            raise
+        raise TransientError(
+            f"the Prefect server cannot be reached: {' '.join(str(error).split())}; start it, or run without one: "
+            "unset PREFECT_API_URL, and remove an .env file that a stack has left behind"
+        ) from error
     except ValueError as error:
         from prefect.exceptions import ParameterTypeError
 

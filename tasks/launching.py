@@ -7,23 +7,27 @@ from typing import Any
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun, State, WorkerStatus
 from prefect.deployments import run_deployment
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment, flow_run
+from prefect.states import Cancelled
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from lib.errors import PermanentError, TransientError
+from lib.errors import NoGpu, PermanentError, TransientError
 from lib.manifests import Ref
 from lib.models.schema import Recipe
 from lib.plan import Plan, find_evaluation
 from tasks.storage import settings_store
 
 POLL_S = 2.0
+ATTEMPTS = 100
 RERUN_WITHIN_S = 120.0
 """A crashed run that the server has not scheduled again by then is given up."""
 SERVER_BACK_WITHIN_S = 300.0
 NO_WORKER_AFTER_S = 60.0
+LEFT_OUT_AFTER_S = 900.0
+"""A model that waits for a pool without any worker is left out then."""
 
 
 def train_models(
@@ -53,9 +57,9 @@ def train_models(
 
 def _submit(client: SyncPrefectClient, recipe: Recipe, parameters: dict[str, Any]) -> FlowRun:
     """Start the recipe's run, or find the one that this run started in an earlier life and that has not failed."""
-    run: FlowRun
-    for attempt in range(100):
-        run = run_deployment(  # type: ignore[assignment]  # a coroutine in async code alone
+    for attempt in range(ATTEMPTS):
+        run: Any = _patiently()(  # a coroutine in async code alone
+            run_deployment,
             f"train-model/{recipe.runs_on}",
             parameters=parameters,
             timeout=0,
@@ -65,8 +69,8 @@ def _submit(client: SyncPrefectClient, recipe: Recipe, parameters: dict[str, Any
         state = _read(client, run).state
         if state is None or not state.is_final() or state.is_completed():
             get_run_logger().info("%s is trained by the run %s in the pool %s", recipe.title, run.name, recipe.runs_on)
-            return run
-    raise PermanentError(f"{recipe.title} has failed 100 times in this run; start a new one")
+            return FlowRun.model_validate(run)
+    raise PermanentError(f"{recipe.title} has failed {ATTEMPTS} times in this run; start a new one")
 
 
 def _wait(client: SyncPrefectClient, recipe: Recipe, run: FlowRun) -> BaseException | None:
@@ -80,6 +84,9 @@ def _wait(client: SyncPrefectClient, recipe: Recipe, run: FlowRun) -> BaseExcept
             get_run_logger().warning(
                 "no worker of pool %s has taken %s yet: all are busy, or there is none", recipe.runs_on, run.name
             )
+        if state and state.is_scheduled() and age_s > LEFT_OUT_AFTER_S and not _has_worker(client, recipe.runs_on):
+            _patiently()(client.set_flow_run_state, run.id, Cancelled(message="its pool has no worker"), force=True)
+            return NoGpu(f"{recipe.title} waited {age_s / 60:.0f} minutes for a worker of the pool {recipe.runs_on}")
         if state and state.is_final() and not (state.is_crashed() and age_s < RERUN_WITHIN_S):
             return _failure(run, state)
         time.sleep(POLL_S)
@@ -100,12 +107,21 @@ def _not_found(recipe: Recipe) -> PermanentError:
     )
 
 
+def _has_worker(client: SyncPrefectClient, pool: str) -> bool:
+    workers = _patiently()(client.read_workers_for_work_pool, pool)
+    return any(worker.status == WorkerStatus.ONLINE for worker in workers)
+
+
 def _read(client: SyncPrefectClient, run: FlowRun) -> FlowRun:
-    """The run as it is now; outlasts a restart of the server."""
-    patiently = Retrying(
-        retry=retry_if_exception_type(httpx.HTTPError),
+    return _patiently()(client.read_flow_run, run.id)
+
+
+def _patiently() -> Retrying:
+    """Calls that outlast a restart of the server."""
+    return Retrying(
+        # A client that meets no server as it is made says so by a RuntimeError.
+        retry=retry_if_exception_type((httpx.HTTPError, RuntimeError)),
         wait=wait_fixed(POLL_S),
         stop=stop_after_delay(SERVER_BACK_WITHIN_S),
         reraise=True,
     )
-    return patiently(client.read_flow_run, run.id)

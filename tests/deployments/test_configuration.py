@@ -70,6 +70,10 @@ def change_tags(told: dict) -> None:
     told["deployments"][0]["tags"] = ["train"]
 
 
+def repeat_deployment(told: dict) -> None:
+    told["deployments"].append(told["deployments"][0])
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -83,6 +87,7 @@ def change_tags(told: dict) -> None:
         (change_value, "'new' is not valid"),
         (change_choice, "'cifar10' is not one of ['digits', 'cifar100', 'fashion-mnist']"),
         (change_tags, f"must bear the tag {TAG}"),
+        (repeat_deployment, "must name each deployment once; received train-all/cifar100 2 times"),
     ],
 )
 def test_what_prefect_would_pass_over_is_refused(change: Callable[[dict], None], says: str, tmp_path: Path) -> None:

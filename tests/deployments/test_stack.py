@@ -74,8 +74,8 @@ def test_a_run_completes_on_the_workers_with_data_in_s3_and_state_in_postgres(
     assert store.uri == "s3://image-training"
     for kind in ("datasets", "prepared", "models", "evaluations", "reports"):
         assert manifests(stack, kind), kind
-    (report,) = manifests(stack, "reports").values()
-    assert sorted(row["model"] for row in report.facts["leaderboard"]) == RECIPES
+    boards = [report.facts["leaderboard"] for report in manifests(stack, "reports").values()]
+    assert RECIPES in [sorted(row["model"] for row in board) for board in boards]
 
     folder = stack.stack.folder / "postgres"
     socket = (folder / "postmaster.pid").read_text().splitlines()[4]

@@ -71,7 +71,8 @@ class Installation(RunningStack):
         return sorted((self.stack.folder / "log").glob("cpu-*.log"))
 
     def _logged(self) -> str:
-        return "".join(file.read_text()[self._seen.get(file, 0) :] for file in self._logs())
+        said = b"".join(file.read_bytes()[self._seen.get(file, 0) :] for file in self._logs())
+        return said.decode(errors="replace")
 
 
 @dataclass(frozen=True)
