@@ -21,8 +21,11 @@ from tasks.publishing import REPORT_PUBLISHED
 TAG = "image-training-flows"
 RERUNS = 3
 
-ANY_EVENT = "prefect.flow-run.*"
-CRASHED, FAILED, HEARTBEAT = (f"prefect.flow-run.{name}" for name in ("Crashed", "Failed", "heartbeat"))
+ANY_RUN = "prefect.flow-run.*"
+LONGEST_RUN = timedelta(days=30)
+CRASHED, FAILED, HEARTBEAT, RUNNING = (
+    f"prefect.flow-run.{name}" for name in ("Crashed", "Failed", "heartbeat", "Running")
+)
 TAKEN = {f"prefect.flow-run.{name}" for name in ("Pending", "Submitting", "InfrastructurePending")}
 """What a worker says of a run before it begins."""
 RUN_COUNT = "prefect.run-count"
@@ -42,9 +45,8 @@ REPORTED = """{
 def automations(train_all: dict[str, UUID], lost_after_s: float, webhook: UUID | None) -> list[AutomationCore]:
     """All of them: `train_all` names each data set's deployment, `webhook` is the block that is told, if any.
 
-    `lost_after_s` should be more than 300: what crashes within 5 minutes of a restart of the server, and had started
-    within the 5 minutes before, is otherwise run again only after a quarter of an hour, when Prefect stops waiting for
-    the event before.
+    `lost_after_s` should be more than 300. Of two changes of a run's state that are less than 300 s apart, Prefect acts
+    on the second only when it has seen the first; a server that has started anew has not, and waits 15 minutes for it.
     """
     told = _notifications(CallWebhook(block_document_id=webhook)) if webhook else []
     return [*_survival(lost_after_s), *told, *(_retrained(dataset, where) for dataset, where in train_all.items())]
@@ -66,8 +68,8 @@ def _survival(lost_after_s: float) -> list[AutomationCore]:
         ),
         _automation(
             "a crashed run runs again",
-            f"At most {RERUNS} times; it goes on from its last checkpoint.",
-            _on(CRASHED, RERUN),
+            f"At most {RERUNS} times, each after it had begun; it goes on from its last checkpoint.",
+            _on(CRASHED, RERUN, after=RUNNING),
             ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message="it crashed, and runs again"),
         ),
     ]
@@ -108,8 +110,8 @@ def _retrained(dataset: str, train_all: UUID) -> AutomationCore:
 def _silence(after: set[str], lasts_s: float) -> EventTrigger:
     return EventTrigger(
         after=after,
-        expect={ANY_EVENT},
-        match=ResourceSpecification({"prefect.resource.id": ANY_EVENT}),
+        expect={"prefect.flow-run.*"},
+        match=ResourceSpecification({"prefect.resource.id": ANY_RUN}),
         match_related=_of_ours(),
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
@@ -117,12 +119,23 @@ def _silence(after: set[str], lasts_s: float) -> EventTrigger:
     )
 
 
-def _on(event: str, run_counts: list[str] | None = None) -> EventTrigger:
-    match: dict[str, str | list[str]] = {"prefect.resource.id": ANY_EVENT}
+def _on(event: str, run_counts: list[str] | None = None, after: str | None = None) -> EventTrigger:
+    """On each `event` of our runs; with `after`, on the first one that follows it.
+
+    A run is counted as it begins. One that cannot begin, because its code does not import, say, would be run again for
+    ever if each crash counted.
+    """
+    match: dict[str, str | list[str]] = {"prefect.resource.id": ANY_RUN}
     if run_counts:
         match[RUN_COUNT] = run_counts
     return EventTrigger(
-        expect={event}, match=ResourceSpecification(match), match_related=_of_ours(), posture=Posture.Reactive
+        after={after} if after else set(),
+        expect={event},
+        match=ResourceSpecification(match),
+        match_related=_of_ours(),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Reactive,
+        within=LONGEST_RUN if after else timedelta(0),
     )
 
 
