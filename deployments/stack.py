@@ -111,7 +111,7 @@ class Stack:
             (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._alone(), self._env_file(), self._leaving_nothing():
             self._check_ports()
-            environment = self.environment(postgres.start(self.folder / "postgres")[1])
+            environment = self.environment(self._start_database())
             supervisor = subprocess.Popen(
                 [sys.executable, "-m", "supervisor.supervisord", "-c", str(CONFIGURATION)],
                 env=environment,
@@ -125,6 +125,12 @@ class Stack:
             finally:
                 print("Stopping", file=sys.stderr)
                 _end(supervisor)
+
+    def _start_database(self) -> str:
+        try:
+            return postgres.start(self.folder / "postgres")[1]
+        except subprocess.SubprocessError as error:
+            raise TransientError(f"PostgreSQL did not start; see {self.folder / 'postgres' / 'log'}") from error
 
     @contextmanager
     def _leaving_nothing(self) -> Iterator[None]:
