@@ -182,7 +182,7 @@ def test_a_schedule_fires_on_time_others_wait_and_its_retry_does_not_train_anew(
 def test_six_runs_at_once_do_no_work_twice(stack: RunningStack, tmp_path: Path) -> None:
     stack.deploy("--file", str(changed_configuration(tmp_path, "unlimited.yaml", concurrency_limit=None)))
     known = set(manifests(stack, "models"))
-    asked = {"epochs": 2, "seed": 6}
+    asked = {"epochs": 1, "seed": 6}
     runs = [stack.run("train-all/digits", **asked) for _ in range(6)]
     ended = [stack.wait(run, 600) for run in runs]
     assert {run["state"]["type"] for run in ended} == {"COMPLETED"}, [run["state"] for run in ended]
