@@ -195,10 +195,21 @@ class Stack:
                 time.sleep(0.3)
 
     def _prefect_answers(self) -> bool:
+        if not self._listens(int(self._made_at_first_start["prefect_port"])):
+            return False
         try:
             return httpx.get(f"{self.reached_by()['PREFECT_API_URL']}/health", timeout=5).is_success
         except httpx.HTTPError:
             return False
+
+    def _listens(self, port: int) -> bool:
+        """Whether it is ours that does: another's server would take our workers' runs for its own."""
+        for process in self.processes():
+            with suppress(psutil.AccessDenied, psutil.NoSuchProcess):
+                for connection in process.net_connections("tcp"):
+                    if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                        return True
+        return False
 
     def _s3_answers(self) -> bool:
         reached = self.reached_by()
