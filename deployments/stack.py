@@ -195,7 +195,7 @@ class Stack:
                 time.sleep(0.3)
 
     def _prefect_answers(self) -> bool:
-        if not self._listens(int(self._made_at_first_start["prefect_port"])):
+        if not self._listens(int(str(self._made_at_first_start["prefect_port"]))):
             return False
         try:
             return httpx.get(f"{self.reached_by()['PREFECT_API_URL']}/health", timeout=5).is_success
