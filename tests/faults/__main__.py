@@ -49,7 +49,7 @@ class Outcome:
 
     def cells(self) -> tuple[str, ...]:
         lost = f"{self.lost} of {CHUNKS}"
-        ended = re.sub(r"\b([0-9a-f]{8})[0-9a-f]{56}\b", r"\1…", self.problem or self.ended)
+        ended = "not as it must" if self.problem else re.sub(r"\b([0-9a-f]{8})[0-9a-f]{56}\b", r"\1…", self.ended)
         return (self.row.fault, self.row.where, ended, lost, self.equal, f"{self.seconds:.0f}")
 
 
@@ -221,7 +221,9 @@ def print_table(outcomes: list[Outcome], seconds: float) -> None:
     for outcome in outcomes:
         table.add_row(*outcome.cells(), style="red" if outcome.problem else "")
     Console(width=200).print(table)
-    held = sum(not outcome.problem for outcome in outcomes)
+    problems = [f"{each.row.fault}, {each.row.where}: {each.problem[-3000:]}\n" for each in outcomes if each.problem]
+    print(*problems, sep="\n")
+    held = len(outcomes) - len(problems)
     print(f"{held} of {len(outcomes)} rows ended as they must, in {seconds / 60:.1f} minutes")
 
 
