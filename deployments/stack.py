@@ -5,7 +5,6 @@ alone. Ctrl-C ends all; what is under way goes on some 5 minutes after the next 
 """
 
 import fcntl
-import json
 import os
 import secrets
 import shlex
@@ -23,6 +22,7 @@ import boto3
 import httpx
 import psutil
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import BaseModel, ConfigDict
 
 from deployments import postgres
 from deployments.s3_server import PORTS_NEEDED, free_ports, weed_command
@@ -40,6 +40,17 @@ HEADER = "# Written by `make stack`, removed when it ends: how to reach it.\n"
 STARTS_WITHIN_S, ENDS_WITHIN_S = 180.0, 90.0
 
 
+class MadeAtFirstStart(BaseModel):
+    """Ports and keys of an installation, the same at each start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prefect_port: int
+    s3_ports: tuple[int, ...]
+    access_key: str
+    secret_key: str
+
+
 @dataclass(frozen=True)
 class Stack:
     """Where an installation keeps everything, and the file that says how to reach it."""
@@ -50,29 +61,30 @@ class Stack:
     """How many the worker of the pool gpu does at once."""
 
     @property
-    def _made_at_first_start(self) -> dict[str, list[int] | str]:
-        """Ports and keys, the same at each start."""
+    def _made_at_first_start(self) -> MadeAtFirstStart:
         file = self.folder / "made-at-first-start.json"
         if not file.exists():
-            made = {
-                "prefect_port": _preferred(PREFECT_PORT),
-                "s3_ports": [_preferred(S3_PORT), *free_ports(PORTS_NEEDED - 1)],
-                "access_key": secrets.token_hex(10),
-                "secret_key": secrets.token_hex(20),
-            }
-            file.touch(mode=0o600)
-            file.write_text(json.dumps(made, indent=2))
-        return dict(json.loads(file.read_text()))
+            made = MadeAtFirstStart(
+                prefect_port=_preferred(PREFECT_PORT),
+                s3_ports=(_preferred(S3_PORT), *free_ports(PORTS_NEEDED - 1)),
+                access_key=secrets.token_hex(10),
+                secret_key=secrets.token_hex(20),
+            )
+            begun = file.with_suffix(".begun")
+            begun.touch(mode=0o600)
+            begun.write_text(made.model_dump_json(indent=2))
+            begun.replace(file)
+        return MadeAtFirstStart.model_validate_json(file.read_text())
 
     def reached_by(self) -> dict[str, str]:
         """The variables by which commands and workers reach it."""
         made = self._made_at_first_start
         return {
-            "PREFECT_API_URL": f"http://127.0.0.1:{made['prefect_port']}/api",
+            "PREFECT_API_URL": f"http://127.0.0.1:{made.prefect_port}/api",
             "STORE_URI": f"s3://{BUCKET}",
-            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{made['s3_ports'][0]}",
-            "AWS_ACCESS_KEY_ID": str(made["access_key"]),
-            "AWS_SECRET_ACCESS_KEY": str(made["secret_key"]),
+            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{made.s3_ports[0]}",
+            "AWS_ACCESS_KEY_ID": made.access_key,
+            "AWS_SECRET_ACCESS_KEY": made.secret_key,
             "AWS_REGION": "us-east-1",
         }
 
@@ -92,10 +104,10 @@ class Stack:
             "REPOSITORY": str(REPOSITORY),
             "BIN": str(Path(sys.executable).parent),
             "STACK": str(self.folder),
-            "WEED": shlex.join(weed_command(self.folder / "s3", [int(port) for port in made["s3_ports"]])),
+            "WEED": shlex.join(weed_command(self.folder / "s3", list(made.s3_ports))),
             "S3_BUCKET": BUCKET,
             "GPU_TRAININGS": str(self.gpu_trainings),
-            "PREFECT_PORT": str(made["prefect_port"]),
+            "PREFECT_PORT": str(made.prefect_port),
             "DATABASE_URL": database_url,
             "PREFECT_HOME": str(self.folder / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -144,8 +156,8 @@ class Stack:
     def _check_ports(self) -> None:
         """Raise PermanentError where another program has taken a port since the first start."""
         made = self._made_at_first_start
-        for port in (made["prefect_port"], *made["s3_ports"]):
-            if not _is_free(int(port)):
+        for port in (made.prefect_port, *made.s3_ports):
+            if not _is_free(port):
                 raise PermanentError(
                     f"port {port} must be free for the stack; another program listens there: stop it, or remove "
                     f"{self.folder} with all that it holds"
@@ -195,7 +207,7 @@ class Stack:
                 time.sleep(0.3)
 
     def _prefect_answers(self) -> bool:
-        if not self._listens(int(str(self._made_at_first_start["prefect_port"]))):
+        if not self._listens(self._made_at_first_start.prefect_port):
             return False
         try:
             return httpx.get(f"{self.reached_by()['PREFECT_API_URL']}/health", timeout=5).is_success
