@@ -242,7 +242,7 @@ def test_a_new_version_of_a_data_set_starts_its_training(stack: RunningStack, tr
 
 @pytest.mark.real_data
 def test_all_models_of_cifar100_are_trained_by_two_workers_at_once(stack: RunningStack, real_mirror: str) -> None:
-    run = stack.wait(stack.run("train-all/cifar100", limit=500, epochs=1, weights="none"), within_s=900)
+    run = stack.wait(stack.run("train-all/cifar100", limit=200, epochs=1, weights="none"), within_s=900)
     assert run["state"]["type"] == "COMPLETED", run["state"]
     children = stack.children(run["id"])
     recipes = choose_recipes("cifar100", None)
