@@ -80,7 +80,11 @@ def latest(store: Store, address: str) -> tuple[State | None, list[str]]:
         if not PurePosixPath(path).stem.endswith(hashlib.sha256(data).hexdigest()[:12]):
             problems.append(f"{path} does not match its digest")
             continue
-        saved_at, state = _decode(data)
+        try:
+            saved_at, state = _decode(data)
+        except (KeyError, TypeError, ValueError):
+            problems.append(f"{path} was saved by another version of this code")
+            continue
         if saved_at == address:
             return state, problems
         problems.append(f"{path} is of another training: {saved_at}")

@@ -71,3 +71,15 @@ def test_without_any_there_is_nothing_to_go_on_from(store: LocalStore) -> None:
     save(store, WORK, state(1))
     clear(store, WORK)
     assert latest(store, WORK) == (None, [])
+
+
+def test_one_that_another_version_of_the_code_saved_is_passed_over(store: LocalStore) -> None:
+    save(store, WORK, state(1))
+    later = state(2)
+    vars(later.progress)["learned_since"] = 1
+    save(store, WORK, later)
+    last = store.list(WORK)[-1]
+    found, problems = latest(store, WORK)
+    assert found is not None
+    assert found.progress.epoch == 1
+    assert problems == [f"{last} was saved by another version of this code"]
