@@ -60,8 +60,11 @@ class Run:
             self.lines.append(line.rstrip())
 
     def begun(self) -> list[str]:
-        """The chunks that it has begun: `begins with step 51 of epoch 2`."""
-        return [place[0] for line in list(self.lines) if (place := BEGINS.search(line))]
+        """The chunks that it has begun: `begins with step 51 of epoch 2`.
+
+        A line that comes again with its time is one: where Ctrl-C meets Rich in its write, Rich writes it once more.
+        """
+        return [place[0] for line in dict.fromkeys(list(self.lines)) if (place := BEGINS.search(line))]
 
     def until(self, text: str) -> "Run":
         """Wait until a line has `text` in it."""
