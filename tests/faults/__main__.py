@@ -49,7 +49,7 @@ class Outcome:
 
     def cells(self) -> tuple[str, ...]:
         lost = f"{self.lost} of {CHUNKS}"
-        ended = "not as it must" if self.problem else re.sub(r"\b([0-9a-f]{8})[0-9a-f]{56}\b", r"\1…", self.ended)
+        ended = "not as it must be" if self.problem else re.sub(r"\b([0-9a-f]{8})[0-9a-f]{56}\b", r"\1…", self.ended)
         return (self.row.fault, self.row.where, ended, lost, self.equal, f"{self.seconds:.0f}")
 
 
