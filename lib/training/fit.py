@@ -182,9 +182,10 @@ class Trainer:
         first_step = progress.chunk * CHUNK_STEPS
         self.emit({"event": "chunk", **self._epoch_facts(), "step": first_step})
         watch = _Watch(self.emit, self._epoch_facts(), first_step, self._phase.learning_rate)
-        fitted = self.model.fit(
-            images, labels, batch_size=self.rows.batch_size, shuffle=False, verbose=0, callbacks=[watch]
-        )
+        # From arrays Keras would trace one step for whole batches of this size and one for any, and which of them runs
+        # would depend on the chunk that a process began with. They differ in the last bits.
+        batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(self.rows.batch_size).prefetch(1)
+        fitted = self.model.fit(batches, shuffle=False, verbose=0, callbacks=[watch])
         sums = dict(progress.sums)
         for name in ("loss", "accuracy"):
             sums[name] = sums.get(name, 0.0) + fitted.history[name][0] * len(labels)

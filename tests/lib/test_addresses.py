@@ -82,8 +82,8 @@ def test_the_features_address_changes_only_with_features_version() -> None:
 
 
 def test_the_model_address_changes_only_with_train_version() -> None:
-    assert addresses.TRAIN_VERSION == 2
-    assert model_address("toy", RECIPE, A, 0) == "models/toy/toy-net/7de7d1f9069edbc9"
+    assert addresses.TRAIN_VERSION == 3
+    assert model_address("toy", RECIPE, A, 0) == "models/toy/toy-net/f5fa122b4b77f930"
 
 
 def test_the_evaluation_address_changes_only_with_evaluate_version() -> None:
