@@ -29,6 +29,8 @@ from lib.settings import REPOSITORY, read_settings
 
 WEBHOOK = f"{TAG}-webhook"
 MADE_BY_SERVER = {"id", "created", "updated", "created_by", "updated_by", "owner_resource"}
+MOVED_BY_RUNS = {"status", "last_polled", "global_concurrency_limit"}
+"""The last counts the runs under way; what we say of it is its limit."""
 
 
 def deploy(client: SyncPrefectClient, file: Path) -> None:
@@ -79,7 +81,8 @@ def read_deployed(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
         deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])), limit=200
     )
     flows = {flow_id: client.read_flow(flow_id).name for flow_id in {each.flow_id for each in found}}
-    return {f"{flows[each.flow_id]}/{each.name}": each for each in found}
+    by_name = {f"{flows[each.flow_id]}/{each.name}": each for each in found}
+    return dict(sorted(by_name.items()))
 
 
 def _remove_schedules(client: SyncPrefectClient, deployed: DeploymentResponse, wanted: set[str]) -> None:
@@ -97,11 +100,13 @@ def _change(before: DeploymentResponse | None, after: DeploymentResponse) -> str
 
 def settings_of(deployed: DeploymentResponse) -> dict[str, object]:
     """All of a deployment that we say, its schedules in order of their names."""
-    told = deployed.model_dump(mode="json", exclude=MADE_BY_SERVER | {"schedules", "status", "last_polled"})
+    told = deployed.model_dump(mode="json", exclude=MADE_BY_SERVER | MOVED_BY_RUNS | {"schedules"})
+    limit = deployed.global_concurrency_limit
     schedules = [
         schedule.model_dump(mode="json", exclude=MADE_BY_SERVER | {"deployment_id"}) for schedule in deployed.schedules
     ]
-    return {**told, "schedules": sorted(schedules, key=lambda schedule: str(schedule["slug"]))}
+    by_slug = sorted(schedules, key=lambda schedule: str(schedule["slug"]))
+    return {**told, "limit": limit and limit.limit, "schedules": by_slug}
 
 
 def _train_all(configuration: Configuration, deployed: dict[str, DeploymentResponse]) -> dict[str, UUID]:
