@@ -1,7 +1,8 @@
 """The one place that decides where a model is trained: on a worker of the pool its recipe asks for, or right here."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,15 +10,18 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State, WorkerStatus
 from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
-from lib.errors import NoGpu, PermanentError, TransientError
+from lib.errors import NoGpu, PermanentError, PipelineError, TransientError
 from lib.manifests import Ref
 from lib.models.schema import Recipe
 from lib.plan import Plan, find_evaluation
+from tasks.ingestion import ingest_backbone
+from tasks.retries import with_retries
 from tasks.storage import settings_store
 
 POLL_S = 2.0
@@ -27,7 +31,7 @@ RERUN_WITHIN_S = 120.0
 SERVER_BACK_WITHIN_S = 300.0
 NO_WORKER_AFTER_S = 60.0
 LEFT_OUT_AFTER_S = 900.0
-"""A model that waits for a pool without any worker is left out then."""
+"""A model whose pool has had no worker for so long is left out."""
 
 
 def train_models(
@@ -43,20 +47,46 @@ def train_models(
             recipe: train_model(**parameters, return_state=True) for recipe, parameters in asked.items()
         }
         return {recipe.title: state.result(raise_on_failure=False) for recipe, state in states.items()}
-    store = settings_store()
-    found: dict[Recipe, Ref | BaseException | None] = {
-        recipe: find_evaluation(store, plan, recipe, prepared) for recipe in asked
-    }
+    store, outcomes = settings_store(), dict[str, Ref | BaseException]()
+    runs: dict[str, tuple[Recipe, FlowRun]] = {}
     with get_client(sync_client=True) as client:
-        runs = {recipe: _submit(client, recipe, asked[recipe]) for recipe, done in found.items() if not done}
-        for recipe, run in runs.items():
-            failure = _wait(client, recipe, run)
-            found[recipe] = failure or find_evaluation(store, plan, recipe, prepared) or _not_found(recipe)
-    return {recipe.title: outcome for recipe, outcome in found.items() if outcome}
+        for recipe, parameters in asked.items():
+            with _failing_alone(outcomes, recipe.title):
+                stored = _starting_from_store(recipe)
+                if done := find_evaluation(store, plan, stored, prepared):
+                    outcomes[recipe.title] = done
+                    continue
+                weights = stored.backbone.weights if stored.backbone else None
+                runs[recipe.title] = stored, _submit(client, recipe, {**parameters, "weights": weights})
+        for title, (recipe, run) in runs.items():
+            with _failing_alone(outcomes, title):
+                failure = _wait(client, recipe, run)
+                outcomes[title] = failure or find_evaluation(store, plan, recipe, prepared) or _not_found(recipe)
+    return {recipe.title: outcomes[recipe.title] for recipe in asked}
+
+
+@contextmanager
+def _failing_alone(outcomes: dict[str, Ref | BaseException], title: str) -> Iterator[None]:
+    """What goes wrong with one model is its outcome, and loses no other."""
+    try:
+        yield
+    except PipelineError as error:
+        outcomes[title] = error
+    except (httpx.HTTPError, ObjectNotFound, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        outcomes[title] = PermanentError(f"{title} cannot be handed to a worker: {said}; is all deployed? make deploy")
+
+
+def _starting_from_store(recipe: Recipe) -> Recipe:
+    """The recipe with weights that all workers find: those that lie elsewhere are brought into the store."""
+    if not (recipe.backbone and recipe.backbone.weights_lie_elsewhere):
+        return recipe
+    weights = with_retries(ingest_backbone)(recipe.backbone)
+    return recipe.starting_from(weights.uri) if weights else recipe
 
 
 def _submit(client: SyncPrefectClient, recipe: Recipe, parameters: dict[str, Any]) -> FlowRun:
-    """Start the recipe's run, or find the one that this run started in an earlier life and that has not failed."""
+    """Start the recipe's run, or find the one that this run started in an earlier life and that has not ended."""
     for attempt in range(ATTEMPTS):
         run: Any = _patiently()(  # a coroutine in async code alone
             run_deployment,
@@ -67,15 +97,15 @@ def _submit(client: SyncPrefectClient, recipe: Recipe, parameters: dict[str, Any
             idempotency_key=f"{flow_run.id} {recipe.title} {attempt}",
         )
         state = _read(client, run).state
-        if state is None or not state.is_final() or state.is_completed():
+        if state is None or not state.is_final():  # one that has completed left nothing that is of use now
             get_run_logger().info("%s is trained by the run %s in the pool %s", recipe.title, run.name, recipe.runs_on)
             return FlowRun.model_validate(run)
-    raise PermanentError(f"{recipe.title} has failed {ATTEMPTS} times in this run; start a new one")
+    raise PermanentError(f"{recipe.title} has ended {ATTEMPTS} times in this run; start a new one")
 
 
 def _wait(client: SyncPrefectClient, recipe: Recipe, run: FlowRun) -> BaseException | None:
     """Wait until the run ends for good; returns what it failed of. A crashed run is soon run again by the server."""
-    warned = False
+    warned, alone_since = False, None
     while True:
         state = _read(client, run).state
         age_s = (datetime.now(UTC) - state.timestamp).total_seconds() if state else 0
@@ -84,12 +114,24 @@ def _wait(client: SyncPrefectClient, recipe: Recipe, run: FlowRun) -> BaseExcept
             get_run_logger().warning(
                 "no worker of pool %s has taken %s yet: all are busy, or there is none", recipe.runs_on, run.name
             )
-        if state and state.is_scheduled() and age_s > LEFT_OUT_AFTER_S and not _has_worker(client, recipe.runs_on):
-            _patiently()(client.set_flow_run_state, run.id, Cancelled(message="its pool has no worker"), force=True)
-            return NoGpu(f"{recipe.title} waited {age_s / 60:.0f} minutes for a worker of the pool {recipe.runs_on}")
+        if state and state.is_scheduled() and not _has_worker(client, recipe.runs_on):
+            alone_since = alone_since or time.monotonic()
+            if (alone_s := time.monotonic() - alone_since) > LEFT_OUT_AFTER_S:
+                _patiently()(client.set_flow_run_state, run.id, Cancelled(message="its pool has no worker"), force=True)
+                return _without_worker(recipe, alone_s)
+        else:
+            alone_since = None
         if state and state.is_final() and not (state.is_crashed() and age_s < RERUN_WITHIN_S):
             return _failure(run, state)
         time.sleep(POLL_S)
+
+
+def _without_worker(recipe: Recipe, alone_s: float) -> PermanentError:
+    kind = NoGpu if recipe.runs_on == "gpu" else PermanentError
+    return kind(
+        f"{recipe.title} was left out: the pool {recipe.runs_on} has had no worker for {alone_s / 60:.0f} minutes; "
+        f"start one: prefect worker start --pool {recipe.runs_on}"
+    )
 
 
 def _failure(run: FlowRun, state: State) -> BaseException | None:
@@ -119,9 +161,15 @@ def _read(client: SyncPrefectClient, run: FlowRun) -> FlowRun:
 def _patiently() -> Retrying:
     """Calls that outlast a restart of the server."""
     return Retrying(
-        # A client that meets no server as it is made says so by a RuntimeError.
-        retry=retry_if_exception_type((httpx.HTTPError, RuntimeError)),
+        retry=retry_if_exception(_server_is_away),
         wait=wait_fixed(POLL_S),
         stop=stop_after_delay(SERVER_BACK_WITHIN_S),
         reraise=True,
     )
+
+
+def _server_is_away(error: BaseException) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.is_server_error
+    # A client that meets no server as it is made says so by a RuntimeError.
+    return isinstance(error, httpx.TransportError | RuntimeError)

@@ -31,6 +31,11 @@ class Backbone(BaseModel):
         """Whether it starts from weights: its BatchNorm then keeps what came with them."""
         return self.weights != RANDOM
 
+    @property
+    def weights_lie_elsewhere(self) -> bool:
+        """Whether they are a file or at an s3:// address, which not all machines can read."""
+        return self.weights not in {IMAGENET, RANDOM} and not self.weights.startswith("weights/")
+
 
 class Phase(BaseModel):
     """A stretch of training with one optimizer and one schedule."""
