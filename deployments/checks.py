@@ -74,7 +74,7 @@ def check_pool(client: SyncPrefectClient, pool: str) -> Verdict:
     if paused:
         return Verdict(name, "warn", "is paused", f"let it go on: prefect work-pool resume {pool}")
     if not online:
-        return Verdict(name, "warn", "no worker is online", f"start one: prefect worker start --pool {pool}")
+        return Verdict(name, "warn", "no worker is online", f"start one: python -m deployments.worker --pool {pool}")
     return Verdict(name, "ok", f"{_counted(online, 'worker')}: {', '.join(online)}")
 
 

@@ -6,6 +6,7 @@ bears our tag. NOTIFY_WEBHOOK_URL names the address that is told of failures and
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -16,9 +17,9 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
-from pydantic import SecretStr
+from pydantic import Secret, SecretStr
 
 from deployments.automations import TAG, automations
 from deployments.configuration import FILE, Configuration, read_configuration
@@ -58,8 +59,9 @@ def _ensure_pool(client: SyncPrefectClient, name: str) -> None:
     try:
         client.read_work_pool(name)
     except ObjectNotFound:
-        client.create_work_pool(WorkPoolCreate(name=name, type="process"))
-        _say("created", f"work pool {name}")
+        with suppress(ObjectAlreadyExists):  # its first worker, just started, has made it
+            client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+            _say("created", f"work pool {name}")
 
 
 def _prefect_deploy(file: Path) -> None:
@@ -120,7 +122,9 @@ def _webhook() -> UUID | None:
     url = read_settings().notify_webhook_url
     if url is None:
         return None
-    return UUID(str(Webhook(method="POST", url=SecretStr(url)).save(WEBHOOK, overwrite=True)))
+    # Prefect sends the text alone, and many receivers read JSON only where it is called so.
+    webhook = Webhook(method="POST", url=SecretStr(url), headers=Secret({"Content-Type": "application/json"}))
+    return UUID(str(webhook.save(WEBHOOK, overwrite=True)))
 
 
 def _apply_automations(client: SyncPrefectClient, wanted: list[AutomationCore]) -> None:

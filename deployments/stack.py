@@ -135,7 +135,8 @@ class Stack:
                 print(self._where(), flush=True)
                 raise PermanentError(f"supervisord ended with code {supervisor.wait()}; see {self.folder / 'log'}")
             finally:
-                print("Stopping", file=sys.stderr)
+                with suppress(OSError):  # the terminal may be gone
+                    print("Stopping", file=sys.stderr, flush=True)
                 _end(supervisor)
 
     def _start_database(self) -> str:

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lib.settings import REPOSITORY
+from lib.settings import REPOSITORY, read_settings
 
 PACKAGES = ("keras", "matplotlib", "numpy", "pandas", "prefect", "pyarrow", "scikit-learn", "tensorflow")
 
@@ -18,7 +18,7 @@ PACKAGES = ("keras", "matplotlib", "numpy", "pandas", "prefect", "pyarrow", "sci
 def environment() -> dict[str, Any]:
     """Commit, packages, Python and hardware of this process."""
     return {
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": _git("rev-parse", "HEAD") or read_settings().image_commit,
         "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},

@@ -3,7 +3,7 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run, task_run
 
 from lib.addresses import dataset_address
 from lib.data.datasets import find_dataset
@@ -20,7 +20,8 @@ DATASET_UPDATED = "dataset.updated"
 def ingest_dataset(dataset: str) -> Ref:
     """Publisher or mirror → checked Parquet in the store. Emits DATASET_UPDATED where it commits a new version.
 
-    Not as part of a training: that goes on with the new version by itself.
+    Not as part of a training: that goes on with the new version by itself. A second try emits it in any case, as the
+    first may have been killed just before it would have: what it starts finds all done, or does what is missing.
     """
     from lib.data.ingest import ingest  # with its libraries: a run that finds all done needs none of them
 
@@ -28,7 +29,8 @@ def ingest_dataset(dataset: str) -> Ref:
     known = find(store, dataset_address(spec))
     with show_download() as progress:
         ingested = ingest(spec, store, read_settings().mirror_url, progress)
-    if not known and not flow_run.parent_flow_run_id:
+    tried_before = flow_run.run_count > 1 or task_run.run_count > 1
+    if (tried_before or not known) and not flow_run.parent_flow_run_id:
         resource = {"prefect.resource.id": f"dataset.{dataset}", "prefect.resource.name": dataset}
         emit_event(DATASET_UPDATED, resource, payload=ingested.model_dump())
     return ingested

@@ -130,7 +130,7 @@ def _without_worker(recipe: Recipe, alone_s: float) -> PermanentError:
     kind = NoGpu if recipe.runs_on == "gpu" else PermanentError
     return kind(
         f"{recipe.title} was left out: the pool {recipe.runs_on} has had no worker for {alone_s / 60:.0f} minutes; "
-        f"start one: prefect worker start --pool {recipe.runs_on}"
+        f"start one: python -m deployments.worker --pool {recipe.runs_on}"
     )
 
 

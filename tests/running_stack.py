@@ -1,11 +1,14 @@
 """A trial stack of its own, used as a person uses it: `make stack` and `make deploy`, then the `prefect` command."""
 
+import fcntl
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
-import threading
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +25,12 @@ FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 Run = dict[str, Any]
 
 
+def _in_its_terminal() -> None:
+    """In the new process: its standard input is the terminal whose Ctrl-C and hang-up reach it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job ignores Ctrl-C, and this may be one
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class RunningStack:
     """An installation in `folder`, as the commands see it."""
 
@@ -34,32 +43,42 @@ class RunningStack:
             if not name.startswith(("AWS_", "PREFECT_")) and name not in {"ALLOW_CPU", "MIRROR_URL", "STORE_URI"}
         }
         self._environment = {**kept, "CACHE_DIR": str(folder / "cache"), **environment}
-        self._process: subprocess.Popen[str] | None = None
-        self.printed: list[str] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._terminal, self._text = -1, ""
 
     def start(self) -> "RunningStack":
         """`make stack` in a terminal of its own; returns when it says where it is."""
         options = f"--folder {self.stack.folder} --env-file {self.stack.env_file} --gpu-trainings 2"
         command = ["make", "stack", f"ARGS={options}"]
+        self._terminal, theirs = pty.openpty()
+        attributes = termios.tcgetattr(theirs)
+        attributes[3] &= ~termios.ECHO
+        termios.tcsetattr(theirs, termios.TCSANOW, attributes)
         self._process = subprocess.Popen(
             command,
             cwd=REPOSITORY,
             env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
             start_new_session=True,
-            # A background job ignores Ctrl-C, and this may be one.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+            preexec_fn=_in_its_terminal,  # noqa: PLW1509
         )
-        self.printed = []
-        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+        os.close(theirs)
+        self._text = ""
         self.wait_until(lambda: self._is_up() or self._process.poll() is not None, "the stack to start", 240)
-        assert self._is_up(), self.printed
+        assert self._is_up(), self._text
         return self
 
-    def _read(self, process: "subprocess.Popen[str]") -> None:
-        self.printed.extend(line for line in process.stdout or ())
+    @property
+    def printed(self) -> list[str]:
+        """Lines of the terminal so far."""
+        while select.select([self._terminal], [], [], 0)[0]:
+            try:
+                self._text += os.read(self._terminal, 4096).decode(errors="replace")
+            except OSError:  # all that wrote to it have ended
+                break
+        return self._text.splitlines()
 
     def _is_up(self) -> bool:
         return any("Ctrl-C ends all" in line for line in self.printed)
@@ -67,8 +86,15 @@ class RunningStack:
     def stop(self) -> int:
         """Ctrl-C. Returns make's exit code."""
         assert self._process
-        os.killpg(self._process.pid, signal.SIGINT)
+        os.write(self._terminal, b"\x03")
         return self._process.wait(120)
+
+    def close_terminal(self) -> None:
+        """As a window is closed: nobody reads any more, and its shell hangs up. Returns when the stack has ended."""
+        assert self._process
+        os.close(self._terminal)
+        os.killpg(self._process.pid, signal.SIGHUP)
+        self.wait_until(lambda: not self.stack.env_file.exists() and not self.stack.processes(), "its end", 120)
 
     def power_cut(self) -> None:
         """kill -9 of everything at once."""

@@ -14,7 +14,7 @@ QUICK = {"epochs": 3}
 
 
 class Webhook(ThreadingHTTPServer):
-    """Keeps what it is told."""
+    """Keeps what it is told, and refuses what is not called JSON, as many do."""
 
     daemon_threads = True
 
@@ -30,8 +30,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.told.append(json.loads(told) if isinstance(told, str) else told)
-        self.send_response(204)
+        is_json = self.headers.get_content_type() == "application/json"
+        if is_json:
+            self.server.told.append(told)
+        self.send_response(204 if is_json else 415)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:

@@ -54,10 +54,19 @@ class Installation(RunningStack):
 
     def kill(self, what: Callable[[psutil.Process], bool]) -> "Installation":
         """kill -9 of the processes that are `what`, and of all that they have started."""
-        killed = [process for process in self.stack.processes() if _is(process, what)]
-        assert killed, "there is none to kill"
-        kill_all([each for one in killed for each in (one, *one.children(recursive=True))])
+        kill_all([each for one in self._that_are(what) for each in (one, *one.children(recursive=True))])
         return self
+
+    def terminate(self, what: Callable[[psutil.Process], bool]) -> "Installation":
+        """SIGTERM to the processes that are `what`, and to them alone."""
+        for process in self._that_are(what):
+            process.terminate()
+        return self
+
+    def _that_are(self, what: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
+        found = [process for process in self.stack.processes() if _is(process, what)]
+        assert found, "there is none"
+        return found
 
     def store(self) -> Store:
         with ENVIRONMENT:
@@ -89,13 +98,18 @@ class StackRow:
 STACK_ROWS: list[StackRow] = []
 
 
-def row(fault: str, where: str) -> Callable[[Callable[[Installation], str]], None]:
-    return lambda inject: STACK_ROWS.append(StackRow(fault, where, inject))
+def row(fault: str, where: str, chunks: int = 1) -> Callable[[Callable[[Installation], str]], None]:
+    return lambda inject: STACK_ROWS.append(StackRow(fault, where, inject, chunks))
 
 
 @row("kill -9 of a worker, its flow and trainer", "in epoch 2")
 def _(installation: Installation) -> str:
     return installation.begin(lost_after_s=90).until(IN_EPOCH_2).kill(is_training_worker).end()
+
+
+@row("SIGTERM to a worker", "in epoch 2", chunks=0)
+def _(installation: Installation) -> str:
+    return installation.begin(lost_after_s=90).until(IN_EPOCH_2).terminate(is_waiting_for_a_training).end()
 
 
 @row("kill -9 of the Prefect server", "in epoch 2")
@@ -123,10 +137,17 @@ def _is(process: psutil.Process, what: Callable[[psutil.Process], bool]) -> bool
 
 
 def is_training_worker(process: psutil.Process) -> bool:
-    """A worker on which a training is under way."""
-    return "worker" in process.cmdline() and any(
-        "lib.jobs" in each.cmdline() for each in process.children(recursive=True)
-    )
+    """Prefect's worker on which a training is under way."""
+    return "worker" in process.cmdline() and _has_training(process)
+
+
+def is_waiting_for_a_training(process: psutil.Process) -> bool:
+    """The process above Prefect's worker, which ends after its training."""
+    return "deployments.worker" in process.cmdline() and _has_training(process)
+
+
+def _has_training(process: psutil.Process) -> bool:
+    return any("lib.jobs" in each.cmdline() for each in process.children(recursive=True))
 
 
 def is_server(process: psutil.Process) -> bool:

@@ -1,0 +1,80 @@
+"""`deployments.worker` ends after what its worker has started, where it was asked to stop."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.running_stack import REPOSITORY
+
+SAVING_S = 1.5
+PREFECT = f"""#!/bin/sh
+# As Prefect's worker does: gone as soon as it is asked, and what it has started goes on alone.
+(trap '' TERM INT; while kill -0 $$ 2> /dev/null; do sleep 0.1; done; sleep {SAVING_S}; echo saved >> "$SAID") &
+trap 'exit 7' TERM INT
+echo "$@" >> "$SAID"
+while :; do sleep 0.1; done
+"""
+
+
+@pytest.fixture
+def said(tmp_path: Path) -> Path:
+    """What the worker and its training have said; the worker's command lies beside it."""
+    prefect = tmp_path / "prefect"
+    prefect.write_text(PREFECT)
+    prefect.chmod(0o755)
+    (tmp_path / "python").symlink_to(sys.executable)
+    return tmp_path / "said"
+
+
+@pytest.fixture
+def worker(said: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(
+        [said.with_name("python"), "-m", "deployments.worker", "--pool", "cpu"],
+        env={**os.environ, "SAID": str(said), "PYTHONPATH": str(REPOSITORY)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a background job ignores it
+    )
+    while not said.exists():
+        time.sleep(0.05)
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_it_waits_until_the_training_has_saved_its_state(
+    worker: "subprocess.Popen[bytes]", said: Path, number: signal.Signals
+) -> None:
+    worker.send_signal(number)
+    worker.send_signal(number)
+    assert worker.wait(20) == 7, "the worker's own exit code"
+    assert said.read_text().splitlines() == ["worker start --type process --pool cpu", "saved"]
+
+
+def test_where_the_worker_is_killed_it_ends_at_once_so_that_another_is_started(
+    worker: "subprocess.Popen[bytes]", said: Path
+) -> None:
+    started = time.monotonic()
+    (child,) = _children(worker.pid)
+    os.kill(child, signal.SIGKILL)
+    assert worker.wait(20) != 0
+    assert time.monotonic() - started < SAVING_S
+    assert "saved" not in said.read_text()
+
+
+def test_killed_itself_it_leaves_no_worker_behind(worker: "subprocess.Popen[bytes]", said: Path) -> None:
+    (child,) = _children(worker.pid)
+    worker.kill()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{child}").exists()
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
