@@ -19,7 +19,8 @@ from tasks.ingestion import DATASET_UPDATED
 from tasks.publishing import REPORT_PUBLISHED
 
 TAG = "image-training-flows"
-RERUNS = 3
+RERUNS, RERUN_AFTER_S = 3, 15.0
+WILL_RUN_AGAIN = "WillRunAgain"
 
 ANY_RUN = "prefect.flow-run.*"
 LONGEST_RUN = timedelta(days=30)
@@ -67,9 +68,17 @@ def _survival(lost_after_s: float) -> list[AutomationCore]:
             ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message="its worker did not start it"),
         ),
         _automation(
-            "a crashed run runs again",
-            f"At most {RERUNS} times, each after it had begun; it goes on from its last checkpoint.",
+            "a crashed run will run again",
+            f"At most {RERUNS} times, each after it had begun.",
             _on(CRASHED, RERUN, after=RUNNING),
+            ChangeFlowRunState(state=StateType.CRASHED, name=WILL_RUN_AGAIN, message="it crashed", force=True),
+        ),
+        _automation(
+            "a crashed run runs again",
+            f"{RERUN_AFTER_S:.0f} s later, from its last checkpoint.",
+            # Prefect's worker says twice that a run has crashed, a second or so apart, and the second time would take
+            # back that it is scheduled again. What is crashed already, under whatever name, it leaves alone.
+            _silence({f"prefect.flow-run.{WILL_RUN_AGAIN}"}, RERUN_AFTER_S),
             ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message="it crashed, and runs again"),
         ),
     ]
@@ -86,7 +95,7 @@ def _notifications(call: CallWebhook) -> list[AutomationCore]:
         ),
         _automation("tell of a failed run", "With a link to it.", _on(FAILED), run_ended),
         _automation(
-            "tell of a new report",
+            "tell of a report",
             "With a link to it.",
             EventTrigger(expect={REPORT_PUBLISHED}, posture=Posture.Reactive),
             call.model_copy(update={"payload": REPORTED}),

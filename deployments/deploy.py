@@ -1,7 +1,7 @@
 """Make the Prefect server what deployments/prefect.yaml and deployments/automations.py say: `make deploy`.
 
 Pools, deployments with their schedules, automations. Safe to run again: what left the files leaves the server, where it
-bears our tag. NOTIFY_WEBHOOK_URL names the address that is told of failures and of new reports.
+bears our tag. NOTIFY_WEBHOOK_URL names the address that is told of failures and of reports.
 """
 
 import subprocess

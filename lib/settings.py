@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     lost_after_s: float = Field(default=310.0, ge=60)
     """`make deploy`: a run that has said nothing for this long is marked Crashed, and run again."""
     notify_webhook_url: str | None = None
-    """`make deploy` has failures and new reports told there, as JSON with text and url."""
+    """`make deploy` has failures and reports told there, as JSON with text and url."""
     image_commit: str | None = None
     """The code's commit, where there is no git to ask: deployments/Dockerfile sets it."""
     lease_s: float = Field(default=60.0, gt=0)

@@ -112,8 +112,8 @@ def test_a_file_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
 def test_without_a_webhook_nobody_is_told_and_all_else_stands() -> None:
     train_all = {"digits": UUID(int=1)}
     silent, told = automations(train_all, 90, None), automations(train_all, 90, UUID(int=2))
-    assert len(silent) == 4
+    assert len(silent) == 5
     assert {each.name for each in told} - {each.name for each in silent} == {
-        f"{TAG}: tell of {what}" for what in ("a run that crashes for good", "a failed run", "a new report")
+        f"{TAG}: tell of {what}" for what in ("a run that crashes for good", "a failed run", "a report")
     }
     assert {tag for each in told for tag in each.tags} == {TAG}

@@ -1,11 +1,13 @@
 """The whole installation: `make stack`, `make deploy`, and `prefect deployment run`, as a person does it."""
 
+import hashlib
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import httpx
 import pytest
@@ -117,7 +119,7 @@ def test_deploying_again_changes_nothing(stack: RunningStack) -> None:
     before = on_server()
     lines = stack.deploy()
     assert [line for line in lines[:-1] if not line.startswith("unchanged ")] == []
-    assert len(lines) == 8 + 3 + 3 + 3 + 1  # deployments, survival, notifications, data sets, and the last line
+    assert len(lines) == 8 + 4 + 3 + 3 + 1  # deployments, survival, notifications, data sets, and the last line
     assert on_server() == before
 
 
@@ -149,7 +151,7 @@ def test_a_schedule_fires_on_time_others_wait_and_its_retry_does_not_train_anew(
     models = ["digits-softmax"]
     known = set(manifests(stack, "models"))
     at = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
-    if (at - datetime.now(UTC)).total_seconds() < 30:  # deploying takes a while
+    if (at - datetime.now(UTC)).total_seconds() < 45:  # deploying takes a while
         at += timedelta(minutes=1)
     schedule = {
         "cron": f"{at.minute} {at.hour} * * *", "timezone": "UTC", "slug": "soon",
@@ -176,7 +178,9 @@ def test_a_schedule_fires_on_time_others_wait_and_its_retry_does_not_train_anew(
     retry = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "as the UI's Retry does"}
     stack.post(f"flow_runs/{first['id']}/set_state", state=retry)
     stack.wait_until(lambda: stack.read(first["id"])["run_count"] == 2, "the retry to start", 60)
-    assert stack.wait(first["id"])["state"]["type"] == "COMPLETED"
+    retried = stack.wait(first["id"])
+    assert retried["state"]["type"] == "COMPLETED"
+    assert retried["expected_start_time"] == first["expected_start_time"], "what `fresh` is taken from, days later too"
     assert set(manifests(stack, "models")) == known | {fresh}
     stack.deploy()
 
@@ -260,6 +264,21 @@ def test_all_models_of_cifar100_are_trained_by_two_workers_at_once(stack: Runnin
     assert set(workers.values()) == {"cpu-1", "cpu-2", "gpu"}
     pairs = [(a, b) for a in children for b in children if workers[a["id"]] < workers[b["id"]] and overlap(a, b)]
     assert pairs, "no two workers trained at once"
+
+
+@pytest.mark.real_data
+def test_weights_at_an_s3_address_reach_the_workers(stack: RunningStack, real_mirror: str) -> None:
+    store = stack.store()
+    file = Path(unquote(urlparse(real_mirror).path)) / "mobilenet_1_0_224_tf_no_top.weights.h5"
+    store.write("given/mine.weights.h5", file)
+    asked = {"models": ["mobilenet-frozen"], "limit": 100, "epochs": 1, "weights": f"{store.uri}/given/mine.weights.h5"}
+    run = stack.wait(stack.run("train-all/digits", **asked))
+    assert run["state"]["type"] == "COMPLETED", run["state"]
+    (ours,) = (each for each in manifests(stack, "weights").values() if each.facts["name"] == "mine.weights.h5")
+    assert ours.files["weights"].sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    again = stack.wait(stack.run("train-all/digits", **asked))
+    assert again["state"]["type"] == "COMPLETED", again["state"]
+    assert stack.children(again["id"]) == []
 
 
 def test_the_doctor_finds_the_installation_well(stack: RunningStack, trained: Run) -> None:

@@ -107,6 +107,11 @@ def _(installation: Installation) -> str:
     return installation.begin(lost_after_s=90).until(IN_EPOCH_2).kill(is_training_worker).end()
 
 
+@row("kill -9 of a flow and its trainer, on a worker that lives", "in epoch 2")
+def _(installation: Installation) -> str:
+    return installation.begin().until(IN_EPOCH_2).kill(is_training_flow).end()
+
+
 @row("SIGTERM to a worker", "in epoch 2", chunks=0)
 def _(installation: Installation) -> str:
     return installation.begin(lost_after_s=90).until(IN_EPOCH_2).terminate(is_waiting_for_a_training).end()
@@ -139,6 +144,11 @@ def _is(process: psutil.Process, what: Callable[[psutil.Process], bool]) -> bool
 def is_training_worker(process: psutil.Process) -> bool:
     """Prefect's worker on which a training is under way."""
     return "worker" in process.cmdline() and _has_training(process)
+
+
+def is_training_flow(process: psutil.Process) -> bool:
+    """The run of train-model that waits for its training."""
+    return "prefect.engine" in process.cmdline() and _has_training(process)
 
 
 def is_waiting_for_a_training(process: psutil.Process) -> bool:
