@@ -24,14 +24,20 @@ WILL_RUN_AGAIN = "WillRunAgain"
 
 ANY_RUN = "prefect.flow-run.*"
 LONGEST_RUN = timedelta(days=30)
-CRASHED, FAILED, HEARTBEAT, RUNNING = (
-    f"prefect.flow-run.{name}" for name in ("Crashed", "Failed", "heartbeat", "Running")
+CRASHED, FAILED, HEARTBEAT, RUNNING, CRASH_NOTED = (
+    f"prefect.flow-run.{name}" for name in ("Crashed", "Failed", "heartbeat", "Running", WILL_RUN_AGAIN)
 )
 TAKEN = {f"prefect.flow-run.{name}" for name in ("Pending", "Submitting", "InfrastructurePending")}
 """What a worker says of a run before it begins."""
+ANYTHING = {"prefect.flow-run.*"}
 RUN_COUNT = "prefect.run-count"
 RERUN = [str(count) for count in range(1, RERUNS + 1)]
-GIVEN_UP = ["0", *(str(count) for count in range(RERUNS + 1, 100))]
+MOVED_ON = {
+    CRASHED, CRASH_NOTED, RUNNING, FAILED, *TAKEN,
+    *(f"prefect.flow-run.{name}" for name in ("AwaitingRetry", "Scheduled", "Late", "Completed", "Cancelled")),
+}  # fmt: skip
+"""What follows a crash where something is done about it. Heartbeats are not: a process that was given up may live."""
+ALERT_AFTER_S = 60.0
 
 RUN_ENDED = """{
     "text": {{ (flow_run.name ~ ": " ~ flow_run.state.name ~ ": " ~ flow_run.state.message) | tojson }},
@@ -78,7 +84,7 @@ def _survival(lost_after_s: float) -> list[AutomationCore]:
             f"{RERUN_AFTER_S:.0f} s later, from its last checkpoint.",
             # Prefect's worker says twice that a run has crashed, a second or so apart, and the second time would take
             # back that it is scheduled again. What is crashed already, under whatever name, it leaves alone.
-            _silence({f"prefect.flow-run.{WILL_RUN_AGAIN}"}, RERUN_AFTER_S),
+            _silence({CRASH_NOTED}, RERUN_AFTER_S, MOVED_ON),
             ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message="it crashed, and runs again"),
         ),
     ]
@@ -89,8 +95,8 @@ def _notifications(call: CallWebhook) -> list[AutomationCore]:
     return [
         _automation(
             "tell of a run that crashes for good",
-            f"It crashed before it started, or {RERUNS} new tries did not help.",
-            _on(CRASHED, GIVEN_UP),
+            f"It could not begin, or {RERUNS} new tries did not help: nothing followed for {ALERT_AFTER_S:.0f} s.",
+            _silence({CRASHED, CRASH_NOTED}, ALERT_AFTER_S, MOVED_ON),
             run_ended,
         ),
         _automation("tell of a failed run", "With a link to it.", _on(FAILED), run_ended),
@@ -116,10 +122,10 @@ def _retrained(dataset: str, train_all: UUID) -> AutomationCore:
     )
 
 
-def _silence(after: set[str], lasts_s: float) -> EventTrigger:
+def _silence(after: set[str], lasts_s: float, until: set[str] = ANYTHING) -> EventTrigger:
     return EventTrigger(
         after=after,
-        expect={"prefect.flow-run.*"},
+        expect=until,
         match=ResourceSpecification({"prefect.resource.id": ANY_RUN}),
         match_related=_of_ours(),
         for_each={"prefect.resource.id"},

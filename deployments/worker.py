@@ -20,21 +20,24 @@ DIES_WITH_PARENT, ADOPTS_ORPHANS = 1, 36
 def main(arguments: list[str]) -> int:
     """Run the worker; returns its exit code, once nothing is left of what it has started if it was asked to stop."""
     _tell_kernel(ADOPTS_ORPHANS, 1)
-    worker = subprocess.Popen(
-        [Path(sys.executable).with_name("prefect"), "worker", "start", "--type", "process", *arguments],
-        process_group=0,  # a Ctrl-C reaches it through us alone: of two, the second would count as impatience
-        preexec_fn=lambda: _tell_kernel(DIES_WITH_PARENT, signal.SIGTERM),  # noqa: PLW1509 - no other thread runs yet
-    ).pid
-    asked: list[bool] = []
+    asked: list[int] = []
+    worker: int | None = None
 
-    def stop(*_: object) -> None:
-        if not asked:
-            asked.append(True)
+    def stop(number: int, _: object) -> None:
+        asked.append(number)
+        if worker and len(asked) == 1:
             with suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGTERM)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    worker = subprocess.Popen(
+        [Path(sys.executable).with_name("prefect"), "worker", "start", "--type", "process", *arguments],
+        process_group=0,  # a Ctrl-C reaches it through us alone: of two, the second would count as impatience
+        preexec_fn=lambda: _tell_kernel(DIES_WITH_PARENT, signal.SIGTERM),  # noqa: PLW1509 - no other thread runs yet
+    ).pid
+    if asked:
+        os.kill(worker, signal.SIGTERM)
     code = None
     while code is None or asked:
         try:

@@ -58,9 +58,10 @@ def train_models(
                     continue
                 weights = stored.backbone.weights if stored.backbone else None
                 runs[recipe.title] = stored, _submit(client, recipe, {**parameters, "weights": weights})
+        alone_since: dict[str, float] = {}
         for title, (recipe, run) in runs.items():
             with _failing_alone(outcomes, title):
-                failure = _wait(client, recipe, run)
+                failure = _wait(client, recipe, run, alone_since)
                 outcomes[title] = failure or find_evaluation(store, plan, recipe, prepared) or _not_found(recipe)
     return {recipe.title: outcomes[recipe.title] for recipe in asked}
 
@@ -72,9 +73,6 @@ def _failing_alone(outcomes: dict[str, Ref | BaseException], title: str) -> Iter
         yield
     except PipelineError as error:
         outcomes[title] = error
-    except (httpx.HTTPError, ObjectNotFound, RuntimeError) as error:
-        said = " ".join(str(error).split())
-        outcomes[title] = PermanentError(f"{title} cannot be handed to a worker: {said}; is all deployed? make deploy")
 
 
 def _starting_from_store(recipe: Recipe) -> Recipe:
@@ -88,42 +86,61 @@ def _starting_from_store(recipe: Recipe) -> Recipe:
 def _submit(client: SyncPrefectClient, recipe: Recipe, parameters: dict[str, Any]) -> FlowRun:
     """Start the recipe's run, or find the one that this run started in an earlier life and that has not ended."""
     for attempt in range(ATTEMPTS):
-        run: Any = _patiently()(  # a coroutine in async code alone
-            run_deployment,
-            f"train-model/{recipe.runs_on}",
-            parameters=parameters,
-            timeout=0,
-            flow_run_name=f"train {recipe.title} on {parameters['dataset']}",
-            idempotency_key=f"{flow_run.id} {recipe.title} {attempt}",
-        )
+        try:
+            run: Any = _patiently()(  # a coroutine in async code alone
+                run_deployment,
+                f"train-model/{recipe.runs_on}",
+                parameters=parameters,
+                timeout=0,
+                flow_run_name=f"train {recipe.title} on {parameters['dataset']}",
+                idempotency_key=f"{flow_run.id} {recipe.title} {attempt}",
+            )
+        except (httpx.HTTPStatusError, ObjectNotFound) as error:
+            said = " ".join(str(error).split())
+            raise PermanentError(
+                f"{recipe.title} cannot be handed to a worker: {said}; is all deployed? make deploy"
+            ) from error
         state = _read(client, run).state
-        if state is None or not state.is_final():  # one that has completed left nothing that is of use now
+        if state is None or not _has_ended(state):  # one that has completed left nothing that is of use now
             get_run_logger().info("%s is trained by the run %s in the pool %s", recipe.title, run.name, recipe.runs_on)
             return FlowRun.model_validate(run)
     raise PermanentError(f"{recipe.title} has ended {ATTEMPTS} times in this run; start a new one")
 
 
-def _wait(client: SyncPrefectClient, recipe: Recipe, run: FlowRun) -> BaseException | None:
-    """Wait until the run ends for good; returns what it failed of. A crashed run is soon run again by the server."""
-    warned, alone_since = False, None
+def _wait(
+    client: SyncPrefectClient, recipe: Recipe, run: FlowRun, alone_since: dict[str, float]
+) -> BaseException | None:
+    """Wait until the run ends for good; returns what it failed of.
+
+    `alone_since` says since when each pool has been without workers, for all models that wait for it.
+    """
+    warned = False
     while True:
         state = _read(client, run).state
-        age_s = (datetime.now(UTC) - state.timestamp).total_seconds() if state else 0
-        if state and state.is_scheduled() and age_s > NO_WORKER_AFTER_S and not warned:
+        if state and state.is_scheduled() and _age_s(state) > NO_WORKER_AFTER_S and not warned:
             warned = True
             get_run_logger().warning(
                 "no worker of pool %s has taken %s yet: all are busy, or there is none", recipe.runs_on, run.name
             )
         if state and state.is_scheduled() and not _has_worker(client, recipe.runs_on):
-            alone_since = alone_since or time.monotonic()
-            if (alone_s := time.monotonic() - alone_since) > LEFT_OUT_AFTER_S:
+            since = alone_since.setdefault(recipe.runs_on, time.monotonic())
+            if (alone_s := time.monotonic() - since) > LEFT_OUT_AFTER_S:
                 _patiently()(client.set_flow_run_state, run.id, Cancelled(message="its pool has no worker"), force=True)
                 return _without_worker(recipe, alone_s)
         else:
-            alone_since = None
-        if state and state.is_final() and not (state.is_crashed() and age_s < RERUN_WITHIN_S):
+            alone_since.pop(recipe.runs_on, None)
+        if state and _has_ended(state):
             return _failure(run, state)
         time.sleep(POLL_S)
+
+
+def _has_ended(state: State) -> bool:
+    """Whether for good: a crashed run is soon run again by the server."""
+    return state.is_final() and not (state.is_crashed() and _age_s(state) < RERUN_WITHIN_S)
+
+
+def _age_s(state: State) -> float:
+    return (datetime.now(UTC) - state.timestamp).total_seconds()
 
 
 def _without_worker(recipe: Recipe, alone_s: float) -> PermanentError:

@@ -11,7 +11,7 @@ from tests.running_stack import RunningStack
 
 from .conftest import QUICK, Webhook
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 NAME = "train digits-cnn on digits"
 
 
@@ -41,7 +41,7 @@ def test_a_run_that_crashes_each_time_is_given_up_with_an_alert_and_can_be_tried
         stack.wait_until(runs, f"start {count} of the run", 120)
         assert alerts() == []
         kill_all(processes_of(stack, run))
-    stack.wait_until(alerts, "the alert", 60)
+    stack.wait_until(alerts, "the alert", 120)
     assert len(alerts()) == 1
     given_up = stack.read(run)
     assert (given_up["state"]["type"], given_up["run_count"]) == ("CRASHED", 4)
