@@ -1,7 +1,6 @@
 """A stack that is stopped lets the trainings under way save their state first."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,17 +14,14 @@ CHUNK_2 = "begins with step 51 of epoch 1"
 LOGS_CHUNKS = {"PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "DEBUG"}
 
 
-@pytest.mark.parametrize("stop", [RunningStack.stop, RunningStack.close_terminal], ids=["ctrl-c", "closed-terminal"])
-def test_the_chunk_of_training_under_way_is_finished_and_saved(
-    stop: Callable[[RunningStack], object], tmp_path: Path
-) -> None:
+def test_where_its_terminal_is_closed_the_chunk_under_way_is_finished_and_saved(tmp_path: Path) -> None:
     stack = RunningStack(tmp_path, **LOGS_CHUNKS)
     log = tmp_path / "stack" / "log" / "gpu.log"
     try:
         stack.start().deploy()
         stack.run("train-model/gpu", **ASKED)
         stack.wait_until(lambda: CHUNK_2 in log.read_text(), CHUNK_2, 200)
-        stop(stack)
+        stack.close_terminal()
         stack.start()
         (state,) = (path for path in stack.store().list("checkpoints") if path.endswith(".npz"))
         assert re.search(r"/00000\.0000[12]-", state), "within epoch 1"
