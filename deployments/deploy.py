@@ -134,7 +134,7 @@ def _apply_automations(client: SyncPrefectClient, wanted: list[AutomationCore]) 
         if known is None:
             client.create_automation(automation)
             _say("created", f"automation {automation.name}")
-        elif _plain(known) == _plain(automation):
+        elif plain(known) == plain(automation):
             _say("unchanged", f"automation {automation.name}")
         else:
             client.update_automation(known.id, automation)
@@ -144,9 +144,9 @@ def _apply_automations(client: SyncPrefectClient, wanted: list[AutomationCore]) 
         _say("removed", f"automation {automation.name}")
 
 
-def _plain(automation: AutomationCore) -> dict[str, object]:
-    """What we say of it: a trigger's id is the server's."""
-    told = AutomationCore.model_validate(automation.model_dump()).model_dump(mode="json", exclude=MADE_BY_SERVER)
+def plain(automation: AutomationCore) -> dict[str, object]:
+    """What we say of it: a trigger's id is the server's. Not as JSON, where a set of events comes in any order."""
+    told = AutomationCore.model_validate(automation.model_dump()).model_dump(exclude=MADE_BY_SERVER)
     told["trigger"].pop("id", None)
     return told
 

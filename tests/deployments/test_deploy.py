@@ -4,9 +4,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from prefect.automations import AutomationCore
 from prefect.client.schemas.responses import DeploymentResponse, GlobalConcurrencyLimitResponse
 
-from deployments.deploy import settings_of
+from deployments.automations import automations
+from deployments.deploy import plain, settings_of
 
 
 def deployed(limit: int = 1, active_slots: int = 0, minute: int = 0, **settings: Any) -> DeploymentResponse:
@@ -29,3 +31,12 @@ def test_another_limit_version_or_parameter_is_a_change() -> None:
     assert settings_of(deployed(global_concurrency_limit=None)) != told
     assert settings_of(deployed(version="2")) != told
     assert settings_of(deployed(parameters={"dataset": "digits"})) != told
+
+
+def test_events_of_an_automation_in_another_order_are_no_change() -> None:
+    for automation in automations({"digits": UUID(int=1)}, 310, UUID(int=2)):
+        told = automation.model_dump(mode="json")
+        for events in ("after", "expect"):
+            told["trigger"][events].reverse()
+        assert plain(AutomationCore.model_validate(told)) == plain(automation)
+    assert plain(automations({}, 310, None)[0]) != plain(automations({}, 320, None)[0])

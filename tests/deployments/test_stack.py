@@ -205,7 +205,8 @@ def test_six_runs_at_once_do_no_work_twice(stack: RunningStack, tmp_path: Path) 
 
 
 def test_cancelling_a_run_cancels_its_trainings(stack: RunningStack) -> None:
-    run = stack.run("train-all/digits", seed=7, models=["digits-cnn"])
+    minutes_long = {"models": ["digits-cnn"], "overrides": {"batch_size": "1"}}
+    run = stack.run("train-all/digits", **minutes_long)
     (child,) = stack.wait_until(
         lambda: [each for each in stack.children(run) if each["state"]["type"] == "RUNNING"], "the training", 120
     )
