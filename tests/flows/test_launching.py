@@ -54,9 +54,8 @@ def test_a_model_whose_pool_has_no_worker_is_left_out_in_the_end(
     monkeypatch.setattr(launching, "LEFT_OUT_AFTER_S", 1)
     outcome = launched("digits-cnn-gpu")["digits-cnn-gpu"]
     assert isinstance(outcome, NoGpu)
-    assert "was left out: the pool gpu has had no worker for 0 minutes; start one: python -m deployments.worker" in str(
-        outcome
-    )
+    says = "was left out: the pool gpu has had no worker for 0 minutes; start one: python -m deployments.worker"
+    assert says in str(outcome)
     with get_client(sync_client=True) as client:
         state = newest(client).state
         assert state is not None
