@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -153,10 +154,8 @@ def main(path: str) -> int:
 
 
 def _say(out: TextIO, event: Event) -> None:
-    try:
+    with suppress(BrokenPipeError):  # the flow was killed: _end_with_parent ends this too, where it is safe
         out.write(json.dumps(event) + "\n")
-    except BrokenPipeError:
-        raise Interrupted(signal.SIGTERM) from None
 
 
 def _end_with_parent() -> None:

@@ -129,6 +129,7 @@ def _(installation: Installation) -> str:
 
 @row("power cut: kill -9 of all of an installation, then `make stack`", "in epoch 2")
 def _(installation: Installation) -> str:
+    # Not `lost_after_s=90`: a server that has started anew needs more than 300 (`deployments.automations`).
     installation.begin().until(IN_EPOCH_2).power_cut()
     installation.start()
     return installation.end()

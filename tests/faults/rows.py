@@ -67,7 +67,7 @@ def _(scene: Scene) -> Run:
     return run.until("killed by SIGKILL").end()
 
 
-@row("kill -9 of the flow", "in epoch 2")
+@row("kill -9 of the flow", "in epoch 2", chunks=0)
 def _(scene: Scene) -> Run:
     killed(scene.start().until(IN_EPOCH_2).signal(signal.SIGKILL))
     return scene.start().end()

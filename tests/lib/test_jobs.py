@@ -1,0 +1,53 @@
+"""A job whose flow was killed ends as one that was asked to stop: at the next safe place, not in the middle."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from lib import failures
+from lib.jobs import Job
+from tests.running_stack import REPOSITORY
+
+STEP = """
+import time
+from pathlib import Path
+
+from lib.interrupts import Interrupted, deferred_interrupts
+
+def run(store, settings, emit, *, said):
+    done = 0
+    try:
+        while True:
+            with deferred_interrupts():
+                for _ in range(10):
+                    emit({"event": "progress", "step": 1})
+                    time.sleep(0.05)
+                done += 1
+    except Interrupted:
+        emit({"event": "stopped", "step": done})
+        Path(said).write_text(f"whole chunks: {done}")
+        raise
+"""
+MAIN = "import sys; from lib import jobs; jobs.STEPS['train'] = 'a_step'; sys.exit(jobs.main(sys.argv[1]))"
+
+
+def test_where_its_flow_was_killed_the_chunk_under_way_is_finished(tmp_path: Path) -> None:
+    (tmp_path / "a_step.py").write_text(STEP)
+    said, file = tmp_path / "said", tmp_path / "job.json"
+    file.write_text(
+        Job(step="train", store_uri=str(tmp_path), runs_on="cpu", arguments={"said": str(said)}).model_dump_json()
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN, str(file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=REPOSITORY,
+        env={"PYTHONPATH": str(tmp_path)},
+    )
+    assert process.stdin
+    assert process.stdout
+    assert b"progress" in (line := process.stdout.readline()), line
+    process.stdout.close()  # as the kernel does for a flow that was killed
+    process.stdin.close()
+    assert process.wait(30) == failures.ASKED_TO_STOP
+    assert said.read_text() == "whole chunks: 1"
