@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lib import failures
 from lib.jobs import Job
-from tests.running_stack import REPOSITORY
+from lib.settings import REPOSITORY
 
 STEP = """
 import time
