@@ -1,5 +1,7 @@
 """Check an installation, one line each, and say what to do where something is amiss: `python -m deployments.doctor`.
 
+It checks what its environment names; `make doctor` reads the environment file first, `.env` or `ENV_FILE`.
+
 Server, work pools and their workers, deployments, store, mirror, weights, GPUs, clocks and claims. It changes nothing:
 what it writes into the store, to try it, it removes. The exit code is 2 if a line says FAIL.
 """

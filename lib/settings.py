@@ -29,7 +29,10 @@ class Settings(BaseSettings):
     allow_cpu: bool = False
     """Train recipes that run on a GPU where there is none, slowly."""
     lost_after_s: float = Field(default=310.0, ge=60)
-    """`make deploy`: a run that has said nothing for this long is marked Crashed, and run again."""
+    """`make deploy`: a run that has said nothing for this long is marked Crashed, and run again.
+
+    Below 300 that takes 15 minutes more where the server was started anew: `deployments.automations` says why.
+    """
     notify_webhook_url: str | None = None
     """`make deploy` has failures and reports told there, as JSON with text and url."""
     image_commit: str | None = None
