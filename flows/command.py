@@ -24,7 +24,7 @@ WEIGHTS_HELP = "imagenet, none (a random start), or a file or s3:// address (def
 
 def add_training_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--epochs", type=int, metavar="N", help="at most N epochs in each phase of a recipe")
-    options.add_argument("--seed", type=seed, default=0, help="a number, or 'fresh': today's date (default: 0)")
+    options.add_argument("--seed", type=seed, default=0, help="a number, or 'fresh': the date of its start; default 0")
     options.add_argument(
         "--set",
         type=setting,

@@ -33,6 +33,7 @@ from lib.manifests import Ref
 from lib.plan import find_report, make_plan
 from lib.preview import preview
 from lib.settings import read_settings
+from tasks.inputs import untraced
 from tasks.launching import train_models
 from tasks.publishing import publish_report
 from tasks.retries import with_retries
@@ -73,7 +74,7 @@ def train_all(
     failures = {title: error for title, error in errors.items() if not isinstance(error, NoGpu)}
     if not evaluations:
         raise next(iter((failures or errors).values()))
-    report = with_retries(publish_report)(dataset, prepared, evaluations)
+    report = with_retries(publish_report)(dataset, untraced(prepared), untraced(evaluations))
     for error in errors.values():
         get_run_logger().warning("no result: %s", error)
     if failures:

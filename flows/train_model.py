@@ -23,6 +23,7 @@ from lib.plan import find_evaluation, find_prepared, make_plan
 from lib.settings import read_settings
 from tasks.evaluation import evaluate_model
 from tasks.ingestion import ingest_backbone
+from tasks.inputs import untraced
 from tasks.retries import with_retries
 from tasks.storage import settings_store
 from tasks.training import compute_features, train_recipe
@@ -58,8 +59,8 @@ def train_model(
     require_hardware(recipe, read_settings().allow_cpu, work_pool())
     start = with_retries(ingest_backbone)(recipe.backbone) if recipe.backbone else None
     frozen = recipe.backbone and recipe.backbone.frozen
-    features = with_retries(compute_features)(recipe, prepared, plan.seed, start) if frozen else None
-    trained = with_retries(train_recipe)(recipe, prepared, plan.seed, start, features)
+    features = with_retries(compute_features)(recipe, untraced(prepared), plan.seed, start) if frozen else None
+    trained = with_retries(train_recipe)(recipe, untraced(prepared), plan.seed, start, features)
     return with_retries(evaluate_model)(recipe, trained)
 
 

@@ -1,6 +1,7 @@
 """What every command line shares: how it explains itself, exit codes, and the one line that says what went wrong."""
 
 import argparse
+import atexit
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ its retries; 4 some models failed, the others have results; 130 interrupted; 143
 line on standard error is the error."""
 TERMINATED = 128 + signal.SIGTERM
 GO_ON = "run the same command again to go on from the last checkpoint"
+
+_errors: list[str] = []
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -40,6 +43,7 @@ def _use_store(uri: str) -> str:
 
 def main_of(command: Callable[[], None]) -> NoReturn:
     """Run `command` and exit with the code its errors ask for, the error being the last line on standard error."""
+    atexit.register(_say_error)  # first, so that it runs last: a server that ends says so too
     signal.signal(signal.SIGTERM, lambda *_: _exit(TERMINATED, f"asked to stop; {GO_ON}"))
     try:
         command()
@@ -56,6 +60,11 @@ def main_of(command: Callable[[], None]) -> NoReturn:
 
 
 def _exit(code: int, message: str) -> NoReturn:
-    sys.stdout.flush()
-    print(f"error: {message}", file=sys.stderr)
+    _errors.append(message)
     sys.exit(code)
+
+
+def _say_error() -> None:
+    if _errors:
+        sys.stdout.flush()
+        print(f"error: {_errors[-1]}", file=sys.stderr)

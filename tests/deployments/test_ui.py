@@ -78,6 +78,11 @@ def test_the_run_says_what_it_did(browser: Browser, stack: RunningStack, trained
         expect(page.get_by_text(told).first).to_be_visible()
     page.wait_for_timeout(2000)  # the graph is drawn on a canvas
     browser.keep("run")
+    page.get_by_text("Task Runs", exact=True).click()
+    page.get_by_role("link", name="report on digits").click()
+    expect(page.get_by_text("Artifacts")).to_be_visible()
+    expect(page.get_by_text("report on digits").first).to_be_visible()
+    browser.keep("task")
 
 
 def test_a_training_shows_its_progress_by_epoch(browser: Browser, stack: RunningStack, trained: Run) -> None:

@@ -138,6 +138,15 @@ def test_a_store_that_cannot_be_written_is_named(commands: Commands, tmp_path: P
     assert (tmp_path / "file").read_text() == "in the way"
 
 
+def test_without_a_server_the_error_is_the_last_line_too(tmp_path: Path) -> None:
+    alone = Commands("", tmp_path / "cache")
+    del alone.environment["PREFECT_API_URL"]
+    places = {"PREFECT_HOME": str(tmp_path / "prefect"), "MIRROR_URL": tmp_path.as_uri()}
+    done = alone.run("flows.ingest", *FASHION, "--store", str(tmp_path / "store"), **places)
+    check(done, Case("the mirror must hold…No such file", ()))
+    assert "Stopping temporary server" in done.stderr
+
+
 def test_a_wrong_s3_key_and_a_missing_bucket_are_named(commands: Commands, s3_server: "object") -> None:
     keys = s3_server.environment()  # type: ignore[attr-defined]
     bucket = s3_server.bucket  # type: ignore[attr-defined]

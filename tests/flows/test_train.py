@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from lib.manifests import MANIFEST, Manifest, Ref
 from lib.store import LocalStore, Store, open_store
@@ -101,3 +103,19 @@ def test_help_explains_options_and_exit_codes(module: str, commands: Commands) -
     assert done.returncode == 0
     assert "--dataset" in done.stdout
     assert "exit codes: 0 done; 2 bad input" in done.stdout
+
+
+def test_the_ui_can_show_each_task_of_a_training_that_prepares_its_data_itself(
+    commands: Commands, tmp_path: Path
+) -> None:
+    asked = ("--dataset", "digits", "--model", "digits-softmax", "--limit", "100", "--epochs", "1", "--seed", "77")
+    done = commands.run("flows.train_model", *asked, "--store", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    with get_client(sync_client=True) as client:
+        (run,) = (each for each in client.read_flow_runs() if each.parameters.get("seed") == 77)
+        in_it = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+        runs = client.read_task_runs(flow_run_filter=in_it)
+    tasks = [each for each in runs if each.state and not each.state.state_details.child_flow_run_id]
+    assert {task.name for task in tasks} == {"train digits-softmax", "evaluate digits-softmax"}
+    notes = {note.input_type for task in tasks for given in task.task_inputs.values() for note in given}
+    assert "flow_run" not in notes, "of such a task Prefect's UI shows nothing"
