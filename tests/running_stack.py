@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from deployments.stack import Stack, kill_all
+from lib.manifests import MANIFEST, Manifest
 from lib.store import Store, open_store
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -29,6 +30,11 @@ def _in_its_terminal() -> None:
     """In the new process: its standard input is the terminal whose Ctrl-C and hang-up reach it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job ignores Ctrl-C, and this may be one
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def overlap(first: Run, second: Run) -> bool:
+    """Whether both were under way at some moment."""
+    return bool(first["start_time"] < second["end_time"] and second["start_time"] < first["end_time"])
 
 
 class RunningStack:
@@ -48,6 +54,11 @@ class RunningStack:
 
     def start(self) -> "RunningStack":
         """`make stack` in a terminal of its own; returns when it says where it is."""
+        with (REPOSITORY / "Makefile").open() as alone:  # two that begin at once would both find the usual ports free
+            fcntl.flock(alone, fcntl.LOCK_EX)
+            return self._start()
+
+    def _start(self) -> "RunningStack":
         options = f"--folder {self.stack.folder} --env-file {self.stack.env_file} --gpu-trainings 2"
         command = ["make", "stack", f"ARGS={options}"]
         self._terminal, theirs = pty.openpty()
@@ -177,6 +188,12 @@ class RunningStack:
         """The end of each program's."""
         files = sorted((self.stack.folder / "log").glob("*.log"))
         return "\n".join(f"== {file.name}\n{file.read_text(errors='replace')[-1500:]}" for file in files)
+
+    def manifests(self, kind: str) -> dict[str, Manifest]:
+        """Address → what is finished of `kind`."""
+        store = self.store()
+        found = [path for path in store.list(kind) if path.endswith(MANIFEST)]
+        return {path.removesuffix(f"/{MANIFEST}"): Manifest.from_json(store.read(path)) for path in found}
 
     def store(self) -> Store:
         os.environ.update({name: value for name, value in self.stack.reached_by().items() if name.startswith("AWS_")})

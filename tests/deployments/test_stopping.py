@@ -7,7 +7,7 @@ import pytest
 
 from tests.running_stack import RunningStack
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.stack, pytest.mark.computes, pytest.mark.timeout(900)]
 ASKED = {"dataset": "digits", "model": "resnet50", "weights": "none", "overrides": {"batch_size": "10"}}
 """An epoch of 3 chunks: within it, and the 5 minutes between two saves, only a stop saves state."""
 CHUNK_2 = "begins with step 51 of epoch 1"
