@@ -42,7 +42,7 @@ def show_leaderboard(store: Store, plan: Plan, report: Ref) -> None:
     prepared, allow_cpu = manifest.inputs["prepared"], read_settings().allow_cpu
     refused = [recipe for recipe in plan.recipes if not can_run_here(recipe, allow_cpu)]
     if left_out := [recipe.title for recipe in refused if not find_evaluation(store, plan, recipe, prepared)]:
-        print(f"Left out: {', '.join(left_out)}: GPU recipes, and no GPU here; --allow-cpu trains them, slowly")
+        print(f"Left out: {', '.join(left_out)}: no GPU here; --allow-cpu trains without, slowly")
     print(f"Report: {report_url(store, report)}")
 
 

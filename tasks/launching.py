@@ -17,9 +17,11 @@ from prefect.states import Cancelled
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from lib.errors import NoGpu, PermanentError, PipelineError, TransientError
+from lib.hardware import require_hardware
 from lib.manifests import Ref
 from lib.models.schema import Recipe
 from lib.plan import Plan, find_evaluation
+from lib.settings import read_settings
 from tasks.ingestion import ingest_backbone
 from tasks.retries import with_retries
 from tasks.storage import settings_store
@@ -42,12 +44,16 @@ def train_models(
     Where this run came from a deployment, by `train-model/cpu` or `train-model/gpu`, all at once, as far as workers are
     free; else in this process, one after the other.
     """
-    if not deployment.id:
-        states: dict[Recipe, State[Ref]] = {
-            recipe: train_model(**parameters, return_state=True) for recipe, parameters in asked.items()
-        }
-        return {recipe.title: state.result(raise_on_failure=False) for recipe, state in states.items()}
     store, outcomes = settings_store(), dict[str, Ref | BaseException]()
+    if not deployment.id:
+        for recipe, parameters in asked.items():
+            with _failing_alone(outcomes, recipe.title):
+                if not find_evaluation(store, plan, recipe, prepared):
+                    # Before its run begins, or what is left out would be shown as a run that failed.
+                    require_hardware(recipe, read_settings().allow_cpu)
+                state: State[Ref] = train_model(**parameters, return_state=True)
+                outcomes[recipe.title] = state.result(raise_on_failure=False)
+        return outcomes
     runs: dict[str, tuple[Recipe, FlowRun]] = {}
     with get_client(sync_client=True) as client:
         for recipe, parameters in asked.items():
