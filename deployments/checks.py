@@ -18,13 +18,13 @@ from prefect.client.schemas.objects import WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
+from lib.data.fetch import SCHEMES
 from lib.errors import NotFound, PermanentError, PipelineError
-from lib.fetch import SCHEMES
-from lib.leases import LEASE, POLL_S
 from lib.models.schema import IMAGENET, Backbone
 from lib.models.weights import IMAGENET_FILES, find_weights
-from lib.s3 import S3Store
+from lib.runtime.leases import LEASE, POLL_S
 from lib.store import LocalStore, Store
+from lib.store.s3 import S3Store
 
 MAKE_DEPLOY = "make deploy"
 PROBES = "doctor"

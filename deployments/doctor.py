@@ -31,11 +31,11 @@ from deployments.configuration import read_configuration
 from deployments.deploy import read_deployed
 from lib.command_line import add_store_option, main_of, parser
 from lib.errors import PermanentError, PipelineError
-from lib.gpus import visible_gpus
 from lib.models.recipes import RECIPES
-from lib.s3 import s3_client
+from lib.runtime.gpus import visible_gpus
 from lib.settings import REPOSITORY, Settings, read_settings
 from lib.store import Store, open_store
+from lib.store.s3 import s3_client
 
 P = ParamSpec("P")
 

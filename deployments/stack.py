@@ -28,7 +28,7 @@ from deployments import postgres
 from deployments.s3_server import PORTS_NEEDED, free_ports, weed_command
 from lib.command_line import main_of, parser
 from lib.errors import PermanentError, TransientError
-from lib.gpus import visible_gpus
+from lib.runtime.gpus import visible_gpus
 from lib.settings import REPOSITORY
 
 CONFIGURATION = Path(__file__).with_name("supervisord.conf")

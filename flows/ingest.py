@@ -6,8 +6,8 @@ from flows.command import add_data_options, main_of
 from flows.parameters import DatasetName, Limit
 from lib.command_line import add_store_option, parser
 from lib.data.datasets import find_dataset
-from lib.manifests import Ref, load
-from lib.plan import check_limit, find_prepared
+from lib.lineage.manifests import Ref, load
+from lib.planning.plan import check_limit, find_prepared
 from tasks.ingestion import ingest_dataset
 from tasks.preparation import prepare_dataset
 from tasks.retries import with_retries

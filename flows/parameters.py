@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from lib.data.datasets import DATASETS
-from lib.manifests import Ref
+from lib.lineage.manifests import Ref
 from lib.models.recipes import RECIPES
-from lib.plan import Seed as AnySeed
+from lib.planning.plan import Seed as AnySeed
 
 
 def _shown(description: str, **more: Any) -> Any:

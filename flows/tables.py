@@ -4,12 +4,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from lib.hardware import can_run_here
-from lib.manifests import Ref, load
-from lib.plan import Plan, find_evaluation
-from lib.preview import Step
+from lib.lineage.manifests import Ref, load
+from lib.planning.plan import Plan, find_evaluation
+from lib.planning.preview import Step
 from lib.reporting.report import leaderboard_table, report_url
 from lib.reporting.sections import duration
+from lib.runtime.hardware import can_run_here
 from lib.settings import read_settings
 from lib.store import Store
 

@@ -29,9 +29,9 @@ from flows.tables import show_leaderboard, show_plan
 from flows.train_model import train_model
 from lib.command_line import add_store_option, parser
 from lib.errors import NoGpu, SomeModelsFailed
-from lib.manifests import Ref
-from lib.plan import find_report, make_plan
-from lib.preview import preview
+from lib.lineage.manifests import Ref
+from lib.planning.plan import find_report, make_plan
+from lib.planning.preview import preview
 from lib.settings import read_settings
 from tasks.inputs import untraced
 from tasks.launching import train_models

@@ -16,10 +16,10 @@ from flows.command import (
 from flows.ingest import ingest
 from flows.parameters import DatasetName, Epochs, Limit, ModelName, Overrides, Prepared, Seed, Weights
 from lib.command_line import add_store_option, parser
-from lib.hardware import require_hardware
-from lib.manifests import Ref, load
+from lib.lineage.manifests import Ref, load
 from lib.models.recipes import RECIPES
-from lib.plan import find_evaluation, find_prepared, make_plan
+from lib.planning.plan import find_evaluation, find_prepared, make_plan
+from lib.runtime.hardware import require_hardware
 from lib.settings import read_settings
 from tasks.evaluation import evaluate_model
 from tasks.ingestion import ingest_backbone

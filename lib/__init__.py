@@ -1,0 +1,1 @@
+"""Everything that would be the same without Prefect. Each package imports only those below it (pyproject.toml)."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from lib.errors import PipelineError
-from lib.failures import CTRL_C, of_exception
+from lib.runtime.failures import CTRL_C, of_exception
 
 EXIT_CODES = """exit codes: 0 done; 2 bad input, trying again will not help; 3 something did not answer, after
 its retries; 4 some models failed, the others have results; 130 interrupted; 143 asked to stop (SIGTERM). The last

@@ -17,8 +17,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from lib.fetch import Progress as FetchProgress
-from lib.jobs import Emit, Event
+from lib.data.fetch import Progress as FetchProgress
+from lib.runtime.jobs import Emit, Event
 from tasks.progress import EpochProgress
 
 Logger = logging.Logger | logging.LoggerAdapter

@@ -4,9 +4,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from lib.jobs import Job, run_job
-from lib.manifests import Ref
+from lib.lineage.manifests import Ref
 from lib.models.schema import Recipe
+from lib.runtime.jobs import Job, run_job
 from tasks.display import show_job
 from tasks.storage import settings_store
 

@@ -5,9 +5,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.runtime import flow_run, task_run
 
-from lib.addresses import dataset_address
 from lib.data.datasets import find_dataset
-from lib.manifests import Ref, find
+from lib.lineage.manifests import Ref, find
+from lib.lineage.steps import dataset_address
 from lib.models.schema import Backbone
 from lib.settings import read_settings
 from tasks.display import show_download

@@ -17,10 +17,10 @@ from prefect.states import Cancelled
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from lib.errors import NoGpu, PermanentError, PipelineError, TransientError
-from lib.hardware import require_hardware
-from lib.manifests import Ref
+from lib.lineage.manifests import Ref
 from lib.models.schema import Recipe
-from lib.plan import Plan, find_evaluation
+from lib.planning.plan import Plan, find_evaluation
+from lib.runtime.hardware import require_hardware
 from lib.settings import read_settings
 from tasks.ingestion import ingest_backbone
 from tasks.retries import with_retries

@@ -4,7 +4,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lib.data.datasets import find_dataset
-from lib.manifests import Ref
+from lib.lineage.manifests import Ref
 from tasks.storage import settings_store
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from lib.jobs import Event
+from lib.runtime.jobs import Event
 
 Logger = logging.Logger | logging.LoggerAdapter
 LINES = 10

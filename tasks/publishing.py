@@ -5,7 +5,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from lib.manifests import Ref
+from lib.lineage.manifests import Ref
 from lib.reporting.report import build_report, leaderboard_table, report_markdown, report_url
 from tasks.storage import settings_store
 

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from deployments.stack import Stack, kill_all
-from lib.manifests import MANIFEST, Manifest
+from lib.lineage.manifests import MANIFEST, Manifest
 from lib.store import Store, open_store
 
 REPOSITORY = Path(__file__).resolve().parents[1]

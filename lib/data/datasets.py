@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lib.data.upstream import UpstreamFile
 from lib.errors import PermanentError
-from lib.upstream import UpstreamFile
 
 SOURCE_SPLITS = ("train", "test")
 

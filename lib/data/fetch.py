@@ -9,9 +9,9 @@ from urllib.parse import unquote, urlparse
 import pooch
 import requests
 
+from lib.data.upstream import UpstreamFile
 from lib.errors import PermanentError, TransientError
-from lib.s3 import s3_client, s3_errors
-from lib.upstream import UpstreamFile
+from lib.store.s3 import s3_client, s3_errors
 
 BLOCK_BYTES = 1 << 18
 

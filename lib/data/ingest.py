@@ -5,16 +5,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from lib.addresses import dataset_address
 from lib.data.datasets import DatasetSpec
+from lib.data.fetch import Progress, fetch
 from lib.data.parquet import write_images
 from lib.data.parsers import SourceSplit, decode
+from lib.data.upstream import UpstreamFile
 from lib.errors import NotFound, PermanentError
-from lib.fetch import Progress, fetch
-from lib.manifests import Manifest, Ref, StoredFile, commit, find, put_file
-from lib.provenance import made_by
+from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, put_file
+from lib.lineage.provenance import made_by
+from lib.lineage.steps import dataset_address
 from lib.store import Store
-from lib.upstream import UpstreamFile
 
 
 def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Progress) -> Ref:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.addresses import prepared_address
 from lib.data.datasets import DatasetSpec
 from lib.data.parquet import ImageTable, read_images
 from lib.data.profile import channel_statistics, pixel_table, rows_per_class
 from lib.data.splits import limited, limited_rows, split_rows, splits_parquet
 from lib.errors import PermanentError
-from lib.manifests import Manifest, Ref, commit, digest_json, find, load, local_file, put_file
-from lib.provenance import made_by
+from lib.lineage.manifests import Manifest, Ref, commit, digest_json, find, load, local_file, put_file
+from lib.lineage.provenance import made_by
+from lib.lineage.steps import prepared_address
 from lib.reporting.plots import class_distribution, png, sample_grid
 from lib.store import Store
 

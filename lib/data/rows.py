@@ -6,7 +6,7 @@ import numpy as np
 
 from lib.data.parquet import read_images
 from lib.data.splits import Splits, read_splits
-from lib.manifests import Manifest, load, local_file
+from lib.lineage.manifests import Manifest, load, local_file
 from lib.store import Store
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lib.data.datasets import DatasetSpec
 from lib.errors import PermanentError
-from lib.manifests import Manifest, digest_array, local_file
+from lib.lineage.manifests import Manifest, digest_array, local_file
 from lib.store import Store
 
 

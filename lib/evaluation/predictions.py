@@ -11,16 +11,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib.addresses import evaluation_address
 from lib.data.rows import Rows, read_rows
 from lib.errors import PermanentError
 from lib.evaluation.metrics import SplitMetrics, measure
-from lib.interrupts import deferred_interrupts
-from lib.jobs import Emit
-from lib.manifests import Manifest, Ref, commit, digest_array, digest_json, find, load, local_file, put_file
+from lib.lineage.manifests import Manifest, Ref, commit, digest_array, digest_json, find, load, local_file, put_file
+from lib.lineage.provenance import made_by
+from lib.lineage.steps import evaluation_address
 from lib.models.networks import HEAD
-from lib.provenance import made_by
 from lib.reporting import plots
+from lib.runtime.interrupts import deferred_interrupts
+from lib.runtime.jobs import Emit
 from lib.settings import Settings
 from lib.store import Store
 from lib.training.devices import grow_gpu_memory

@@ -1,6 +1,6 @@
 """Refs, digests and manifests: what is done and where it lies.
 
-A step's output lies at an address that is a function of its inputs (`lib.addresses`). Its manifest is written
+A step's output lies at an address that is a function of its inputs (`lib.lineage.steps`). Its manifest is written
 last and created only once: where it exists, every file it names is whole.
 """
 

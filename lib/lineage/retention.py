@@ -1,4 +1,4 @@
-"""Remove what nothing needs any more: `python -m lib.retention --keep 3 --delete`. Without --delete it only says what.
+"""Remove what nothing needs any more. Without --delete it only says what.
 
 Always: files of lost races, checkpoints of finished work, and writes that a kill cut. With --keep N: reports,
 evaluations, models and features that neither the newest report of a data set and limit, nor an alias, nor one of
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from lib.addresses import checkpoints_address
 from lib.command_line import add_store_option, main_of, parser
 from lib.errors import PermanentError
-from lib.manifests import MANIFEST, Manifest, find
+from lib.lineage.manifests import MANIFEST, Manifest, find
+from lib.lineage.steps import checkpoints_address
 from lib.settings import read_settings
 from lib.store import Store, open_store
 

@@ -7,7 +7,7 @@ made anew. A test holds a golden digest of each step.
 from typing import Any
 
 from lib.data.datasets import DatasetSpec
-from lib.manifests import Ref, digest_json
+from lib.lineage.manifests import Ref, digest_json
 from lib.models.schema import Recipe
 
 INGEST_VERSION = 2

@@ -1,4 +1,4 @@
-"""Check an output and all that it was made of, from the store alone: `python -m lib.verify reports/digits/<key>`.
+"""Check an output and all that it was made of, from the store alone.
 
 Walks the manifests back to the raw files, recomputes every digest, of files and of what is in them, and names the
 first link that does not hold.
@@ -24,7 +24,7 @@ from lib.data.rows import read_rows
 from lib.data.splits import read_splits
 from lib.errors import NotFound, PermanentError
 from lib.evaluation.metrics import measure
-from lib.manifests import MANIFEST, Manifest, Ref, StoredFile, digest_array, digest_json, find, load, local_file
+from lib.lineage.manifests import MANIFEST, Manifest, Ref, StoredFile, digest_array, digest_json, find, load, local_file
 from lib.reporting.report import leaderboard_rows
 from lib.settings import read_settings
 from lib.store import Store, open_store

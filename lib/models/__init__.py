@@ -1,0 +1,1 @@
+"""What can be trained. `recipes.py` is THE place to add a model."""

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import h5py
 
-from lib.addresses import weights_address
+from lib.data.fetch import Progress, fetch
+from lib.data.upstream import UpstreamFile
 from lib.errors import PermanentError
-from lib.fetch import Progress, fetch
-from lib.manifests import Manifest, Ref, commit, find, local_file, put_file
+from lib.lineage.manifests import Manifest, Ref, commit, find, local_file, put_file
+from lib.lineage.provenance import made_by
+from lib.lineage.steps import weights_address
 from lib.models.schema import IMAGENET, RANDOM, Backbone, Recipe
-from lib.provenance import made_by
 from lib.store import Store
-from lib.upstream import UpstreamFile
 
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 LARGEST_BYTES = 2_000_000_000

@@ -5,14 +5,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from lib.addresses import dataset_address, evaluation_address, model_address, prepared_address, report_address
 from lib.data.datasets import DatasetSpec, find_dataset
 from lib.errors import PermanentError
-from lib.hardware import can_run_here
-from lib.manifests import Ref, find
+from lib.lineage.manifests import Ref, find
+from lib.lineage.steps import dataset_address, evaluation_address, model_address, prepared_address, report_address
 from lib.models.recipes import choose_recipes, override
 from lib.models.schema import IMAGENET, RANDOM, Recipe
 from lib.models.weights import find_weights
+from lib.runtime.hardware import can_run_here
 from lib.store import Store
 
 Seed = int | Literal["fresh"]

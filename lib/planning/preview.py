@@ -5,7 +5,8 @@ import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lib.addresses import (
+from lib.lineage.manifests import MANIFEST, Manifest, Ref, find
+from lib.lineage.steps import (
     checkpoints_address,
     dataset_address,
     evaluation_address,
@@ -13,12 +14,11 @@ from lib.addresses import (
     prepared_address,
     report_address,
 )
-from lib.hardware import WHY_LEFT_OUT, can_run_here, has_gpu
-from lib.manifests import MANIFEST, Manifest, Ref, find
 from lib.models.counts import Counts, find_counts
 from lib.models.schema import RANDOM, Recipe
 from lib.models.weights import find_weights
-from lib.plan import Plan, find_model_address
+from lib.planning.plan import Plan, find_model_address
+from lib.runtime.hardware import WHY_LEFT_OUT, can_run_here, has_gpu
 from lib.store import Store
 
 CORE_FLOPS_PER_S = 45e9

@@ -1,0 +1,1 @@
+"""Pictures, leaderboard and report, from what the store holds."""

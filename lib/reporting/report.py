@@ -13,10 +13,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from lib.addresses import report_address
 from lib.errors import PermanentError
-from lib.manifests import Manifest, Ref, commit, digest_json, find, load, put_file
-from lib.provenance import made_by
+from lib.lineage.manifests import Manifest, Ref, commit, digest_json, find, load, put_file
+from lib.lineage.provenance import made_by
+from lib.lineage.steps import report_address
 from lib.reporting.sections import SPLITS, DataSection, ModelSection, data_section, duration, model_section
 from lib.store import Store
 

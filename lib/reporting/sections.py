@@ -8,7 +8,7 @@ from typing import Any
 
 from lib.data.datasets import DATASETS, readable
 from lib.evaluation.metrics import SplitMetrics
-from lib.manifests import Manifest, Ref, load, local_file
+from lib.lineage.manifests import Manifest, Ref, load, local_file
 from lib.store import Store
 
 SPLITS = ("train", "dev", "test")

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from lib.errors import NoGpu
-from lib.gpus import visible_gpus
 from lib.models.schema import Recipe
+from lib.runtime.gpus import visible_gpus
 
 
 def has_gpu(devices: Path = Path("/dev")) -> bool:

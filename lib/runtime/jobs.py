@@ -1,4 +1,4 @@
-"""Run a TensorFlow step in a process of its own: `python -m lib.jobs JOB.json`.
+"""Run a TensorFlow step in a process of its own: `python -m lib.runtime.jobs JOB.json`.
 
 Memory, GPU memory too, goes back when it ends; an out-of-memory kill takes one model and not the flow. For a recipe
 that runs on a GPU it takes one of the machine's, or waits for it; for others it sees none. The job says what happens as
@@ -22,12 +22,12 @@ from typing import Any, Literal, TextIO
 
 from pydantic import BaseModel, ConfigDict
 
-from lib import failures
 from lib.errors import NoGpu, NotFound, PermanentError, TransientError
-from lib.failures import ASKED_TO_STOP, CTRL_C
-from lib.gpus import no_gpu, one_gpu, visible_gpus
-from lib.interrupts import Interrupted, catch_signals
-from lib.manifests import Ref
+from lib.lineage.manifests import Ref
+from lib.runtime import failures
+from lib.runtime.failures import ASKED_TO_STOP, CTRL_C
+from lib.runtime.gpus import no_gpu, one_gpu, visible_gpus
+from lib.runtime.interrupts import Interrupted, catch_signals
 from lib.settings import REPOSITORY, read_settings
 from lib.store import open_store
 
@@ -59,8 +59,8 @@ class Job(BaseModel):
 def run_job(job: Job, on_event: Emit) -> Ref:
     """Run `job` to its end and return the ref of its output, passing on what it says.
 
-    Raises the job's own error, or what `lib.failures` makes of its end. Whatever ends the wait, a Ctrl-C for one,
-    ends the job too, after time to save its state.
+    Raises the job's own error, or what `lib.runtime.failures` makes of its end. Whatever ends the wait, a Ctrl-C for
+    one, ends the job too, after time to save its state.
     """
     oom_kills = failures.oom_kills()
     with tempfile.TemporaryDirectory() as folder:
@@ -68,7 +68,7 @@ def run_job(job: Job, on_event: Emit) -> Ref:
         file.write_text(job.model_dump_json())
         with log.open("w") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", "lib.jobs", str(file)],
+                [sys.executable, "-m", "lib.runtime.jobs", str(file)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -167,6 +167,8 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    from lib.jobs import main as job  # not __main__'s copy: a step that imports this module must meet the same classes
+    from lib.runtime.jobs import (
+        main as job,  # not __main__'s copy: a step that imports this module must meet the same classes
+    )
 
     sys.exit(job(sys.argv[1]))

@@ -1,8 +1,4 @@
-"""Object storage behind one small contract: a local folder here, S3 in `lib.s3`.
-
-Paths are relative, `/`-separated and stay inside the store. Errors are `NotFound`, `PermanentError` (denied,
-missing, full) or `TransientError` (unreachable, throttled), never the library's own.
-"""
+"""The store contract on a local folder."""
 
 import fcntl
 import hashlib
@@ -13,79 +9,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol
-from urllib.parse import unquote
+from pathlib import Path
+from typing import BinaryIO
 
 from lib.errors import NotFound, PermanentError
+from lib.store.contract import check_digest, check_path, check_source
 
 PARTIAL = ".partial-"
-
-
-class Store(Protocol):
-    """What every store promises; `tests/lib/test_store.py` holds each implementation to it."""
-
-    uri: str
-
-    def read(self, path: str) -> bytes:
-        """The bytes at `path`. Raises NotFound."""
-
-    def read_version(self, path: str) -> tuple[bytes, str]:
-        """The bytes at `path` and a version for `replace`. Raises NotFound."""
-
-    def write(self, path: str, data: bytes | Path) -> None:
-        """Put `data` (or the file it names) at `path`: whole or not at all, over what was there."""
-
-    def create(self, path: str, data: bytes) -> bool:
-        """Put `data` at `path` if nothing is there; False, and nothing changed, if something is."""
-
-    def replace(self, path: str, data: bytes, version: str) -> bool:
-        """Put `data` at `path` if it still has `version`; False, and nothing changed, if not."""
-
-    def delete(self, path: str) -> None:
-        """Remove `path`; nothing happens where nothing is."""
-
-    def exists(self, path: str) -> bool:
-        """Whether something lies at `path`."""
-
-    def cut_writes(self, older_than_s: float) -> list[str]:
-        """What writes that were cut by a kill left, hidden from `list`, at least `older_than_s` ago, sorted."""
-
-    def discard(self, cut_write: str) -> None:
-        """Remove what `cut_writes` named; nothing happens where nothing is."""
-
-    def list(self, prefix: str) -> list[str]:
-        """Every path under the folder `prefix`, sorted."""
-
-    def local_path(self, path: str, sha256: str) -> Path:
-        """A local file with the content of `path`, checked against `sha256`. Raises PermanentError on mismatch."""
-
-    def url(self, path: str) -> str:
-        """An address a browser can open."""
-
-
-def check_path(path: str) -> str:
-    """`path` without empty parts, so that both stores mean the same by it."""
-    plain = PurePosixPath(path)
-    if not plain.parts or plain.is_absolute() or ".." in plain.parts or "\0" in path:
-        raise PermanentError(f"a store path is relative and stays inside the store; received {path!r}")
-    return plain.as_posix()
-
-
-def check_source(data: bytes | Path) -> None:
-    if isinstance(data, Path) and not data.is_file():
-        raise PermanentError(f"what is to be stored must be a file; received {data}, which is none")
-
-
-def check_digest(file: Path, sha256: str, path: str) -> Path:
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != sha256:
-        raise PermanentError(
-            f"{path} in the store does not match its digest: expected sha256 {sha256}, received {found}; "
-            "it was changed after it was written: remove it and its manifest, and run again"
-        )
-    return file
 
 
 class LocalStore:
@@ -215,16 +145,3 @@ def _explained(root: Path, action: str) -> Iterator[None]:
             f"the store must be a folder that can be {action}; received {root}: {error.strerror}; "
             "set STORE_URI or --store to another place, or mend this one"
         ) from error
-
-
-def open_store(uri: str, cache_dir: Path) -> Store:
-    """The store at `uri`: a folder path, file://…, or s3://bucket/prefix. Touches nothing yet."""
-    if uri.startswith("s3://"):
-        from lib.s3 import S3Store
-
-        return S3Store(uri, cache_dir)
-    if uri.startswith("file://"):
-        return LocalStore(Path(unquote(uri.removeprefix("file://"))))
-    if "://" in uri:
-        raise PermanentError(f"a store is a folder or s3://bucket/prefix; received {uri!r}")
-    return LocalStore(Path(uri))

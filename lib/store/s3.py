@@ -16,7 +16,7 @@ import tenacity
 from botocore.config import Config
 
 from lib.errors import NotFound, PermanentError, PipelineError, TransientError
-from lib.store import check_digest, check_path, check_source
+from lib.store.contract import check_digest, check_path, check_source
 
 ATTEMPTS = 8
 """Of each call, with growing, jittered waits: about half a minute in all. AWS_MAX_ATTEMPTS sets another number."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.manifests import digest_arrays, put_file
+from lib.lineage.manifests import digest_arrays, put_file
 from lib.store import Store
 
 ARRAYS = ("weights", "optimizer", "random", "best_weights")

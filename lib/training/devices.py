@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from lib.errors import NoGpu
+from lib.lineage.provenance import environment
 from lib.models.schema import Recipe
-from lib.provenance import environment
 
 
 def prepare_keras(recipe: Recipe, allow_cpu: bool) -> None:

@@ -14,16 +14,16 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from lib.addresses import checkpoints_address, features_address
 from lib.data.rows import Rows, read_rows
-from lib.interrupts import raise_if_interrupted
-from lib.jobs import Emit
-from lib.leases import LEASE, lease
-from lib.manifests import Manifest, Ref, StoredFile, commit, digest_array, find, load, local_file, put_file
+from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, digest_array, find, load, local_file, put_file
+from lib.lineage.provenance import made_by
+from lib.lineage.steps import checkpoints_address, features_address
 from lib.models.networks import build_features
 from lib.models.schema import Recipe
 from lib.models.weights import check_start, weights_file
-from lib.provenance import made_by
+from lib.runtime.interrupts import raise_if_interrupted
+from lib.runtime.jobs import Emit
+from lib.runtime.leases import LEASE, lease
 from lib.settings import Settings
 from lib.store import Store
 

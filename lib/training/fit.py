@@ -13,18 +13,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lib.addresses import checkpoints_address, model_address
-from lib.data.batches import TrainingRows
 from lib.errors import PermanentError
-from lib.interrupts import Interrupted, deferred_interrupts, raise_if_interrupted
-from lib.jobs import Emit
-from lib.leases import LEASE, lease
-from lib.manifests import Ref, find, load
+from lib.lineage.manifests import Ref, find, load
+from lib.lineage.steps import checkpoints_address, model_address
 from lib.models.networks import enter_phase
 from lib.models.schema import Phase, Recipe
+from lib.runtime.interrupts import Interrupted, deferred_interrupts, raise_if_interrupted
+from lib.runtime.jobs import Emit
+from lib.runtime.leases import LEASE, lease
 from lib.settings import Settings
 from lib.store import Store
 from lib.training import checkpoints
+from lib.training.batches import TrainingRows
 from lib.training.checkpoints import Progress, State
 from lib.training.devices import machine, prepare_keras
 from lib.training.optimizers import make_loss, make_optimizer
@@ -34,7 +34,7 @@ CHUNK_STEPS = 50
 EVALUATION_BATCH = 512
 PROGRESS_EVERY_S = 0.5
 FINISH_CHUNK_S = 15.0
-"""Half of the time that a process gets to stop, here (`lib.jobs.GRACE_S`) as on most schedulers."""
+"""Half of the time that a process gets to stop, here (`lib.runtime.jobs.GRACE_S`) as on most schedulers."""
 
 
 def run(

@@ -10,14 +10,14 @@ import keras
 import numpy as np
 import pandas as pd
 
-from lib.data.batches import TrainingFeatures, TrainingImages, TrainingRows
 from lib.data.rows import read_rows
-from lib.manifests import Manifest, Ref, commit, digest_arrays, digest_json, load, put_file
+from lib.lineage.manifests import Manifest, Ref, commit, digest_arrays, digest_json, load, put_file
+from lib.lineage.provenance import made_by
 from lib.models.networks import HEAD, build, build_head
 from lib.models.schema import RANDOM, Recipe
 from lib.models.weights import check_start, weights_file
-from lib.provenance import made_by
 from lib.store import Store
+from lib.training.batches import TrainingFeatures, TrainingImages, TrainingRows
 from lib.training.checkpoints import Progress, State
 from lib.training.features import predicting_features, read_features
 

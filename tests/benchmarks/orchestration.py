@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from lib.manifests import MANIFEST, Manifest
+from lib.lineage.manifests import MANIFEST, Manifest
 from tests.running_stack import REPOSITORY, RunningStack
 
 MODEL = "digits-cnn"

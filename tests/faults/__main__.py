@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from lib.addresses import checkpoints_address
+from lib.lineage.steps import checkpoints_address
+from lib.lineage.verify import check_files, verify
 from lib.store import LocalStore
-from lib.verify import check_files, verify
 from tests.faults.installation import STACK_ROWS, Installation, StackRow
 from tests.faults.proxy import Proxy, proxy_before
 from tests.faults.rows import ROWS, Row

@@ -158,7 +158,7 @@ def is_waiting_for_a_training(process: psutil.Process) -> bool:
 
 
 def _has_training(process: psutil.Process) -> bool:
-    return any("lib.jobs" in each.cmdline() for each in process.children(recursive=True))
+    return any("lib.runtime.jobs" in each.cmdline() for each in process.children(recursive=True))
 
 
 def is_server(process: psutil.Process) -> bool:

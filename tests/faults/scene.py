@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lib.errors import PipelineError
-from lib.manifests import MANIFEST, Manifest, Ref
+from lib.lineage.manifests import MANIFEST, Manifest, Ref
 from lib.store import LocalStore, Store, open_store
 from tests.faults.proxy import Proxy
 from tests.s3_server import S3Server
@@ -72,7 +72,7 @@ class Run:
         assert any(text in line for line in list(self.lines)), f"it ended without {text!r}:\n{self.said()}"
         return self
 
-    def job(self, step: str = "lib.jobs") -> int:
+    def job(self, step: str = "lib.runtime.jobs") -> int:
         """The process id of the training or evaluation process."""
         return wait_for(lambda: self._job(step), f"a {step} process")
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.hardware import has_gpu
-from lib.manifests import MANIFEST, Manifest
+from lib.lineage.manifests import MANIFEST, Manifest
+from lib.runtime.hardware import has_gpu
 from lib.store import LocalStore
 
 from .conftest import Commands

@@ -33,7 +33,7 @@ def job_of(flow: "subprocess.Popen[str]") -> int | None:
     done = subprocess.run(
         ["ps", "-o", "pid=,args=", "--ppid", str(flow.pid)], capture_output=True, text=True, check=False
     )
-    return next((int(line.split()[0]) for line in done.stdout.splitlines() if "lib.jobs" in line), None)
+    return next((int(line.split()[0]) for line in done.stdout.splitlines() if "lib.runtime.jobs" in line), None)
 
 
 def in_second_epoch(store: Path) -> bool:

@@ -12,8 +12,8 @@ from prefect.states import Completed, Crashed, Running
 
 from flows.train_model import train_model
 from lib.errors import NoGpu, PermanentError
-from lib.manifests import Ref
-from lib.plan import make_plan
+from lib.lineage.manifests import Ref
+from lib.planning.plan import make_plan
 from tasks import launching
 
 PREPARED = Ref(uri="prepared/digits/0", sha256=64 * "0")

@@ -10,10 +10,10 @@ import pytest
 from flows.train import train_all
 from lib.data.datasets import DATASETS, DatasetSpec, SplitDigests
 from lib.data.parsers import SourceSplit
+from lib.data.upstream import UpstreamFile
 from lib.models.recipes import RECIPES
 from lib.models.schema import Phase, Recipe
 from lib.store import LocalStore
-from lib.upstream import UpstreamFile
 
 from .test_train import refs
 

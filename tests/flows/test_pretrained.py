@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.manifests import MANIFEST, Manifest
+from lib.lineage.manifests import MANIFEST, Manifest
 
 from .conftest import Commands
 

@@ -9,7 +9,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-from lib.manifests import MANIFEST, Manifest, Ref
+from lib.lineage.manifests import MANIFEST, Manifest, Ref
 from lib.store import LocalStore, Store, open_store
 
 from .conftest import QUICK, Commands

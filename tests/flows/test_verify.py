@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from lib.errors import PermanentError
+from lib.lineage.verify import verify
 from lib.store import LocalStore
-from lib.verify import verify
 
 from .conftest import Commands
 
@@ -25,7 +25,7 @@ def report_of(store: LocalStore) -> str:
 
 def test_an_honest_report_holds_from_its_address_or_its_file(commands: Commands, store: LocalStore) -> None:
     (page,) = store.root.glob("reports/*/*/index-*.html")
-    done = commands.run("lib.verify", report_of(store), page.as_uri(), "--store", store.uri)
+    done = commands.run("lib.lineage.verify", report_of(store), page.as_uri(), "--store", store.uri)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert [line.split("/")[0] for line in lines[:5]] == [
@@ -50,7 +50,7 @@ def test_a_byte_flipped_in_any_file_is_found_and_its_file_named(store: LocalStor
 
 def test_content_that_its_manifest_does_not_describe_is_named(store: LocalStore) -> None:
     """Whoever changes a file and its record as well, still breaks the chain."""
-    from lib.manifests import MANIFEST, Manifest, put_file
+    from lib.lineage.manifests import MANIFEST, Manifest, put_file
 
     (path,) = store.root.glob(f"evaluations/*/*/*/{MANIFEST}")
     address = path.parent.relative_to(store.root).as_posix()
@@ -63,7 +63,7 @@ def test_content_that_its_manifest_does_not_describe_is_named(store: LocalStore)
 
 
 def test_what_is_not_there_is_said_to_be_missing(commands: Commands, store: LocalStore) -> None:
-    done = commands.run("lib.verify", "reports/digits/0123", "--store", store.uri)
+    done = commands.run("lib.lineage.verify", "reports/digits/0123", "--store", store.uri)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
         f"error: nothing finished lies at reports/digits/0123 in {store.uri}; name an output, such as "

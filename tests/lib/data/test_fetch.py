@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from lib.data.fetch import fetch
+from lib.data.upstream import UpstreamFile
 from lib.errors import PermanentError, PipelineError, TransientError
-from lib.fetch import fetch
 from lib.store import open_store
-from lib.upstream import UpstreamFile
 
 BODY = bytes(range(256)) * 4_000  # 1,024,000 bytes
 

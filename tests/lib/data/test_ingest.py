@@ -11,15 +11,15 @@ import duckdb
 import pandas as pd
 import pytest
 
-from lib.addresses import dataset_address
 from lib.data.datasets import DATASETS, DatasetSpec, SplitDigests
 from lib.data.ingest import ingest
 from lib.data.parquet import read_images
+from lib.data.upstream import UpstreamFile
 from lib.errors import PermanentError
-from lib.manifests import Ref, find, load, local_file
+from lib.lineage.manifests import Ref, find, load, local_file
+from lib.lineage.steps import dataset_address
+from lib.lineage.verify import verify
 from lib.store import LocalStore
-from lib.upstream import UpstreamFile
-from lib.verify import verify
 
 FILES = {
     "train-images": bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 10, 20, 30, 40]),

@@ -14,8 +14,8 @@ import pytest
 
 from lib.data.datasets import DatasetSpec, SplitDigests
 from lib.data.parsers import decode
+from lib.data.upstream import UpstreamFile
 from lib.errors import PermanentError
-from lib.upstream import UpstreamFile
 
 # One image of 1×2 pixels: the left one is (1, 2, 3), the right one (4, 5, 6); coarse label 1, fine label 2.
 PLANAR = bytes([1, 2, 1, 4, 2, 5, 3, 6])

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.addresses import dataset_address, prepared_address
 from lib.data.datasets import DatasetSpec, SplitDigests, find_dataset
 from lib.data.ingest import ingest
 from lib.data.parquet import ImageTable, write_images
@@ -16,7 +15,8 @@ from lib.data.parsers import SourceSplit
 from lib.data.prepare import check, find_duplicates, prepare
 from lib.data.rows import read_rows
 from lib.errors import PermanentError
-from lib.manifests import Manifest, Ref, commit, load, local_file, put_file
+from lib.lineage.manifests import Manifest, Ref, commit, load, local_file, put_file
+from lib.lineage.steps import dataset_address, prepared_address
 from lib.store import LocalStore
 
 SPEC = DatasetSpec(

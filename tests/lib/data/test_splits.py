@@ -9,7 +9,7 @@ import pytest
 from lib.data.datasets import DatasetSpec, SplitDigests
 from lib.data.splits import Splits, limited, limited_rows, read_splits, split_rows, splits_parquet
 from lib.errors import PermanentError
-from lib.manifests import Manifest, put_file
+from lib.lineage.manifests import Manifest, put_file
 from lib.store import LocalStore
 
 SPEC = DatasetSpec(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lib.errors import NotFound, PermanentError
-from lib.manifests import (
+from lib.lineage.manifests import (
     Manifest,
     Ref,
     commit,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib.provenance import environment
+from lib.lineage.provenance import environment
 
 
 def test_where_there_is_no_git_the_commit_is_the_images_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from lib import retention
 from lib.errors import PermanentError, TransientError
-from lib.manifests import Manifest, Ref, commit, put_file
-from lib.retention import apply, plan
+from lib.lineage import retention
+from lib.lineage.manifests import Manifest, Ref, commit, put_file
+from lib.lineage.retention import apply, plan
 from lib.store import LocalStore, Store, open_store
 
 
@@ -307,8 +307,8 @@ def test_a_damaged_alias_stops_all(history: LocalStore) -> None:
 
 def run(store: LocalStore, *arguments: str) -> tuple[int, list[str], list[str]]:
     """Exit code, and the lines on standard output and standard error."""
-    command = [sys.executable, "-m", "lib.retention", "--store", store.uri, *arguments]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "lib.lineage.retention", "--store", store.uri, *arguments]
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
 
 

@@ -1,14 +1,17 @@
 """Golden addresses. Where one changes, results made before are no longer found, and all is made anew.
 
-If that is meant, raise the step's version in `lib.addresses` and pin the new address here.
+If that is meant, raise the step's version in `lib.lineage.steps` and pin the new address here.
 """
 
 from typing import Any
 
 import pytest
 
-from lib import addresses
-from lib.addresses import (
+from lib.data.datasets import DatasetSpec, SplitDigests
+from lib.data.upstream import UpstreamFile
+from lib.lineage import addresses
+from lib.lineage.manifests import Ref
+from lib.lineage.steps import (
     checkpoints_address,
     dataset_address,
     evaluation_address,
@@ -18,10 +21,7 @@ from lib.addresses import (
     report_address,
     weights_address,
 )
-from lib.data.datasets import DatasetSpec, SplitDigests
-from lib.manifests import Ref
 from lib.models.schema import Augmentation, Backbone, Phase, Recipe
-from lib.upstream import UpstreamFile
 
 SPEC = DatasetSpec(
     name="toy",

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
-from lib.data.batches import TrainingFeatures, TrainingImages, TrainingRows
 from lib.data.datasets import DATASETS
 from lib.models.counts import Counts, count, find_counts
 from lib.models.recipes import RECIPES, override
 from lib.models.schema import Recipe
+from lib.training.batches import TrainingFeatures, TrainingImages, TrainingRows
 
 # Data set, recipe → the design's parameters, and those that training moves: of a pretrained backbone not BatchNorm's
 # mean, variance, gamma and beta (four equal shares; InceptionV3's has no gamma).

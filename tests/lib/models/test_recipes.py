@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from lib.addresses import model_address
 from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
-from lib.manifests import Ref
+from lib.lineage.manifests import Ref
+from lib.lineage.steps import model_address
 from lib.models import recipes
 from lib.models.recipes import RECIPES, choose_recipes, find_recipe, override
 from lib.models.schema import Augmentation, Phase, Recipe

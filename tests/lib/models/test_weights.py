@@ -7,13 +7,13 @@ from pathlib import Path
 import h5py
 import pytest
 
+from lib.data.upstream import UpstreamFile
 from lib.errors import PermanentError
-from lib.manifests import Ref, load, local_file
+from lib.lineage.manifests import Ref, load, local_file
 from lib.models import weights
 from lib.models.schema import Backbone
 from lib.models.weights import find_weights, ingest_weights, weights_file
 from lib.store import LocalStore
-from lib.upstream import UpstreamFile
 
 MOBILENET = Backbone(name="mobilenet", image_px=32)
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from lib.addresses import dataset_address, evaluation_address, model_address, prepared_address, report_address
 from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
-from lib.manifests import Manifest, Ref, commit
+from lib.lineage.manifests import Manifest, Ref, commit
+from lib.lineage.steps import dataset_address, evaluation_address, model_address, prepared_address, report_address
 from lib.models import recipes
 from lib.models.schema import Backbone, Phase, Recipe
-from lib.plan import Plan, find_evaluation, find_prepared, find_report, make_plan, resolve_seed
+from lib.planning.plan import Plan, find_evaluation, find_prepared, find_report, make_plan, resolve_seed
 from lib.store import LocalStore
 
 TOYS = {

@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
-from lib.addresses import (
+from lib.data.datasets import DATASETS
+from lib.data.upstream import UpstreamFile
+from lib.lineage.manifests import Manifest, Ref, commit
+from lib.lineage.steps import (
     checkpoints_address,
     dataset_address,
     evaluation_address,
@@ -15,14 +18,11 @@ from lib.addresses import (
     report_address,
     weights_address,
 )
-from lib.data.datasets import DATASETS
-from lib.manifests import Manifest, Ref, commit
 from lib.models import recipes, weights
 from lib.models.schema import Backbone, Phase, Recipe
-from lib.plan import make_plan
-from lib.preview import Step, preview
+from lib.planning.plan import make_plan
+from lib.planning.preview import Step, preview
 from lib.store import LocalStore
-from lib.upstream import UpstreamFile
 
 LINEAR = Recipe(
     name="linear", datasets=("digits",), about="", network="softmax", phases=(Phase(epochs=4, learning_rate=0.1),)

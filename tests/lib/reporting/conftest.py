@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib.manifests import Ref
+from lib.lineage.manifests import Ref
 from lib.reporting.report import build_report
 from lib.store import LocalStore
 

@@ -6,16 +6,16 @@ import json
 import numpy as np
 import pandas as pd
 
-from lib.addresses import evaluation_address, model_address
 from lib.data.datasets import DATASETS, DatasetSpec
 from lib.data.ingest import ingest
 from lib.data.prepare import prepare
 from lib.data.rows import Rows, read_rows
 from lib.evaluation.metrics import SplitMetrics, measure
-from lib.manifests import Manifest, Ref, commit, digest_json, load, local_file, put_file
+from lib.lineage.manifests import Manifest, Ref, commit, digest_json, load, local_file, put_file
+from lib.lineage.provenance import made_by
+from lib.lineage.steps import evaluation_address, model_address
 from lib.models.recipes import RECIPES
 from lib.models.schema import Recipe
-from lib.provenance import made_by
 from lib.store import Store
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -5,7 +5,7 @@ from math import log
 
 import pytest
 
-from lib.manifests import Manifest, Ref, load, local_file
+from lib.lineage.manifests import Manifest, Ref, load, local_file
 from lib.reporting.report import BASELINE, build_report, leaderboard_rows, leaderboard_table, report_url
 from lib.store import LocalStore
 

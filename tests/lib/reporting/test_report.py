@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import PermanentError
-from lib.manifests import Manifest, Ref, commit, load
+from lib.lineage.manifests import Manifest, Ref, commit, load
 from lib.reporting.report import (
     BASELINE,
     build_report,

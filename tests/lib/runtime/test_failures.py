@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import NotFound, PermanentError, TransientError
-from lib.failures import of_exception, of_process, oom_kills
+from lib.runtime.failures import of_exception, of_process, oom_kills
 
 STEP = "the train process"
 
@@ -79,7 +79,7 @@ def test_a_process_that_really_runs_out_of_memory_is_known() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (300_000_000, 300_000_000))
 
     code = (
-        "from lib.failures import of_exception\n"
+        "from lib.runtime.failures import of_exception\n"
         "try:\n    bytearray(10**9)\nexcept MemoryError as error:\n    print(of_exception('it', error))"
     )
     done = subprocess.run(

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from lib.gpus import one_gpu, visible_gpus
+from lib.runtime.gpus import one_gpu, visible_gpus
 
 HOLD = """
 import os, sys
 from pathlib import Path
-from lib.gpus import one_gpu, visible_gpus
+from lib.runtime.gpus import one_gpu, visible_gpus
 
 devices, locks = map(Path, sys.argv[1:])
 with one_gpu(visible_gpus(devices), print, locks) as gpu:
@@ -29,7 +29,7 @@ with one_gpu(visible_gpus(devices), print, locks) as gpu:
 JOB = """
 import sys
 from pathlib import Path
-from lib import jobs
+from lib.runtime import jobs
 
 gpus, job = sys.argv[1:]
 jobs.visible_gpus = lambda: Path(gpus).read_text().split()
@@ -38,7 +38,7 @@ sys.exit(jobs.main(job))
 """
 PRETENDED_STEP = """
 import os
-from lib.manifests import Ref
+from lib.lineage.manifests import Ref
 
 AT_IMPORT = os.environ["CUDA_VISIBLE_DEVICES"]
 
@@ -194,7 +194,7 @@ def test_each_process_has_a_gpu_and_one_more_waits_until_one_is_killed(
 def test_of_many_that_wait_one_at_a_time_has_the_gpu_and_each_is_told_once(
     locks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lib.gpus.POLL_S", 0.01)
+    monkeypatch.setattr("lib.runtime.gpus.POLL_S", 0.01)
     at_work, most, done = 0, 0, 0
     told: list[str] = []
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lib.errors import NoGpu
-from lib.hardware import can_run_here, has_gpu, require_hardware
 from lib.models.recipes import find_recipe
+from lib.runtime.hardware import can_run_here, has_gpu, require_hardware
 
 GPU, CPU = find_recipe("resnet50"), find_recipe("cifar-cnn")
 

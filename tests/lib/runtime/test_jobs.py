@@ -4,15 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lib import failures
-from lib.jobs import Job
+from lib.runtime import failures
+from lib.runtime.jobs import Job
 from lib.settings import REPOSITORY
 
 STEP = """
 import time
 from pathlib import Path
 
-from lib.interrupts import Interrupted, deferred_interrupts
+from lib.runtime.interrupts import Interrupted, deferred_interrupts
 
 def run(store, settings, emit, *, said):
     done = 0
@@ -28,7 +28,7 @@ def run(store, settings, emit, *, said):
         Path(said).write_text(f"whole chunks: {done}")
         raise
 """
-MAIN = "import sys; from lib import jobs; jobs.STEPS['train'] = 'a_step'; sys.exit(jobs.main(sys.argv[1]))"
+MAIN = "import sys; from lib.runtime import jobs; jobs.STEPS['train'] = 'a_step'; sys.exit(jobs.main(sys.argv[1]))"
 
 
 def test_where_its_flow_was_killed_the_chunk_under_way_is_finished(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import TransientError
-from lib.leases import lease
+from lib.runtime.leases import lease
 from lib.store import LocalStore, Store, open_store
 
 PATH = "leases/toy.json"

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from lib.errors import NotFound, PermanentError, PipelineError, TransientError
-from lib.s3 import S3Store
 from lib.store import LocalStore, Store, open_store
+from lib.store.s3 import S3Store
 
 # printf hello | sha256sum
 HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
@@ -169,7 +169,7 @@ print(store.create("new", me) if sys.argv[2] == "create" else store.replace("old
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", script, str(tmp_path), use, str(number)],
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -270,7 +270,7 @@ for use in (store.write, store.create):
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "store")],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=False,
@@ -334,7 +334,7 @@ from lib.store import LocalStore
 os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
 LocalStore(Path(sys.argv[1])).write("a/x", b"half")
 """
-    subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=Path(__file__).parents[2], check=False)
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=Path(__file__).parents[3], check=False)
     store = LocalStore(tmp_path)
     assert store.list("a") == []
     (cut,) = store.cut_writes(older_than_s=0)

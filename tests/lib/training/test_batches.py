@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lib.data.batches import TrainingFeatures, TrainingImages
 from lib.models.schema import Augmentation
+from lib.training.batches import TrainingFeatures, TrainingImages
 
 PLAIN = Augmentation()
 

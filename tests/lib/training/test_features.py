@@ -10,9 +10,9 @@ from lib.data.datasets import DATASETS
 from lib.data.ingest import ingest
 from lib.data.prepare import prepare
 from lib.data.rows import read_rows
-from lib.interrupts import Interrupted
-from lib.manifests import Ref, load
+from lib.lineage.manifests import Ref, load
 from lib.models.schema import Augmentation, Backbone, Phase, Recipe
+from lib.runtime.interrupts import Interrupted
 from lib.settings import Settings
 from lib.store import LocalStore
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lib.data.batches import TrainingImages
 from lib.errors import PermanentError
 from lib.models.schema import Phase, Recipe
+from lib.training.batches import TrainingImages
 
 
 def rows(count: int, seed: int, side: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +140,7 @@ def test_what_was_good_before_the_loss_diverged_stays_saved() -> None:
 def test_a_signal_lets_the_chunk_end_where_that_is_soon_and_what_is_whole_is_saved(
     patience_s: float, place: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lib import interrupts
+    from lib.runtime import interrupts
     from lib.training import fit
 
     trainer, events = new_trainer(recipe(batch_size=1))  # 64 steps: a chunk of 50, and one of 14

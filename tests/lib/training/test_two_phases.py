@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lib.data.batches import TrainingImages
-from lib.interrupts import Interrupted
 from lib.models.schema import Augmentation, Backbone, Phase, Recipe
+from lib.runtime.interrupts import Interrupted
 from lib.store import LocalStore
 from lib.training import checkpoints
+from lib.training.batches import TrainingImages
 from lib.training.checkpoints import State
 
 RECIPE = Recipe(

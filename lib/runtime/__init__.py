@@ -1,0 +1,1 @@
+"""How a step runs on a machine: a process of its own, leases, signals, failures, GPUs."""

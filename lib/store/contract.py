@@ -1,0 +1,77 @@
+"""What every store promises. Paths are relative, `/`-separated and stay inside the store.
+
+Errors are `NotFound`, `PermanentError` (denied, missing, full) or `TransientError` (unreachable, throttled), never the
+library's own.
+"""
+
+import hashlib
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from lib.errors import PermanentError
+
+
+class Store(Protocol):
+    """What every store promises; `tests/lib/store/test_store.py` holds each implementation to it."""
+
+    uri: str
+
+    def read(self, path: str) -> bytes:
+        """The bytes at `path`. Raises NotFound."""
+
+    def read_version(self, path: str) -> tuple[bytes, str]:
+        """The bytes at `path` and a version for `replace`. Raises NotFound."""
+
+    def write(self, path: str, data: bytes | Path) -> None:
+        """Put `data` (or the file it names) at `path`: whole or not at all, over what was there."""
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Put `data` at `path` if nothing is there; False, and nothing changed, if something is."""
+
+    def replace(self, path: str, data: bytes, version: str) -> bool:
+        """Put `data` at `path` if it still has `version`; False, and nothing changed, if not."""
+
+    def delete(self, path: str) -> None:
+        """Remove `path`; nothing happens where nothing is."""
+
+    def exists(self, path: str) -> bool:
+        """Whether something lies at `path`."""
+
+    def cut_writes(self, older_than_s: float) -> list[str]:
+        """What writes that were cut by a kill left, hidden from `list`, at least `older_than_s` ago, sorted."""
+
+    def discard(self, cut_write: str) -> None:
+        """Remove what `cut_writes` named; nothing happens where nothing is."""
+
+    def list(self, prefix: str) -> list[str]:
+        """Every path under the folder `prefix`, sorted."""
+
+    def local_path(self, path: str, sha256: str) -> Path:
+        """A local file with the content of `path`, checked against `sha256`. Raises PermanentError on mismatch."""
+
+    def url(self, path: str) -> str:
+        """An address a browser can open."""
+
+
+def check_path(path: str) -> str:
+    """`path` without empty parts, so that both stores mean the same by it."""
+    plain = PurePosixPath(path)
+    if not plain.parts or plain.is_absolute() or ".." in plain.parts or "\0" in path:
+        raise PermanentError(f"a store path is relative and stays inside the store; received {path!r}")
+    return plain.as_posix()
+
+
+def check_source(data: bytes | Path) -> None:
+    if isinstance(data, Path) and not data.is_file():
+        raise PermanentError(f"what is to be stored must be a file; received {data}, which is none")
+
+
+def check_digest(file: Path, sha256: str, path: str) -> Path:
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        raise PermanentError(
+            f"{path} in the store does not match its digest: expected sha256 {sha256}, received {found}; "
+            "it was changed after it was written: remove it and its manifest, and run again"
+        )
+    return file
