@@ -50,7 +50,7 @@ REPORTED = """{
 
 
 def automations(train_all: dict[str, UUID], lost_after_s: float, webhook: UUID | None) -> list[AutomationCore]:
-    """All of them: `train_all` names each data set's deployment, `webhook` is the block that is told, if any.
+    """All of them: `train_all` names each dataset's deployment, `webhook` is the block that is told, if any.
 
     `lost_after_s` should be more than 300. Of two changes of a run's state that are less than 300 s apart, Prefect acts
     on the second only when it has seen the first; a server that has started anew has not, and waits 15 minutes for it.

@@ -29,7 +29,7 @@ from lib.store.s3 import S3Store
 MAKE_DEPLOY = "make deploy"
 PROBES = "doctor"
 WATCHED_FOR_S = 25.0
-"""At most. By default a claim is renewed every 20 s."""
+"""At most. By default a lease is renewed every 20 s."""
 CLOCK_TOLERANCE_S = 60.0
 ANSWERS_WITHIN_S = 5.0
 
@@ -170,14 +170,14 @@ def check_clock(addresses: list[str]) -> Verdict:
 
 
 def check_leases(store: Store, lease_s: float) -> Verdict:
-    """Whether who has claimed a piece of work is alive. Waits only where there is a claim that nobody renews."""
+    """Whether the owner of each lease is alive. Waits only where there is a lease that nobody renews."""
     paths = [path for path in store.list("checkpoints") if PurePosixPath(path).name == LEASE]
     if not paths:
         return Verdict("leases", "ok", "none stands")
     patience_s = min(1.5 * lease_s, WATCHED_FOR_S)
     found = []
-    for path, claim in _unchanged(store, paths, patience_s).items():
-        owner = json.loads(claim)
+    for path, lease in _unchanged(store, paths, patience_s).items():
+        owner = json.loads(lease)
         by = f"owner process {owner.get('pid')} on host {owner.get('host')}"
         found.append(f"{path} has stood unchanged for {patience_s:g} s ({by})")
     if not found:
@@ -189,14 +189,14 @@ def check_leases(store: Store, lease_s: float) -> Verdict:
 def _unchanged(store: Store, paths: list[str], patience_s: float) -> dict[str, bytes]:
     """What lies at those of `paths` that are neither renewed nor removed within `patience_s`."""
     deadline = time.monotonic() + patience_s
-    seen = {path: claim for path in paths if (claim := _claim(store, path))}
+    seen = {path: lease for path in paths if (lease := _lease(store, path))}
     while seen and (left := deadline - time.monotonic()) > 0:
         time.sleep(min(POLL_S, left))
-        seen = {path: claim for path, claim in seen.items() if _claim(store, path) == claim}
+        seen = {path: lease for path, lease in seen.items() if _lease(store, path) == lease}
     return {path: data for path, (data, _) in seen.items()}
 
 
-def _claim(store: Store, path: str) -> tuple[bytes, str] | None:
+def _lease(store: Store, path: str) -> tuple[bytes, str] | None:
     try:
         return store.read_version(path)
     except NotFound:

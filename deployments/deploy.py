@@ -112,7 +112,7 @@ def settings_of(deployed: DeploymentResponse) -> dict[str, object]:
 
 
 def _train_all(configuration: Configuration, deployed: dict[str, DeploymentResponse]) -> dict[str, UUID]:
-    """train-all/NAME of each data set that has one."""
+    """train-all/NAME of each dataset that has one."""
     wanted = {deployment.full_name: deployment.name for deployment in configuration.deployments}
     names = {f"train-all/{dataset}" for dataset in DATASETS}
     return {name: deployed[full_name].id for full_name, name in wanted.items() if full_name in names}

@@ -2,7 +2,7 @@
 
 It checks what its environment names; `make doctor` reads the environment file first, `.env` or `ENV_FILE`.
 
-Server, work pools and their workers, deployments, store, mirror, weights, GPUs, clocks and claims. It changes nothing:
+Server, work pools and their workers, deployments, store, mirror, weights, GPUs, clocks and leases. It changes nothing:
 what it writes into the store, to try it, it removes. The exit code is 2 if a line says FAIL.
 """
 

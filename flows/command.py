@@ -15,7 +15,10 @@ from lib.models.recipes import RECIPES
 def add_data_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--dataset", default="digits", metavar="NAME", help=f"{', '.join(DATASETS)} (default: digits)")
     options.add_argument(
-        "--limit", type=int, metavar="N", help="use N training rows, and dev and test in proportion (default: all)"
+        "--limit",
+        type=int,
+        metavar="N",
+        help="use N training rows, validation and test in proportion (default: all)",
     )
 
 

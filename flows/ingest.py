@@ -1,4 +1,4 @@
-"""Bring a data set into the store and prepare it: `python -m flows.ingest --dataset cifar100`."""
+"""Bring a dataset into the store and prepare it: `python -m flows.ingest --dataset cifar100`."""
 
 from prefect import flow
 
@@ -16,7 +16,7 @@ from tasks.storage import settings_store
 
 @flow(name="ingest", flow_run_name="ingest {dataset}")
 def ingest(dataset: DatasetName = "digits", limit: Limit = None) -> Ref:
-    """Fetch, check and store a data set, then split and profile it. Returns the prepared data's ref."""
+    """Fetch, check and store a dataset, then split and profile it. Returns the prepared data's ref."""
     ingested = with_retries(ingest_dataset)(dataset)
     return with_retries(prepare_dataset)(dataset, ingested, limit)
 

@@ -18,15 +18,15 @@ def _shown(description: str, **more: Any) -> Any:
 Count = Annotated[int | None, Field(ge=1)]
 START = "`imagenet`, `none` (a random start), or a file or s3:// address; the recipe's own if empty"
 
-DatasetName = Annotated[str, _shown("The data set.", enum=list(DATASETS))]
+DatasetName = Annotated[str, _shown("The dataset.", enum=list(DATASETS))]
 ModelName = Annotated[str, _shown("The recipe to train.", enum=list(RECIPES))]
 ModelNames = Annotated[
     list[Annotated[str, _shown("A recipe.", enum=list(RECIPES))]] | None,
-    _shown("The recipes to train; all of the data set's own if empty."),
+    _shown("The recipes to train; all of the dataset's own if empty."),
 ]
 Epochs = Annotated[Count, _shown("At most so many epochs in each phase of a recipe.")]
 Limit = Annotated[
-    Count, _shown("Use so many training rows, and dev and test in proportion; never ranked with full runs.")
+    Count, _shown("Use so many training rows, and validation and test in proportion; never ranked with full runs.")
 ]
 Seed = Annotated[
     AnySeed, _shown("A number, or `fresh`: the date of the run's scheduled start, the same over its retries.")

@@ -13,7 +13,7 @@ from lib.runtime.hardware import can_run_here
 from lib.settings import read_settings
 from lib.store import Store
 
-LEADERBOARD_COLUMNS = ("Rank", "Model", "Dev accuracy", "Test accuracy", "Test loss", "Parameters")
+LEADERBOARD_COLUMNS = ("Rank", "Model", "Validation accuracy", "Test accuracy", "Test loss", "Parameters")
 
 
 def show_plan(plan: Plan, steps: list[Step]) -> None:
@@ -33,7 +33,7 @@ def show_plan(plan: Plan, steps: list[Step]) -> None:
 def show_leaderboard(store: Store, plan: Plan, report: Ref) -> None:
     """Print the leaderboard, which models it lacks, and where the report is."""
     manifest, rows = load(store, report), leaderboard_table(store, report)
-    table = _table(f"Leaderboard of {plan.dataset.name}, ranked by dev accuracy")
+    table = _table(f"Leaderboard of {plan.dataset.name}, ranked by validation accuracy")
     for name in LEADERBOARD_COLUMNS:
         table.add_column(name, justify="left" if name == "Model" else "right", no_wrap=True)
     for row in rows:

@@ -1,4 +1,4 @@
-"""Train a data set's models and rank them: `python -m flows.train --dataset cifar100`.
+"""Train a dataset's models and rank them: `python -m flows.train --dataset cifar100`.
 
 Finished work is found in the store and not done again.
 """
@@ -89,7 +89,7 @@ def command(arguments: list[str] | None = None) -> None:
         "--models",
         nargs="+",
         metavar="NAME",
-        help=f"recipes to train (default: the data set's own); {recipe_names()}",
+        help=f"recipes to train (default: the dataset's own); {recipe_names()}",
     )
     options.add_argument("--baselines", action="store_true", help="train the 2023 notebook's settings too")
     options.add_argument(

@@ -79,7 +79,7 @@ def command(arguments: list[str] | None = None) -> None:
     done = find_evaluation(store, plan, plan.recipes[0], prepared) if prepared else None
     evaluation = done or train_model(chosen.dataset, chosen.model, *asked, chosen.weights)
     metrics = load(store, evaluation).facts["metrics"]
-    accuracies = ", ".join(f"{metrics[split]['accuracy']:.4f} on {split}" for split in ("train", "dev", "test"))
+    accuracies = ", ".join(f"{metrics[split]['accuracy']:.4f} on {split}" for split in ("train", "validation", "test"))
     print(f"{chosen.model} {'was trained before' if done else 'is trained'}: accuracy {accuracies}")
     print(f"{store.uri}/{evaluation.uri}")
 

@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     image_commit: str | None = None
     """The code's commit, where there is no git to ask: deployments/Dockerfile sets it."""
     lease_s: float = Field(default=60.0, gt=0)
-    """A training that has not renewed its claim on a model for this long counts as dead."""
+    """A training that has not renewed its lease on a model for this long counts as dead."""
 
 
 def read_settings() -> Settings:

@@ -95,9 +95,9 @@ def _log(name: str, logger: Logger, event: Event) -> None:
     kind = event["event"]
     if kind == "epoch":
         logger.info(
-            "%s epoch %d/%d: loss %.4f accuracy %.4f, dev loss %.4f accuracy %.4f%s",
+            "%s epoch %d/%d: loss %.4f accuracy %.4f, validation loss %.4f accuracy %.4f%s",
             name,
-            *(event[key] for key in ("epoch", "epochs", "loss", "accuracy", "dev_loss", "dev_accuracy")),
+            *(event[key] for key in ("epoch", "epochs", "loss", "accuracy", "validation_loss", "validation_accuracy")),
             "; stopping early" if event["stopping"] else "",
         )
     elif kind == "features":

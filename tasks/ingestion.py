@@ -1,4 +1,4 @@
-"""Bring data sets and pretrained weights into the store."""
+"""Bring datasets and pretrained weights into the store."""
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE

@@ -1,4 +1,4 @@
-"""Split and profile a data set."""
+"""Split and profile a dataset."""
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE

@@ -10,8 +10,8 @@ from lib.runtime.jobs import Event
 
 Logger = logging.Logger | logging.LoggerAdapter
 LINES = 10
-HEADER = "| epoch | loss | accuracy | dev loss | dev accuracy |\n| ---: | ---: | ---: | ---: | ---: |"
-SHOWN = ("loss", "accuracy", "dev_loss", "dev_accuracy")
+HEADER = "| epoch | loss | accuracy | validation loss | validation accuracy |\n| ---: | ---: | ---: | ---: | ---: |"
+SHOWN = ("loss", "accuracy", "validation_loss", "validation_accuracy")
 
 
 class EpochProgress:

@@ -10,7 +10,7 @@ from lib.reporting.report import build_report, leaderboard_table, report_markdow
 from tasks.storage import settings_store
 
 REPORT_PUBLISHED = "report.published"
-SHOWN = ("Rank", "Model", "Dev accuracy", "Test accuracy", "Test loss", "Parameters", "Training time", "Note")
+SHOWN = ("Rank", "Model", "Validation accuracy", "Test accuracy", "Test loss", "Parameters", "Training time", "Note")
 """As many columns as the Prefect UI shows without cutting one off."""
 
 
@@ -21,7 +21,7 @@ def publish_report(dataset: str, prepared: Ref, evaluations: list[Ref]) -> Ref:
     report = build_report(store, prepared, evaluations)
     rows, url = leaderboard_table(store, report), report_url(store, report)
     shown = [{name: row[name] for name in SHOWN if any(each[name] for each in rows)} for row in rows]
-    create_table_artifact(shown, key=f"leaderboard-{dataset}", description="Leaderboard, ranked by accuracy on dev")
+    create_table_artifact(shown, key=f"leaderboard-{dataset}", description="Leaderboard, ranked by validation accuracy")
     create_markdown_artifact(report_markdown(store, report), key=f"report-{dataset}", description=report.uri)
     create_link_artifact(
         url,

@@ -1,4 +1,4 @@
-"""What tests share: a clean environment, a real S3 server, and the real data sets where a checkout has them."""
+"""What tests share: a clean environment, a real S3 server, and the real datasets where a checkout has them."""
 
 import os
 import subprocess
@@ -51,7 +51,7 @@ def real_mirror(tmp_path_factory: pytest.TempPathFactory) -> str:
     if ready := os.environ.get("REAL_MIRROR"):
         return Path(ready).absolute().as_uri()
     if not DATASETS.is_dir():
-        pytest.skip(f"the real data sets are not beside this repository in {DATASETS}")
+        pytest.skip(f"the real datasets are not beside this repository in {DATASETS}")
     folder = tmp_path_factory.mktemp("mirror")
     subprocess.run([sys.executable, str(DATASETS / "make_mirror.py"), str(folder)], check=True)
     return folder.as_uri()

@@ -1,4 +1,4 @@
-"""THE place to add a data set: one `DatasetSpec` literal in `DATASETS`."""
+"""THE place to add a dataset: one `DatasetSpec` literal in `DATASETS`."""
 
 from typing import Literal
 
@@ -21,7 +21,7 @@ class SplitDigests(BaseModel):
 
 
 class DatasetSpec(BaseModel):
-    """What a data set is, where it comes from and what must be true of it."""
+    """What a dataset is, where it comes from and what must be true of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,7 +36,8 @@ class DatasetSpec(BaseModel):
     class_names: tuple[str, ...]
     superclass_names: tuple[str, ...] = ()
     digests: dict[Literal["train", "test"], SplitDigests]
-    dev_rows: int
+    validation_rows: int
+    """Taken out of train; the 2023 notebook calls this split dev."""
     split_seed: int = 0
     max_imbalance: float = 1.0
     """Rows of the largest class divided by rows of the smallest, at most."""
@@ -83,7 +84,7 @@ DATASETS: dict[str, DatasetSpec] = {
                     labels="da1a2ec12e5c2ed7d8850ca7ed88c3b71e3468151b1e545e5b75c80bed4925cf",
                 ),
             },
-            dev_rows=144,
+            validation_rows=144,
             max_imbalance=1.1,
             source="sklearn.datasets.load_digits: 8×8 scans, each pixel enlarged to 4×4",
             licence="CC BY 4.0",
@@ -117,7 +118,7 @@ DATASETS: dict[str, DatasetSpec] = {
                     coarse_labels="48df17fb3bf299f43dd7e131db11ca0ea8b07d750be8b6dcf7ad6ff1b4cc721d",
                 ),
             },
-            dev_rows=5_000,
+            validation_rows=5_000,
             source="https://www.cs.toronto.edu/~kriz/cifar.html",
             licence="none stated; cite the report",
             citation="A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
@@ -156,7 +157,7 @@ DATASETS: dict[str, DatasetSpec] = {
                     labels="3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
                 ),
             },
-            dev_rows=10_000,
+            validation_rows=10_000,
             source="https://github.com/zalandoresearch/fashion-mnist",
             licence="MIT",
             citation="H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST, arXiv:1708.07747, 2017",
@@ -168,7 +169,7 @@ DATASETS: dict[str, DatasetSpec] = {
 def find_dataset(name: str) -> DatasetSpec:
     """The spec called `name`. Raises PermanentError naming those there are."""
     if name not in DATASETS:
-        raise PermanentError(f"unknown data set {name!r}; known: {', '.join(sorted(DATASETS))}")
+        raise PermanentError(f"unknown dataset {name!r}; known: {', '.join(sorted(DATASETS))}")
     return DATASETS[name]
 
 

@@ -1,4 +1,4 @@
-"""Images in Parquet: one row an image, raw pixels as fixed-size binary, what the data set is in the schema's metadata.
+"""Images in Parquet: one row an image, raw pixels as fixed-size binary, what the dataset is in the schema's metadata.
 
 Fixed-size binary reads 80 times faster than a list of numbers, and DuckDB, pandas and `datasets` open it.
 """

@@ -1,4 +1,4 @@
-"""Which rows are train, dev and test, and what is in them. Pixels stay where ingest put them."""
+"""Which rows are train, validation and test, and what is in them. Pixels stay where ingest put them."""
 
 import json
 import time
@@ -25,7 +25,7 @@ SAMPLES = 20
 def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) -> Ref:
     """Commit splits, profile and pictures of `dataset`, unless they are there.
 
-    `limit` asks for that many training rows, with dev and test in proportion. Raises PermanentError where the
+    `limit` asks for that many training rows, with validation and test in proportion. Raises PermanentError where the
     data break the spec or the limit cannot be met.
     """
     address = prepared_address(spec, dataset, limit)
@@ -41,7 +41,7 @@ def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) ->
     splits = limited(split_rows(spec, train.labels, test.labels, duplicates), train.labels, test.labels, limit)
     labels = {
         "train": train.labels[splits.train],
-        "dev": train.labels[splits.dev],
+        "validation": train.labels[splits.validation],
         "test": test.labels[splits.test],
     }
     counts = {name: rows_per_class(values, len(spec.class_names)) for name, values in labels.items()}

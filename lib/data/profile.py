@@ -1,4 +1,4 @@
-"""Statistics of a data set's pixels, from one pass over uint8 images."""
+"""Statistics of a dataset's pixels, from one pass over uint8 images."""
 
 import numpy as np
 import pandas as pd

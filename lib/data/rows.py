@@ -1,4 +1,4 @@
-"""The rows of a prepared data set, as arrays."""
+"""The rows of a prepared dataset, as arrays."""
 
 from dataclasses import dataclass
 
@@ -20,11 +20,11 @@ class Rows:
 
 
 def read_rows(store: Store, prepared: Manifest, splits: tuple[str, ...]) -> dict[str, Rows]:
-    """The images and labels of `splits`, out of train, dev and test."""
+    """The images and labels of `splits`, out of train, validation and test."""
     dataset = load(store, prepared.inputs["dataset"])
     chosen: Splits = read_splits(store, prepared)
     found = {}
-    for source, names in (("train", ("train", "dev")), ("test", ("test",))):
+    for source, names in (("train", ("train", "validation")), ("test", ("test",))):
         if wanted := [name for name in names if name in splits]:
             table = read_images(local_file(store, dataset, source))
             for name in wanted:

@@ -1,4 +1,4 @@
-"""Which rows are train, dev and test."""
+"""Which rows are train, validation and test."""
 
 import io
 from dataclasses import dataclass
@@ -14,43 +14,43 @@ from lib.store import Store
 
 @dataclass(frozen=True)
 class Splits:
-    """Row numbers into the dataset's own files, ascending: train and dev into `train`, test into `test`."""
+    """Row numbers into the dataset's own files, ascending: train and validation into `train`, test into `test`."""
 
     train: np.ndarray
-    dev: np.ndarray
+    validation: np.ndarray
     test: np.ndarray
 
     def content(self) -> dict[str, str]:
         """What a manifest says of them: sha256 over each split's row numbers as int32."""
-        return {name: digest_array(getattr(self, name).astype("<i4")) for name in ("train", "dev", "test")}
+        return {name: digest_array(getattr(self, name).astype("<i4")) for name in ("train", "validation", "test")}
 
 
 def split_rows(
     spec: DatasetSpec, train_labels: np.ndarray, test_labels: np.ndarray, duplicates: dict[str, np.ndarray]
 ) -> Splits:
-    """Take `spec.dev_rows` stratified rows for dev.
+    """Take `spec.validation_rows` stratified rows for validation.
 
     Training rows that equal a test row are left out. Rows that have an equal stay in train together, so that no
-    image is on both sides. Raises PermanentError where dev cannot be drawn.
+    image is on both sides. Raises PermanentError where validation cannot be drawn.
     """
     from sklearn.model_selection import train_test_split  # seconds to import: only where rows are split
 
     usable = np.setdiff1d(np.arange(len(train_labels)), duplicates["train_in_test"])
     candidates = np.setdiff1d(usable, duplicates["train_grouped"])
     try:
-        _, dev = train_test_split(
-            candidates, test_size=spec.dev_rows, stratify=train_labels[candidates], random_state=spec.split_seed
+        _, validation = train_test_split(
+            candidates, test_size=spec.validation_rows, stratify=train_labels[candidates], random_state=spec.split_seed
         )
     except ValueError as error:
         raise PermanentError(
-            f"{spec.name}: dev_rows must leave rows of each class in train and in dev; "
-            f"received {spec.dev_rows} of {len(candidates)} rows: {error}"
+            f"{spec.name}: validation_rows must leave rows of each class in train and in validation; "
+            f"received {spec.validation_rows} of {len(candidates)} rows: {error}"
         ) from error
-    return Splits(np.setdiff1d(usable, dev), np.sort(dev), np.arange(len(test_labels)))
+    return Splits(np.setdiff1d(usable, validation), np.sort(validation), np.arange(len(test_labels)))
 
 
 def limited(splits: Splits, train_labels: np.ndarray, test_labels: np.ndarray, limit: int | None) -> Splits:
-    """The first `limit` training rows in a class-balanced order, and dev and test in proportion."""
+    """The first `limit` training rows in a class-balanced order, and validation and test in proportion."""
     classes = len(np.unique(train_labels))
     if limit is None or limit >= len(splits.train):
         return splits
@@ -59,7 +59,7 @@ def limited(splits: Splits, train_labels: np.ndarray, test_labels: np.ndarray, l
     share = limit / len(splits.train)
     return Splits(
         np.sort(limited_rows(train_labels, splits.train, limit)),
-        np.sort(limited_rows(train_labels, splits.dev, max(classes, round(share * len(splits.dev))))),
+        np.sort(limited_rows(train_labels, splits.validation, max(classes, round(share * len(splits.validation))))),
         np.sort(limited_rows(test_labels, splits.test, max(classes, round(share * len(splits.test))))),
     )
 
@@ -81,7 +81,7 @@ def splits_parquet(splits: Splits) -> bytes:
     """Columns index and split, for `read_splits`."""
     frame = pd.concat(
         pd.DataFrame({"index": rows.astype(np.int32), "split": name})
-        for name, rows in (("train", splits.train), ("dev", splits.dev), ("test", splits.test))
+        for name, rows in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
     )
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)
@@ -92,4 +92,4 @@ def read_splits(store: Store, prepared: Manifest) -> Splits:
     """The rows chosen by `prepare`."""
     frame = pd.read_parquet(local_file(store, prepared, "splits"))
     rows = {name: group["index"].to_numpy() for name, group in frame.groupby("split")}
-    return Splits(rows["train"], rows["dev"], rows["test"])
+    return Splits(rows["train"], rows["validation"], rows["test"])

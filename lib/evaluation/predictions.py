@@ -40,7 +40,7 @@ def run(store: Store, settings: Settings, emit: Emit, *, model: dict[str, Any]) 
 
 
 def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
-    """Commit metrics, predictions and pictures of `model` on train, dev and test."""
+    """Commit metrics, predictions and pictures of `model` on train, validation and test."""
     made = load(store, model)
     dataset, recipe = made.facts["dataset"], made.facts["recipe"]["name"]
     address = evaluation_address(dataset, recipe, model)
@@ -51,16 +51,16 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
     names: list[str] = prepared.facts["class_names"]
     grow_gpu_memory()
     network = keras.saving.load_model(local_file(store, made, "model"), compile=False)
-    rows = read_rows(store, prepared, ("train", "dev", "test"))
+    rows = read_rows(store, prepared, ("train", "validation", "test"))
     if "features" in made.inputs:
         features = read_features(store, load(store, made.inputs["features"]), tuple(rows))
         inputs = {split: predicting_features(values) for split, values in features.items()}
-        predict = _head_of(network, rows["dev"].images, inputs["dev"])
+        predict = _head_of(network, rows["validation"].images, inputs["validation"])
     else:
         inputs, predict = {split: data.images for split, data in rows.items()}, network
     probabilities = {split: _predict(predict, values, split, emit) for split, values in inputs.items()}
     metrics = {split: measure(probabilities[split], data.labels, names) for split, data in rows.items()}
-    scored = {split: (rows[split], probabilities[split]) for split in ("dev", "test")}
+    scored = {split: (rows[split], probabilities[split]) for split in ("validation", "test")}
     pictures = _draw(pd.read_parquet(local_file(store, made, "history")), metrics["test"], *scored["test"], names)
     written = json.dumps({split: values.model_dump() for split, values in metrics.items()}).encode()
     files = {
@@ -70,7 +70,7 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
     }
     kept = (
         "dataset",
-        "about",
+        "description",
         "baseline",
         "limit",
         "seed",
@@ -142,7 +142,7 @@ def _draw(
 
 
 def _predictions_parquet(scored: dict[str, tuple[Rows, np.ndarray]]) -> bytes:
-    """One row an image of dev and test: split, index, label, predicted, and all probabilities."""
+    """One row an image of validation and test: split, index, label, predicted, and all probabilities."""
     tables = [
         pa.table(
             {

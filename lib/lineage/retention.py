@@ -1,8 +1,8 @@
 """Remove what nothing needs any more. Without --delete it only says what.
 
-Always: files of lost races, checkpoints of finished work, and writes that a kill cut. With --keep N: reports,
-evaluations, models and features that neither the newest report of a data set and limit, nor an alias, nor one of
-the newest N models of a data set, recipe and limit reaches. Data and weights stay.
+Always: files of lost races, checkpoints of finished work, and incomplete uploads. With --keep N: reports,
+evaluations, models and features that neither the newest report of a dataset and limit, nor an alias, nor one of
+the newest N models of a dataset, recipe and limit reaches. Data and weights stay.
 
 Run it while no flow runs: what a flow has just found done must not go before it is used.
 """
@@ -21,10 +21,10 @@ from lib.lineage.steps import checkpoints_address
 from lib.settings import read_settings
 from lib.store import Store, open_store
 
-CUT_WRITE_AGE = 24 * 3600.0
-"""Seconds. A write under way looks like one that was cut, and must not be taken away; none takes a day."""
+INCOMPLETE_UPLOAD_AGE_S = 24 * 3600.0
+"""Seconds. An upload under way looks like an incomplete one, and must not be taken away; none takes a day."""
 FOLDERS = ("datasets", "prepared", "weights", "features", "models", "evaluations", "reports")
-LITTER, CHECKPOINT, CUT_WRITE = "named by no manifest", "checkpoint of finished work", "a write that was cut"
+LITTER, CHECKPOINT, INCOMPLETE_UPLOAD = "named by no manifest", "checkpoint of finished work", "incomplete upload"
 OLD = {"report": "old report", "evaluation": "old evaluation", "model": "old model", "features": "old features"}
 """By kind, in the order of their removal: no manifest ever refers to what is gone."""
 
@@ -55,7 +55,7 @@ def plan(store: Store, keep: int | None = None) -> list[Removal]:
     checkpoints, finished = store.list("checkpoints"), _finished_work(manifests)
     removals = [Removal(path, LITTER) for path in litter]
     removals += [Removal(path, CHECKPOINT) for path in checkpoints if _within(path, finished)]
-    removals += [Removal(name, CUT_WRITE) for name in store.cut_writes(CUT_WRITE_AGE)]
+    removals += [Removal(name, INCOMPLETE_UPLOAD) for name in store.incomplete_uploads(INCOMPLETE_UPLOAD_AGE_S)]
     if keep is not None:
         unfinished = [path for path in checkpoints if not _within(path, finished)]
         roots = [*_newest(manifests, keep), *_aliases(store), *_features_in_use(manifests, unfinished)]
@@ -67,7 +67,7 @@ def plan(store: Store, keep: int | None = None) -> list[Removal]:
 def apply(store: Store, removals: Iterable[Removal]) -> None:
     """Remove them in their order; cut at any point, every manifest that is left has its files and inputs."""
     for removal in removals:
-        (store.discard if removal.reason == CUT_WRITE else store.delete)(removal.path)
+        (store.discard if removal.reason == INCOMPLETE_UPLOAD else store.delete)(removal.path)
 
 
 def _manifests(store: Store, paths: list[str]) -> Manifests:
@@ -89,7 +89,7 @@ def _litter(paths: list[str], manifests: Manifests) -> list[str]:
 
 
 def _finished_work(manifests: Manifests) -> set[str]:
-    """Where the checkpoints of finished work lay; a claim there is stale."""
+    """Where the checkpoints of finished work lay; a lease there is stale."""
     return {checkpoints_address(address) for address, each in manifests.items() if each.kind in {"model", "features"}}
 
 
@@ -98,7 +98,7 @@ def _within(path: str, addresses: Container[str]) -> bool:
 
 
 def _newest(manifests: Manifests, keep: int) -> Iterator[str]:
-    """The last report of each data set and limit, and the last `keep` models of each recipe there."""
+    """The last report of each dataset and limit, and the last `keep` models of each recipe there."""
     series = defaultdict(list)
     for address, each in sorted(manifests.items(), key=lambda item: (item[1].made_by["at"], item[0])):
         if each.kind in {"report", "model"}:
@@ -129,7 +129,7 @@ def _uris(value: Any) -> Iterator[str]:
 
 
 def _features_in_use(manifests: Manifests, unfinished: list[str]) -> list[str]:
-    """Features of data sets on which a training is unfinished: it may be one that starts from them."""
+    """Features of datasets on which a training is unfinished: it may be one that starts from them."""
     datasets = {path.split("/")[1] for path in unfinished}
     return [a for a, each in manifests.items() if each.kind == "features" and each.facts["dataset"] in datasets]
 

@@ -27,7 +27,7 @@ def dataset_address(spec: DatasetSpec) -> str:
 
 
 def prepared_address(spec: DatasetSpec, dataset: Ref, limit: int | None) -> str:
-    rules = spec.model_dump(mode="json", include={"dev_rows", "split_seed", "max_imbalance"})
+    rules = spec.model_dump(mode="json", include={"validation_rows", "split_seed", "max_imbalance"})
     return f"prepared/{spec.name}/{_key(PREPARE_VERSION, dataset=dataset.model_dump(), rules=rules, limit=limit)}"
 
 

@@ -131,7 +131,7 @@ def _evaluation(store: Store, manifest: Manifest) -> Content:
     metrics = json.loads(local_file(store, manifest, "metrics").read_bytes())
     yield "metrics", digest_json(metrics)
     table = pq.read_table(local_file(store, manifest, "predictions"))
-    for split, rows in read_rows(store, prepared, ("dev", "test")).items():
+    for split, rows in read_rows(store, prepared, ("validation", "test")).items():
         scored = table.filter(np.asarray(table["split"]) == split)
         values = scored["probabilities"].combine_chunks()
         probabilities = values.flatten().to_numpy(zero_copy_only=False).reshape(-1, values.type.list_size)

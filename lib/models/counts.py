@@ -17,7 +17,7 @@ TABLE = Path(__file__).with_suffix(".json")
 
 
 class Counts(BaseModel):
-    """What a recipe's network has for the images and classes of one data set."""
+    """What a recipe's network has for the images and classes of one dataset."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,7 +30,7 @@ class Counts(BaseModel):
 
 @cache
 def read_counts() -> dict[str, dict[str, Counts]]:
-    """Data set → recipe → counts."""
+    """Dataset → recipe → counts."""
     table = json.loads(TABLE.read_text())
     return {data: {name: Counts(**counts) for name, counts in each.items()} for data, each in table.items()}
 

@@ -20,17 +20,17 @@ FINE_TUNED: dict[str, Any] = {
     "label_smoothing": 0.1,
     "batch_size": 64,
     "runs_on": "gpu",
-    "exact": False,
+    "deterministic": False,
     "precision": "mixed_float16",
 }
 NOTEBOOK_FINE_TUNED: dict[str, Any] = {
-    "about": "The notebook's fine-tuning: SGD at 0.0001 with momentum 0.9 on all weights, a head of 1,024 units.",
+    "description": "The notebook's fine-tuning: SGD at 0.0001 with momentum 0.9 on all weights, a head of 1,024 units.",
     "network": "dense-1024",
     "dropout": 0.0,
     "phases": (Phase(epochs=10, optimizer="sgd", learning_rate=1e-4),),
     "batch_size": 64,
     "runs_on": "gpu",
-    "exact": False,
+    "deterministic": False,
     "precision": "mixed_float16",
     "baseline": True,
 }
@@ -41,7 +41,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="digits-cnn",
             datasets=("digits",),
-            about="Two pairs of convolutions with BatchNorm. 0.99 on test in under a minute on 2 cores.",
+            description="Two pairs of convolutions with BatchNorm. 0.99 on test in under a minute on 2 cores.",
             network="digits-cnn",
             phases=(Phase(epochs=20, learning_rate=3e-3, **WARM_COSINE),),
             batch_size=64,
@@ -50,7 +50,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="digits-softmax",
             datasets=("digits",),
-            about="One dense layer on pixels: what any network should beat.",
+            description="One dense layer on pixels: what any network should beat.",
             network="softmax",
             phases=(Phase(epochs=20, optimizer="adam", learning_rate=2e-3),),
             batch_size=64,
@@ -58,19 +58,19 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="digits-cnn-gpu",
             datasets=("digits",),
-            about="The same as digits-cnn, in mixed precision under XLA: tries a GPU worker in a minute.",
+            description="The same as digits-cnn, in mixed precision under XLA: tries a GPU worker in a minute.",
             network="digits-cnn",
             phases=(Phase(epochs=20, learning_rate=3e-3, **WARM_COSINE),),
             batch_size=64,
             augmentation=Augmentation(shift_px=2),
             runs_on="gpu",
-            exact=False,
+            deterministic=False,
             precision="mixed_float16",
         ),
         Recipe(
             name="cifar-cnn",
             datasets=("cifar100",),
-            about="The notebook's CIFAR network, trained against its overfitting: shifts, flips, smoothing, one cycle.",
+            description="The notebook's CIFAR network, against overfitting: shifts, flips, smoothing, one cycle.",
             network="cifar-cnn",
             phases=(Phase(epochs=30, learning_rate=2e-3, **WARM_COSINE),),
             augmentation=Augmentation(shift_px=4, flip=True),
@@ -79,7 +79,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="alexnet",
             datasets=("cifar100",),
-            about="AlexNet with the notebook's filters, fitted to 32 px.",
+            description="AlexNet with the notebook's filters, fitted to 32 px.",
             network="alexnet",
             dropout=0.5,
             phases=(Phase(epochs=30, learning_rate=5e-4, **WARM_COSINE),),
@@ -89,7 +89,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="cifar-cnn-baseline",
             datasets=("cifar100",),
-            about="The notebook's CIFAR script: Adam at 0.001, nothing against overfitting.",
+            description="The notebook's CIFAR script: Adam at 0.001, nothing against overfitting.",
             network="cifar-cnn",
             phases=(Phase(epochs=10, optimizer="adam", learning_rate=1e-3),),
             baseline=True,
@@ -97,7 +97,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="fashion-cnn",
             datasets=("fashion-mnist",),
-            about="The notebook's Fashion-MNIST network with shifts, flips and one cycle.",
+            description="The notebook's Fashion-MNIST network with shifts, flips and one cycle.",
             network="fashion-cnn",
             phases=(Phase(epochs=20, learning_rate=2e-3, **WARM_COSINE),),
             augmentation=Augmentation(shift_px=2, flip=True),
@@ -105,7 +105,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="fashion-cnn-plain",
             datasets=("fashion-mnist",),
-            about="The notebook's first Fashion-MNIST script: Adam at 0.001.",
+            description="The notebook's first Fashion-MNIST script: Adam at 0.001.",
             network="fashion-cnn",
             phases=(Phase(epochs=20, optimizer="adam", learning_rate=1e-3),),
             baseline=True,
@@ -113,7 +113,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="fashion-cnn-baseline",
             datasets=("fashion-mnist",),
-            about="The notebook's second Fashion-MNIST script: early stopping, best weights, rate 0.01·0.1^(epoch/10).",
+            description="The notebook's second Fashion-MNIST script: early stopping, best weights, 0.01·0.1^(epoch/10)",
             network="fashion-cnn",
             phases=(
                 Phase(
@@ -131,35 +131,35 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="resnet50",
             datasets=("cifar100", "fashion-mnist"),
-            about="ResNet50 from ImageNet: the head alone, then all at a lower rate.",
+            description="ResNet50 from ImageNet: the head alone, then all at a lower rate.",
             backbone=Backbone(name="resnet50", image_px=160),
             **FINE_TUNED,
         ),
         Recipe(
             name="inception-v3",
             datasets=("cifar100",),
-            about="InceptionV3 from ImageNet: the head alone, then all at a lower rate.",
+            description="InceptionV3 from ImageNet: the head alone, then all at a lower rate.",
             backbone=Backbone(name="inception-v3", image_px=160),
             **FINE_TUNED,
         ),
         Recipe(
             name="densenet121",
             datasets=("cifar100",),
-            about="DenseNet121 from ImageNet: the head alone, then all at a lower rate.",
+            description="DenseNet121 from ImageNet: the head alone, then all at a lower rate.",
             backbone=Backbone(name="densenet121", image_px=160),
             **FINE_TUNED,
         ),
         Recipe(
             name="mobilenet",
             datasets=("cifar100", "fashion-mnist"),
-            about="MobileNet from ImageNet: the head alone, then all at a lower rate.",
+            description="MobileNet from ImageNet: the head alone, then all at a lower rate.",
             backbone=Backbone(name="mobilenet", image_px=128),
             **FINE_TUNED,
         ),
         Recipe(
             name="mobilenet-frozen",
             datasets=("cifar100", "fashion-mnist"),
-            about="A head on the features of ImageNet's MobileNet, computed once: fine-tuning for a CPU.",
+            description="A head on the features of ImageNet's MobileNet, computed once: fine-tuning for a CPU.",
             network="standardised-dense-1024",
             backbone=Backbone(
                 name="mobilenet",
@@ -208,7 +208,7 @@ def find_recipe(name: str) -> Recipe:
 
 
 def choose_recipes(dataset: str, models: list[str] | None, baselines: bool = False) -> list[Recipe]:
-    """The recipes called `models`, or all of the data set's own, with the notebook's baselines if asked for."""
+    """The recipes called `models`, or all of the dataset's own, with the notebook's baselines if asked for."""
     if models is not None:
         return [find_recipe(name) for name in dict.fromkeys(models)]
     return [r for r in RECIPES.values() if dataset in r.datasets and (baselines or not r.baseline)]

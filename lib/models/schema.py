@@ -76,8 +76,8 @@ class Recipe(BaseModel):
 
     name: str = Field(pattern="^[a-z0-9-]+$")
     datasets: tuple[str, ...]
-    """Data sets it is trained on by default."""
-    about: str
+    """Datasets it is trained on by default."""
+    description: str
     """What it is, and what it was seen to reach with which command in what time."""
     network: str
     """Its builder in `lib.models.networks.NETWORKS`: the layers between the scaled images, or the backbone's features,
@@ -90,11 +90,11 @@ class Recipe(BaseModel):
     augmentation: Augmentation = Augmentation()
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     early_stopping_epochs: int | None = Field(default=None, gt=0)
-    """End a phase after this many epochs without a lower dev loss."""
+    """End a phase after this many epochs without a lower validation loss."""
     keep: Literal["last", "best"] = "last"
-    """The weights of the last epoch, or of the one with the highest dev accuracy."""
+    """The weights of the last epoch, or of the one with the highest validation accuracy."""
     runs_on: Literal["cpu", "gpu"] = "cpu"
-    exact: bool = True
+    deterministic: bool = True
     """Op determinism: a resumed training ends with the same bits as an undisturbed one. Without it, a GPU uses XLA."""
     precision: Literal["float32", "mixed_float16"] = "float32"
     """What a GPU computes in. A CPU computes in float32, and so does every saved model."""
@@ -120,7 +120,7 @@ class Recipe(BaseModel):
 
     def resolved(self) -> dict[str, Any]:
         """Every field that changes the model, overrides included: what its key is made of."""
-        resolved = self.model_dump(mode="json", exclude={"datasets", "about", "baseline", "runs_on"})
+        resolved = self.model_dump(mode="json", exclude={"datasets", "description", "baseline", "runs_on"})
         if self.backbone:
             del resolved["backbone"]["weights"]  # their content is an input of its own
         return resolved

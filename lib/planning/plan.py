@@ -20,7 +20,7 @@ LARGEST_SEED = 2**32 - 1
 
 
 class Plan(BaseModel):
-    """A data set, how much of it, and the resolved recipes to train on it."""
+    """A dataset, how much of it, and the resolved recipes to train on it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,7 +51,7 @@ def make_plan(
         raise PermanentError(f"--epochs must be a whole number of at least 1; received {epochs}")
     chosen = choose_recipes(dataset, models, baselines)
     if not chosen:
-        raise PermanentError(f"no recipe names data set {dataset!r}; choose some: --models NAME [NAME …]")
+        raise PermanentError(f"no recipe names dataset {dataset!r}; choose some: --models NAME [NAME …]")
     resolved = [override(recipe, epochs, overrides or {}) for recipe in chosen]
     recipes = _starting_from([weights] if isinstance(weights, str) else weights, resolved)
     return Plan(dataset=spec, recipes=recipes, limit=limit, seed=resolve_seed(seed, today or datetime.now(UTC)))

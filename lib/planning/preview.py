@@ -109,7 +109,7 @@ def _why_prepare(store: Store, plan: Plan) -> str:
         return NOT_THERE
     if last.facts["limit"] != plan.limit:
         return f"limit {_said(last.facts['limit'])} → {_said(plan.limit)}"
-    return "the data set, or the code that prepares it, has changed"
+    return "the dataset, or the code that prepares it, has changed"
 
 
 def _why_train(store: Store, plan: Plan, recipe: Recipe, prepared: tuple[Ref, Manifest] | None) -> str:
@@ -159,8 +159,8 @@ def _resumes_after(store: Store, model: str) -> int | None:
 
 def _rows(plan: Plan) -> dict[str, int]:
     """Rows in each split, roughly, before the data are prepared."""
-    train = plan.dataset.rows["train"] - plan.dataset.dev_rows
-    full = {"train": train, "dev": plan.dataset.dev_rows, "test": plan.dataset.rows["test"]}
+    train = plan.dataset.rows["train"] - plan.dataset.validation_rows
+    full = {"train": train, "validation": plan.dataset.validation_rows, "test": plan.dataset.rows["test"]}
     share = min(1.0, (plan.limit or train) / train)
     return {split: math.ceil(rows * share) for split, rows in full.items()}
 
@@ -170,7 +170,7 @@ def _feature_seconds(recipe: Recipe, counts: Counts | None, rows: dict[str, int]
 
 
 def _training_seconds(recipe: Recipe, counts: Counts | None, rows: dict[str, int]) -> float | None:
-    """Forward and backward over train each epoch, forward over dev, and once over all to evaluate."""
+    """Forward and backward over train each epoch, forward over validation, and once over all to evaluate."""
     if counts is None:
         return None
     head = 2 * counts.trainable
@@ -179,7 +179,7 @@ def _training_seconds(recipe: Recipe, counts: Counts | None, rows: dict[str, int
     for phase in recipe.phases:
         forward = head if frozen else counts.flops
         moved = 0 if phase.trains == "head" else forward
-        total += phase.epochs * (forward * (rows["train"] + rows["dev"]) + BACKWARD * moved * rows["train"])
+        total += phase.epochs * (forward * (rows["train"] + rows["validation"]) + BACKWARD * moved * rows["train"])
     return START_S + total / _flops_per_s(recipe)
 
 

@@ -18,7 +18,7 @@ from lib.data.datasets import readable
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
-SPLIT_COLOURS = {"train": BLUE, "dev": ORANGE, "test": GREEN}
+SPLIT_COLOURS = {"train": BLUE, "validation": ORANGE, "test": GREEN}
 GRID_ROWS, GRID_COLUMNS = 4, 5
 MANY_CLASSES = 20
 COLUMN_CLASSES = 50
@@ -88,13 +88,13 @@ def class_distribution(counts: Mapping[str, Sequence[int]], class_names: Sequenc
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
-    """Loss and accuracy by epoch. Columns epoch, phase (both from 1), loss, accuracy, dev_loss, dev_accuracy."""
+    """Loss and accuracy by epoch. Columns epoch and phase (from 1), loss and accuracy, and these two of validation."""
     figure = _figure(11, 4.8)
     epochs = history["epoch"]
     left, right = figure.subplots(1, 2)
     for axis, name in ((left, "loss"), (right, "accuracy")):
         axis.plot(epochs, history[name], "o-", ms=4, color=BLUE, label="train: during the epoch, with any augmentation")
-        axis.plot(epochs, history[f"dev_{name}"], "s-", ms=4, color=ORANGE, label="dev: after the epoch")
+        axis.plot(epochs, history[f"validation_{name}"], "s-", ms=4, color=ORANGE, label="validation: after the epoch")
         for first in history.index[history["phase"].diff() > 0]:
             axis.axvline(epochs[first] - 0.5, color=GREY, ls="--", lw=1)
             phase = f" phase {history['phase'][first]}"

@@ -1,4 +1,4 @@
-"""One report of a data set and its models, from what the store holds: index.html, a leaderboard, and markdown."""
+"""One report of a dataset and its models, from what the store holds: index.html, a leaderboard, and markdown."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ BASELINE = "the 2023 notebook's settings"
 COLUMNS = {
     "rank": "Rank",
     "model": "Model",
-    "dev_accuracy": "Dev accuracy",
+    "validation_accuracy": "Validation accuracy",
     "test_accuracy": "Test accuracy",
     "test_top5_accuracy": "Test top-5",
     "test_macro_f1": "Test macro F1",
@@ -89,9 +89,9 @@ def report_markdown(store: Store, report: Ref) -> str:
 
 
 def leaderboard_table(store: Store, report: Ref) -> list[dict[str, str]]:
-    """The leaderboard as a person reads it: one row a model, best dev accuracy first."""
+    """The leaderboard as a person reads it: one row a model, best validation accuracy first."""
     manifest = load(store, report)
-    ordered = sorted((load(store, ref) for ref in _evaluations(manifest)), key=by_dev)
+    ordered = sorted((load(store, ref) for ref in _evaluations(manifest)), key=by_validation)
     models = [load(store, evaluation.inputs["model"]) for evaluation in ordered]
     return [
         {
@@ -109,13 +109,13 @@ def report_url(store: Store, report: Ref) -> str:
 
 
 def leaderboard_rows(evaluations: Sequence[Manifest]) -> list[dict[str, Any]]:
-    """One row a model, by accuracy on dev, then by loss on dev. Test is shown and decides nothing."""
-    ordered = sorted(evaluations, key=by_dev)
+    """One row a model, by accuracy on validation, then by loss on validation. Test is shown and decides nothing."""
+    ordered = sorted(evaluations, key=by_validation)
     return [
         {
             "rank": place,
             "model": name,
-            "dev_accuracy": evaluation.facts["metrics"]["dev"]["accuracy"],
+            "validation_accuracy": evaluation.facts["metrics"]["validation"]["accuracy"],
             **{
                 f"test_{metric}": evaluation.facts["metrics"]["test"][metric]
                 for metric in ("accuracy", "top5_accuracy", "macro_f1", "loss")
@@ -126,10 +126,10 @@ def leaderboard_rows(evaluations: Sequence[Manifest]) -> list[dict[str, Any]]:
     ]
 
 
-def by_dev(evaluation: Manifest) -> tuple[float, float, str]:
+def by_validation(evaluation: Manifest) -> tuple[float, float, str]:
     """Sorts the best first, and always the same way."""
-    dev = evaluation.facts["metrics"]["dev"]
-    return -dev["accuracy"], dev["loss"], evaluation.inputs["model"].uri
+    validation = evaluation.facts["metrics"]["validation"]
+    return -validation["accuracy"], validation["loss"], evaluation.inputs["model"].uri
 
 
 def shown(value: Any) -> str:
@@ -180,7 +180,7 @@ def _report(store: Store, prepared: Ref, evaluations: list[Ref]) -> Report:
                 f"received {ref.uri}, which is of {manifest.inputs['prepared'].uri}"
             )
     rows = leaderboard_rows(list(manifests.values()))
-    ordered = sorted(manifests, key=lambda ref: by_dev(manifests[ref]))
+    ordered = sorted(manifests, key=lambda ref: by_validation(manifests[ref]))
     models = [model_section(store, ref, row["model"]) for ref, row in zip(ordered, rows, strict=True)]
     return Report(data_section(store, prepared), models, rows)
 

@@ -11,7 +11,7 @@ from lib.evaluation.metrics import SplitMetrics
 from lib.lineage.manifests import Manifest, Ref, load, local_file
 from lib.store import Store
 
-SPLITS = ("train", "dev", "test")
+SPLITS = ("train", "validation", "test")
 SHOWN_PIXELS = 4
 SHOWN_CONFUSIONS = 10
 Line = tuple[str, str]
@@ -19,7 +19,7 @@ Line = tuple[str, str]
 
 @dataclass(frozen=True)
 class DataSection:
-    """The data set as it was prepared."""
+    """The dataset as it was prepared."""
 
     facts: dict[str, Any]
     title: str
@@ -27,7 +27,7 @@ class DataSection:
     source: str
     licence: str
     labels: list[tuple[int, str, list[int]]]
-    """Number, class name, and rows in train, dev and test."""
+    """Number, class name, and rows in train, validation and test."""
     shapes: list[tuple[str, str, str]]
     """Split, and the shapes of its images and labels."""
     channels: dict[str, list[float]]
@@ -60,7 +60,7 @@ class ModelSection:
 
 
 def data_section(store: Store, prepared: Ref) -> DataSection:
-    """What `prepared` and the data set behind it say of themselves."""
+    """What `prepared` and the dataset behind it say of themselves."""
     manifest = load(store, prepared)
     dataset = load(store, manifest.inputs["dataset"])
     profile = json.loads(local_file(store, manifest, "profile").read_text())
@@ -83,7 +83,7 @@ def data_section(store: Store, prepared: Ref) -> DataSection:
         channels=profile["channels"],
         pixels=[(name, [f"{column[pixel]:.6g}" for pixel in shown]) for name, column in profile["pixels"].items()],
         pixel_names=[f"pixel {number}" for number in shown],
-        origin=[*_ref("data set", manifest.inputs["dataset"]), *_ref("prepared data", prepared), *_maker(manifest)],
+        origin=[*_ref("dataset", manifest.inputs["dataset"]), *_ref("prepared data", prepared), *_maker(manifest)],
         pictures=_pictures(store, manifest, ("samples", "distribution")),
     )
 

@@ -1,7 +1,7 @@
-"""A claim on a piece of work, so that two runs do not train the same model at once.
+"""A lease on a piece of work, so that two runs do not train the same model at once.
 
 The owner renews it; who waits watches it with a clock of its own. So a wrong clock on either machine does no harm,
-and a dead owner's claim is taken over.
+and a dead owner's lease is taken over.
 """
 
 import json
@@ -24,7 +24,7 @@ POLL_S = 1.0
 def lease(
     store: Store, path: str, lease_s: float, on_wait: Callable[[str], None] = lambda owner: None
 ) -> Iterator[Callable[[], None]]:
-    """Hold the claim at `path`, after waiting for its owner to finish or to stop renewing it for `lease_s`.
+    """Hold the lease at `path`, after waiting for its owner to finish or to stop renewing it for `lease_s`.
 
     `on_wait` is told once of each owner that is waited for. Yields a check that raises TransientError where another
     has taken over since: this process was silent for too long.
@@ -39,7 +39,7 @@ def lease(
     finally:
         released.set()
         renewer.join(lease_s)
-        # A claim that cannot be removed lapses; it must not hide how the work ended.
+        # A lease that cannot be removed expires; it must not hide how the work ended.
         with suppress(PipelineError):
             if _read(store, path)[0].get("id") == owner["id"]:
                 store.delete(path)
@@ -77,7 +77,7 @@ def _renew(store: Store, path: str, owner: dict[str, object], lease_s: float, re
             if current.get("id") == owner["id"]:
                 store.replace(path, _encode({**owner, "renewed": renewed}), version)
         except PipelineError:
-            continue  # the next turn tries again; a claim that lapses costs double work, never a wrong result
+            continue  # the next turn tries again; a lease that expires costs double work, never a wrong result
 
 
 def _read(store: Store, path: str) -> tuple[dict[str, object], str]:

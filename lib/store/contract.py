@@ -37,11 +37,11 @@ class Store(Protocol):
     def exists(self, path: str) -> bool:
         """Whether something lies at `path`."""
 
-    def cut_writes(self, older_than_s: float) -> list[str]:
-        """What writes that were cut by a kill left, hidden from `list`, at least `older_than_s` ago, sorted."""
+    def incomplete_uploads(self, older_than_s: float) -> list[str]:
+        """Temporary files or multipart uploads of at least `older_than_s` ago, sorted; `list` hides them."""
 
-    def discard(self, cut_write: str) -> None:
-        """Remove what `cut_writes` named; nothing happens where nothing is."""
+    def discard(self, incomplete_upload: str) -> None:
+        """Remove one of `incomplete_uploads`; nothing happens where nothing is."""
 
     def list(self, prefix: str) -> list[str]:
         """Every path under the folder `prefix`, sorted."""

@@ -70,14 +70,14 @@ class LocalStore:
         with _explained(self.root, "read"):
             return self._at(path).is_file()
 
-    def cut_writes(self, older_than_s: float) -> list[str]:
+    def incomplete_uploads(self, older_than_s: float) -> list[str]:
         latest = time.time() - older_than_s
         with _explained(self.root, "read"):
             partials = (p for p in self.root.rglob(f"{PARTIAL}*") if _written_at(p) <= latest)
             return sorted(p.relative_to(self.root).as_posix() for p in partials)
 
-    def discard(self, cut_write: str) -> None:
-        self.delete(cut_write)
+    def discard(self, incomplete_upload: str) -> None:
+        self.delete(incomplete_upload)
 
     def list(self, prefix: str) -> list[str]:
         with _explained(self.root, "read"):

@@ -98,7 +98,7 @@ class S3Store:
             answer = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1)
         return any(entry["Key"] == key for entry in answer.get("Contents", []))
 
-    def cut_writes(self, older_than_s: float) -> list[str]:
+    def incomplete_uploads(self, older_than_s: float) -> list[str]:
         start = f"{self.prefix}/" if self.prefix else ""
         with s3_errors(self.uri):
             pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=start)
@@ -109,8 +109,8 @@ class S3Store:
                 if _age_s(page, upload) >= older_than_s
             )
 
-    def discard(self, cut_write: str) -> None:
-        path, _, upload = cut_write.rpartition(UPLOAD)
+    def discard(self, incomplete_upload: str) -> None:
+        path, _, upload = incomplete_upload.rpartition(UPLOAD)
         with s3_errors(f"{self.uri}/{path}"), suppress(self._s3.exceptions.NoSuchUpload):
             self._s3.abort_multipart_upload(**self._at(path), UploadId=upload)
 

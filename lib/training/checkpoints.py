@@ -31,8 +31,8 @@ class Progress:
     """Of the epoch under way: rows, and metrics times rows."""
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, float] = field(default_factory=dict)
-    """Epoch and dev accuracy of the weights kept by `keep: best`."""
-    lowest_dev_loss: float | None = None
+    """Epoch and validation accuracy of the weights kept by `keep: best`."""
+    lowest_validation_loss: float | None = None
     epochs_without_gain: int = 0
     seconds: float = 0.0
     """Spent training, over all attempts."""

@@ -22,7 +22,7 @@ def prepare_keras(recipe: Recipe, allow_cpu: bool) -> None:
             "or --allow-cpu (ALLOW_CPU=1) trains it on the CPU, slowly"
         )
     grow_gpu_memory()
-    if recipe.exact:
+    if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(recipe.precision if gpus else "float32")
 

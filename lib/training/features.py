@@ -29,7 +29,7 @@ from lib.store import Store
 
 PART_ROWS = 2_000
 BATCH = 250
-SPLITS = ("train", "dev", "test")
+SPLITS = ("train", "validation", "test")
 
 Extract = Callable[[np.ndarray], np.ndarray]
 """Images (n, H, W, C) uint8 → features (n, D) float16."""
@@ -55,15 +55,15 @@ def run(
 def compute_features(
     store: Store, settings: Settings, emit: Emit, recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None
 ) -> Ref:
-    """Commit the pooled features of train, dev and test, as they are and, where the recipe flips, mirrored.
+    """Commit the pooled features of train, validation and test, as they are and, where the recipe flips, mirrored.
 
     Parts that an interrupted run left are used again.
     """
     check_start(recipe, weights)
     data = load(store, prepared)
     address = features_address(data.facts["dataset"], recipe, prepared, seed, weights)
-    claim = f"{checkpoints_address(address)}/{LEASE}"
-    with lease(store, claim, settings.lease_s, lambda owner: emit({"event": "waiting", "for": owner})):
+    lease_path = f"{checkpoints_address(address)}/{LEASE}"
+    with lease(store, lease_path, settings.lease_s, lambda owner: emit({"event": "waiting", "for": owner})):
         if done := find(store, address):
             return done[0]
         started = time.monotonic()

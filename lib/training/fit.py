@@ -1,4 +1,4 @@
-"""Train a recipe on prepared data, resumable at any chunk of steps and exact where the recipe says so.
+"""Train a recipe on prepared data, resumable at any chunk of steps, bit for bit where the recipe is deterministic.
 
 What is random (order, augmentation, dropout) is a function of (seed, epoch, chunk): a training that was killed and
 resumed sees what an undisturbed one sees.
@@ -73,7 +73,7 @@ def train(store: Store, settings: Settings, emit: Emit, task: TrainingTask) -> R
             return done[0]
         prepare_keras(task.recipe, settings.allow_cpu)
         inputs = task.inputs(store, data)
-        trainer = Trainer(task.recipe, inputs.model, inputs.rows, inputs.dev, task.seed, emit)
+        trainer = Trainer(task.recipe, inputs.model, inputs.rows, inputs.validation, task.seed, emit)
         state, problems = checkpoints.latest(store, work)
         for problem in problems:
             emit({"event": "warning", "message": f"{problem}; going back to the one before"})
@@ -97,12 +97,19 @@ class Trainer:
         recipe: Recipe,
         model: keras.Model,
         rows: TrainingRows,
-        dev: tuple[np.ndarray, np.ndarray],
+        validation: tuple[np.ndarray, np.ndarray],
         seed: int,
         emit: Emit,
     ) -> None:
-        """`dev` is inputs and labels."""
-        self.recipe, self.model, self.rows, self.dev, self.seed, self.emit = recipe, model, rows, dev, seed, emit
+        """`validation` is inputs and labels."""
+        self.recipe, self.model, self.rows, self.validation, self.seed, self.emit = (
+            recipe,
+            model,
+            rows,
+            validation,
+            seed,
+            emit,
+        )
         self.progress = Progress(machine=machine())
         self.best_weights: list[np.ndarray] = []
         self.resumed_on: list[dict[str, Any]] = []
@@ -171,7 +178,7 @@ class Trainer:
             optimizer=make_optimizer(phase, self.rows.steps),
             loss=make_loss(self.recipe, self.model.output_shape[-1]),
             metrics=["accuracy"],
-            jit_compile=not self.recipe.exact and bool(tf.config.list_physical_devices("GPU")),
+            jit_compile=not self.recipe.deterministic and bool(tf.config.list_physical_devices("GPU")),
         )
         self.model.optimizer.build(self.model.trainable_variables)
 
@@ -194,24 +201,24 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         progress, recipe = self.progress, self.recipe
-        dev = self.model.evaluate(
-            *self.dev, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True, callbacks=[_StopInTime()]
+        validation = self.model.evaluate(
+            *self.validation, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True, callbacks=[_StopInTime()]
         )
         line = {
             "epoch": progress.epoch + 1,
             "phase": progress.phase + 1,
             "loss": progress.sums["loss"] / progress.sums["rows"],
             "accuracy": progress.sums["accuracy"] / progress.sums["rows"],
-            "dev_loss": dev["loss"],
-            "dev_accuracy": dev["accuracy"],
+            "validation_loss": validation["loss"],
+            "validation_accuracy": validation["accuracy"],
             "learning_rate": float(self.model.optimizer.learning_rate),
         }
         progress.history = [*progress.history, line]
-        if recipe.keep == "best" and dev["accuracy"] > progress.best.get("dev_accuracy", -1):
-            progress.best = {"epoch": line["epoch"], "dev_accuracy": dev["accuracy"]}
+        if recipe.keep == "best" and validation["accuracy"] > progress.best.get("validation_accuracy", -1):
+            progress.best = {"epoch": line["epoch"], "validation_accuracy": validation["accuracy"]}
             self.best_weights = self.model.get_weights()
-        gained = progress.lowest_dev_loss is None or dev["loss"] < progress.lowest_dev_loss
-        progress.lowest_dev_loss = dev["loss"] if gained else progress.lowest_dev_loss
+        gained = progress.lowest_validation_loss is None or validation["loss"] < progress.lowest_validation_loss
+        progress.lowest_validation_loss = validation["loss"] if gained else progress.lowest_validation_loss
         progress.epochs_without_gain = 0 if gained else progress.epochs_without_gain + 1
         stopping = (
             recipe.early_stopping_epochs is not None and progress.epochs_without_gain >= recipe.early_stopping_epochs
@@ -221,7 +228,7 @@ class Trainer:
         self.emit({"event": "epoch", **self._epoch_facts(), **line, "stopping": stopping})
         if stopping or progress.phase_epoch == self._phase.epochs:
             progress.phase, progress.phase_epoch = progress.phase + 1, 0
-            progress.lowest_dev_loss, progress.epochs_without_gain = None, 0
+            progress.lowest_validation_loss, progress.epochs_without_gain = None, 0
             if progress.phase < len(recipe.phases):
                 self._enter_phase(progress.phase)
 

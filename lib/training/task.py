@@ -28,7 +28,7 @@ class Inputs:
 
     model: keras.Model
     rows: TrainingRows
-    dev: tuple[np.ndarray, np.ndarray]
+    validation: tuple[np.ndarray, np.ndarray]
     """Inputs and labels."""
 
 
@@ -47,16 +47,16 @@ class TrainingTask:
 
     def inputs(self, store: Store, data: Manifest) -> Inputs:
         """Model and rows: features and the head alone where the recipe freezes its backbone, images and all else."""
-        recipe, rows = self.recipe, read_rows(store, data, ("train", "dev"))
-        train, dev = rows["train"], rows["dev"]
+        recipe, rows = self.recipe, read_rows(store, data, ("train", "validation"))
+        train, validation = rows["train"], rows["validation"]
         if self.features is None:
             images = TrainingImages(train.images, train.labels, recipe.augmentation, recipe.batch_size, self.seed)
-            return Inputs(self._build(store, data), images, (dev.images, dev.labels))
-        features = read_features(store, load(store, self.features), ("train", "dev"))
+            return Inputs(self._build(store, data), images, (validation.images, validation.labels))
+        features = read_features(store, load(store, self.features), ("train", "validation"))
         return Inputs(
             build_head(recipe, features["train"].shape[2], len(data.facts["class_names"]), self.seed),
             TrainingFeatures(features["train"], train.labels, recipe.batch_size, self.seed),
-            (predicting_features(features["dev"]), dev.labels),
+            (predicting_features(features["validation"]), validation.labels),
         )
 
     def commit(
@@ -115,7 +115,7 @@ class TrainingTask:
         return {
             "dataset": data.facts["dataset"],
             "recipe": self.recipe.resolved(),
-            "about": self.recipe.about,
+            "description": self.recipe.description,
             "baseline": self.recipe.baseline,
             "seed": self.seed,
             "limit": data.facts["limit"],

@@ -51,7 +51,7 @@ def webhook() -> Iterator[Webhook]:
 def stack(
     webhook: Webhook, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[RunningStack]:
-    """`make stack` and `make deploy`. The real data sets are its mirror, where they are here; else it has none."""
+    """`make stack` and `make deploy`. The real datasets are its mirror, where they are here; else it has none."""
     folder = tmp_path_factory.mktemp("stack")
     mirror = request.getfixturevalue("real_mirror") if DATASETS.is_dir() else folder.as_uri()
     running = RunningStack(folder, NOTIFY_WEBHOOK_URL=webhook.url, MIRROR_URL=mirror)

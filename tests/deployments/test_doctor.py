@@ -78,7 +78,7 @@ def web_server(status: int = 200, ahead_s: float = 0) -> Iterator[str]:
         server.shutdown()
 
 
-def claim(renewed: int = 0) -> bytes:
+def lease(renewed: int = 0) -> bytes:
     return json.dumps({"host": "x", "pid": 12, "id": "other", "renewed": renewed}).encode()
 
 
@@ -247,23 +247,23 @@ def test_a_clock_more_than_a_minute_off_is_told(ahead_s: float, level: str, clos
 
 
 def test_a_claim_that_nobody_renews_is_told(store: Store) -> None:
-    store.write(LEASE, claim())
+    store.write(LEASE, lease())
     verdict = check_leases(store, 0.4)
     assert str(verdict) == (
         f"warn  leases       {LEASE} has stood unchanged for 0.6 s (owner process 12 on host x); "
         "a run takes over by itself after 0.4 s; if none does: remove it"
     )
-    assert store.read(LEASE) == claim()
+    assert store.read(LEASE) == lease()
 
 
 def test_claims_that_are_renewed_or_removed_are_no_fault(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     done = LEASE.replace("abc", "def")
-    store.write(LEASE, claim())
-    store.write(done, claim())
+    store.write(LEASE, lease())
+    store.write(done, lease())
 
     def work() -> None:
-        store.write(LEASE, claim(renewed=1))
+        store.write(LEASE, lease(renewed=1))
         store.delete(done)
 
     thread = threading.Timer(0.3, work)

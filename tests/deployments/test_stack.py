@@ -105,7 +105,7 @@ def test_deploying_again_changes_nothing(stack: RunningStack) -> None:
     before = on_server()
     lines = stack.deploy()
     assert [line for line in lines[:-1] if not line.startswith("unchanged ")] == []
-    assert len(lines) == 8 + 4 + 3 + 3 + 1  # deployments, survival, notifications, data sets, and the last line
+    assert len(lines) == 8 + 4 + 3 + 3 + 1  # deployments, survival, notifications, datasets, and the last line
     assert on_server() == before
 
 

@@ -88,14 +88,14 @@ def test_the_run_says_what_it_did(browser: Browser, stack: RunningStack, trained
 
 def test_a_training_shows_its_progress_by_epoch(browser: Browser, stack: RunningStack, trained: Run) -> None:
     (child,) = (each for each in stack.children(trained["id"]) if each["name"] == "train digits-cnn on digits")
-    page = browser.open(artifact(stack, "progress-digits-cnn", child["id"]), shows="dev accuracy")
+    page = browser.open(artifact(stack, "progress-digits-cnn", child["id"]), shows="validation accuracy")
     expect(page.get_by_text("3 of 3", exact=True)).to_be_visible()
     expect(page.get_by_text("100%").first).to_be_visible()
     browser.keep("progress")
 
 
 def test_the_leaderboard_compares_the_models(browser: Browser, stack: RunningStack, trained: Run) -> None:
-    page = browser.open(artifact(stack, "leaderboard-digits", trained["id"]), shows="Dev accuracy")
+    page = browser.open(artifact(stack, "leaderboard-digits", trained["id"]), shows="Validation accuracy")
     for recipe in ("digits-cnn", "digits-cnn-gpu", "digits-softmax"):
         expect(page.get_by_text(recipe, exact=True).first).to_be_visible()
     assert not is_cut_off(page, "Training time")
@@ -128,7 +128,7 @@ def test_the_report_shows_its_pictures_and_links_to_the_bucket(
 def test_parameters_are_a_form_with_choices_and_descriptions(
     browser: Browser, stack: RunningStack, trained: Run
 ) -> None:
-    page = browser.open(f"deployments/deployment/{trained['deployment_id']}/run", shows="The data set.")
+    page = browser.open(f"deployments/deployment/{trained['deployment_id']}/run", shows="The dataset.")
     expect(page.get_by_text("At most so many epochs in each phase of a recipe.")).to_be_visible()
     browser.keep("form")
     page.get_by_role("button", name="digits", exact=True).focus()

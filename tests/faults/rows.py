@@ -173,7 +173,7 @@ def _(scene: Scene) -> Run:
     return scene.start().end()
 
 
-@row("connection reset", "after each manifest and claim is stored, before S3 says so", chunks=0, evaluates=True)
+@row("connection reset", "after each manifest and lease is stored, before S3 says so", chunks=0, evaluates=True)
 def _(scene: Scene) -> Run:
     scene.proxy.faults = [Fault("answer lost", "PUT", ".json", every=2, times=999)]
     return scene.start().end()
@@ -304,10 +304,10 @@ def _(scene: Scene) -> Run:
     return second.end()
 
 
-@row("an owner on another machine died", "its claim still stands", chunks=0)
+@row("an owner on another machine died", "its lease still stands", chunks=0)
 def _(scene: Scene) -> Run:
-    claim = {"host": "another-host", "pid": 1, "id": "other", "renewed": 0}
-    scene.store().write(f"{scene.checkpoints}/lease.json", json.dumps(claim).encode())
+    lease = {"host": "another-host", "pid": 1, "id": "other", "renewed": 0}
+    scene.store().write(f"{scene.checkpoints}/lease.json", json.dumps(lease).encode())
     return scene.start(LEASE_S="2").until("waits for process 1 on another-host").end()
 
 

@@ -55,7 +55,7 @@ class Case:
 
 CIFAR, FASHION = ("--dataset", "cifar100"), ("--dataset", "fashion-mnist")
 CASES = {
-    "unknown data set": Case("unknown data set 'mnist'…known: cifar100, digits, fashion-mnist", ("--dataset", "mnist")),
+    "unknown dataset": Case("unknown dataset 'mnist'…known: cifar100, digits, fashion-mnist", ("--dataset", "mnist")),
     "unknown model": Case("unknown recipe 'resnet8'…known: ", ("--models", "resnet8"), module="flows.train"),
     "no epochs": Case(
         "--epochs must be a whole number of at least 1; received 0", ("--epochs", "0"), module="flows.train"

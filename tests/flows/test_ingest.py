@@ -1,4 +1,4 @@
-"""Who listens is told of a new version of a data set, whatever was killed between its commit and the telling."""
+"""Who listens is told of a new version of a dataset, whatever was killed between its commit and the telling."""
 
 from pathlib import Path
 

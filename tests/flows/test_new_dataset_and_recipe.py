@@ -1,4 +1,4 @@
-"""One literal each adds a data set and a model: everything else follows."""
+"""One literal each adds a dataset and a model: everything else follows."""
 
 import gzip
 import struct
@@ -46,7 +46,7 @@ SPEC = DatasetSpec(
     rows={"train": 60, "test": 20},
     class_names=("dim", "bright"),
     digests={split: SplitDigests.model_validate(data.digests()) for split, data in SPLITS.items()},
-    dev_rows=10,
+    validation_rows=10,
     source="made in a test",
     licence="none",
     citation="none",
@@ -54,7 +54,7 @@ SPEC = DatasetSpec(
 RECIPE = Recipe(
     name="toy-softmax",
     datasets=("toy",),
-    about="A linear classifier.",
+    description="A linear classifier.",
     network="softmax",
     phases=(Phase(epochs=2, learning_rate=0.05),),
     batch_size=10,

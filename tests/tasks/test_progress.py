@@ -11,7 +11,7 @@ ID = UUID(int=1)
 
 
 def epoch(number: int) -> dict[str, object]:
-    figures = {"loss": 2 / number, "accuracy": 0.5, "dev_loss": 1.0, "dev_accuracy": 0.25}
+    figures = {"loss": 2 / number, "accuracy": 0.5, "validation_loss": 1.0, "validation_accuracy": 0.25}
     return {"event": "epoch", "epoch": number, "epochs": 20, **figures}
 
 
@@ -36,7 +36,7 @@ def test_one_artifact_shows_the_last_ten_epochs_the_newest_first(monkeypatch: py
     assert made == [("progress-mobilenet-weights-none", 5.0)]
     assert [(id, percent) for id, percent, _ in updated] == [(ID, 5.0 * number) for number in range(2, 13)]
     lines = updated[-1][2].splitlines()
-    assert lines[0] == "| epoch | loss | accuracy | dev loss | dev accuracy |"
+    assert lines[0] == "| epoch | loss | accuracy | validation loss | validation accuracy |"
     assert lines[2] == "| 12 of 20 | 0.1667 | 0.5000 | 1.0000 | 0.2500 |"
     assert [line.split()[1] for line in lines[2:]] == [str(number) for number in range(12, 2, -1)]
 

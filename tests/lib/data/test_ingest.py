@@ -45,7 +45,7 @@ TOY = DatasetSpec(
         "train": SplitDigests(images=sha256(10, 20, 30, 40), labels=sha256(1, 0)),
         "test": SplitDigests(images=sha256(50, 60), labels=sha256(1)),
     },
-    dev_rows=1,
+    validation_rows=1,
     source="made up",
     licence="none",
     citation="nobody",
@@ -245,10 +245,10 @@ def test_real_data_come_out_pixel_for_pixel_and_split_in_little_time_and_memory(
     if name == "cifar100":
         duplicates = {name: facts["duplicates"][name] for name in KNOWN_DUPLICATES}
         assert duplicates == KNOWN_DUPLICATES
-        assert facts["rows"] == {"train": 44_990, "dev": 5_000, "test": 10_000}  # 50,000 - 10 - 5,000
+        assert facts["rows"] == {"train": 44_990, "validation": 5_000, "test": 10_000}  # 50,000 - 10 - 5,000
     else:
         assert facts["rows"]["train"] == 50_000 - facts["duplicates"]["train_in_test"]
-        assert (facts["rows"]["dev"], facts["rows"]["test"]) == (10_000, 10_000)
+        assert (facts["rows"]["validation"], facts["rows"]["test"]) == (10_000, 10_000)
 
 
 def test_verify_names_the_raw_file_or_table_in_which_a_byte_was_flipped(

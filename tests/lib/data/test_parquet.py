@@ -24,7 +24,7 @@ SPEC = DatasetSpec(
     class_names=("cat", "dog"),
     superclass_names=("animal",),
     digests={"train": SplitDigests(images="", labels=""), "test": SplitDigests(images="", labels="")},
-    dev_rows=2,
+    validation_rows=2,
     source="https://example.org/toy",
     licence="CC0",
     citation="Nobody, Toys, 2020",

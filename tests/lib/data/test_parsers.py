@@ -38,7 +38,7 @@ def toy(name: str, form: str, shape: tuple[int, int, int], digests: dict[str, Sp
         class_names=("a", "b", "c"),
         superclass_names=("x", "y") if form == "cifar100-binary" else (),
         digests=digests,
-        dev_rows=1,
+        validation_rows=1,
         source="made up",
         licence="none",
         citation="nobody",

@@ -1,4 +1,4 @@
-"""Preparing a data set: what is chosen, what is counted, what is refused."""
+"""Preparing a dataset: what is chosen, what is counted, what is refused."""
 
 import json
 from itertools import pairwise
@@ -27,7 +27,7 @@ SPEC = DatasetSpec(
     rows={"train": 90, "test": 30},
     class_names=("cat", "dog", "eel"),
     digests={"train": SplitDigests(images="", labels=""), "test": SplitDigests(images="", labels="")},
-    dev_rows=15,
+    validation_rows=15,
     source="",
     licence="",
     citation="",
@@ -76,7 +76,7 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, Ref, Ref]:
-    """A store, the toy data set and what is prepared of it without a limit."""
+    """A store, the toy dataset and what is prepared of it without a limit."""
     store = LocalStore(tmp_path_factory.mktemp("store"))
     dataset = commit_dataset(store, tmp_path_factory.mktemp("files"))
     return store, dataset, prepare(SPEC, store, dataset, None)
@@ -117,11 +117,11 @@ def test_a_row_equal_to_a_test_row_is_left_out_and_equal_rows_stay_in_train(
     store, _, ref = whole
     manifest = load(store, ref)
     splits = split_of(store, manifest)
-    assert {name: len(rows) for name, rows in splits.items()} == {"train": 74, "dev": 15, "test": 30}
-    assert sorted(splits["train"] + splits["dev"]) == list(range(1, 90))
+    assert {name: len(rows) for name, rows in splits.items()} == {"train": 74, "validation": 15, "test": 30}
+    assert sorted(splits["train"] + splits["validation"]) == list(range(1, 90))
     assert {10, 19, 30, 41} <= set(splits["train"])
-    assert [row % 3 for row in splits["dev"]].count(0) == 5
-    assert [row % 3 for row in splits["dev"]].count(1) == 5
+    assert [row % 3 for row in splits["validation"]].count(0) == 5
+    assert [row % 3 for row in splits["validation"]].count(1) == 5
 
 
 def test_the_manifest_says_what_is_there(whole: tuple[LocalStore, Ref, Ref]) -> None:
@@ -132,7 +132,7 @@ def test_the_manifest_says_what_is_there(whole: tuple[LocalStore, Ref, Ref]) -> 
     assert manifest.facts == {
         "dataset": "toy",
         "limit": None,
-        "rows": {"train": 74, "dev": 15, "test": 30},
+        "rows": {"train": 74, "validation": 15, "test": 30},
         "image_shape": [4, 4, 1],
         "class_names": ["cat", "dog", "eel"],
         "superclass_names": [],
@@ -147,8 +147,8 @@ def test_the_profile_counts_rows_and_describes_the_chosen_training_pixels(whole:
     store, _, ref = whole
     manifest = load(store, ref)
     profile = json.loads(local_file(store, manifest, "profile").read_text())
-    # 30 of each class, of which dev has 5; row 0, a cat, is left out.
-    assert profile["rows_per_class"] == {"train": [24, 25, 25], "dev": [5, 5, 5], "test": [10, 10, 10]}
+    # 30 of each class, of which validation has 5; row 0, a cat, is left out.
+    assert profile["rows_per_class"] == {"train": [24, 25, 25], "validation": [5, 5, 5], "test": [10, 10, 10]}
     assert profile["missing_values"] == {split: {"image": 0, "label": 0, "index": 0} for split in ("train", "test")}
     pixels = toy("train").images[split_of(store, manifest)["train"]].reshape(74, 16)
     assert profile["channels"]["mean"] == [pytest.approx(pixels.mean())]
@@ -172,14 +172,14 @@ def test_preparing_in_another_store_gives_the_same_ref(store: LocalStore, datase
 @pytest.mark.usefixtures("no_pictures")
 def test_limits_are_nested_and_have_each_class_in_each_split(store: LocalStore, dataset: Ref) -> None:
     splits = [split_of(store, load(store, prepare(SPEC, store, dataset, limit))) for limit in (10, 37, None)]
-    # 10 of 74 is a share of 5/37: 2.03 of 15, so that dev has 3, one of each class, and 4.05 of 30.
-    assert [[len(found[name]) for name in ("train", "dev", "test")] for found in splits] == [
+    # 10 of 74 is a share of 5/37: 2.03 of 15, so that validation has 3, one of each class, and 4.05 of 30.
+    assert [[len(found[name]) for name in ("train", "validation", "test")] for found in splits] == [
         [10, 3, 4],
         [37, 8, 15],
         [74, 15, 30],
     ]
     for smaller, larger in pairwise(splits):
-        for name in ("train", "dev", "test"):
+        for name in ("train", "validation", "test"):
             assert set(smaller[name]) <= set(larger[name])
             assert {row % 3 for row in smaller[name]} == {0, 1, 2}
 
@@ -194,12 +194,12 @@ def test_a_limit_below_the_classes_is_refused_and_leaves_nothing(store: LocalSto
 def test_the_chosen_rows_are_read_as_arrays(store: LocalStore, dataset: Ref) -> None:
     manifest = load(store, prepare(SPEC, store, dataset, 10))
     splits = split_of(store, manifest)
-    rows = read_rows(store, manifest, ("train", "dev", "test"))
-    for name, source in (("train", "train"), ("dev", "train"), ("test", "test")):
+    rows = read_rows(store, manifest, ("train", "validation", "test"))
+    for name, source in (("train", "train"), ("validation", "train"), ("test", "test")):
         assert rows[name].index.tolist() == splits[name]
         assert rows[name].labels.tolist() == [row % 3 for row in splits[name]]
         assert np.array_equal(rows[name].images, toy(source).images[splits[name]])
-    assert list(read_rows(store, manifest, ("dev",))) == ["dev"]
+    assert list(read_rows(store, manifest, ("validation",))) == ["validation"]
 
 
 def test_data_that_keep_the_rules_pass() -> None:
@@ -271,5 +271,5 @@ def test_digits_have_the_rows_they_promise(store: LocalStore) -> None:
     spec = find_dataset("digits")
     dataset = ingest(spec, store, None, lambda *_: None)
     manifest = load(store, prepare(spec, store, dataset, None))
-    assert manifest.facts["rows"] == {"train": 1293, "dev": 144, "test": 360}
-    assert load(store, prepare(spec, store, dataset, 100)).facts["rows"] == {"train": 100, "dev": 11, "test": 28}
+    assert manifest.facts["rows"] == {"train": 1293, "validation": 144, "test": 360}
+    assert load(store, prepare(spec, store, dataset, 100)).facts["rows"] == {"train": 100, "validation": 11, "test": 28}

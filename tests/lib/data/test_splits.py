@@ -1,4 +1,4 @@
-"""Which rows are train, dev and test."""
+"""Which rows are train, validation and test."""
 
 import hashlib
 from pathlib import Path
@@ -20,7 +20,7 @@ SPEC = DatasetSpec(
     rows={"train": 100, "test": 50},
     class_names=("a", "b", "c"),
     digests={"train": SplitDigests(images="", labels=""), "test": SplitDigests(images="", labels="")},
-    dev_rows=10,
+    validation_rows=10,
     max_imbalance=6.0,
     source="",
     licence="",
@@ -37,37 +37,37 @@ def counts(labels: np.ndarray, rows: np.ndarray) -> list[int]:
     return np.bincount(labels[rows], minlength=3).tolist()
 
 
-def test_dev_has_the_classes_in_the_shares_of_train() -> None:
-    assert counts(TRAIN_LABELS, WHOLE.dev) == [6, 3, 1]
+def test_validation_has_the_classes_in_the_shares_of_train() -> None:
+    assert counts(TRAIN_LABELS, WHOLE.validation) == [6, 3, 1]
     assert counts(TRAIN_LABELS, WHOLE.train) == [54, 27, 9]
     assert WHOLE.test.tolist() == list(range(50))
 
 
 def test_each_row_is_on_one_side_and_rows_ascend() -> None:
-    assert sorted([*WHOLE.train, *WHOLE.dev]) == list(range(100))
+    assert sorted([*WHOLE.train, *WHOLE.validation]) == list(range(100))
     assert WHOLE.train.tolist() == sorted(WHOLE.train)
-    assert WHOLE.dev.tolist() == sorted(WHOLE.dev)
+    assert WHOLE.validation.tolist() == sorted(WHOLE.validation)
 
 
 def test_the_split_depends_on_the_specs_seed_alone() -> None:
     again = split_rows(SPEC, TRAIN_LABELS, TEST_LABELS, NO_DUPLICATES)
     other = split_rows(SPEC.model_copy(update={"split_seed": 1}), TRAIN_LABELS, TEST_LABELS, NO_DUPLICATES)
-    assert again.dev.tolist() == WHOLE.dev.tolist()
-    assert other.dev.tolist() != WHOLE.dev.tolist()
+    assert again.validation.tolist() == WHOLE.validation.tolist()
+    assert other.validation.tolist() != WHOLE.validation.tolist()
 
 
 def test_rows_that_equal_a_test_row_are_in_neither_and_equal_rows_stay_in_train() -> None:
-    in_test, grouped = WHOLE.dev[:4], WHOLE.dev[4:8]
+    in_test, grouped = WHOLE.validation[:4], WHOLE.validation[4:8]
     duplicates = {**NO_DUPLICATES, "train_in_test": in_test, "train_grouped": grouped}
     splits = split_rows(SPEC, TRAIN_LABELS, TEST_LABELS, duplicates)
-    assert (len(splits.train), len(splits.dev)) == (86, 10)
-    assert not set(in_test) & {*splits.train, *splits.dev}
+    assert (len(splits.train), len(splits.validation)) == (86, 10)
+    assert not set(in_test) & {*splits.train, *splits.validation}
     assert set(grouped) <= set(splits.train)
 
 
-def test_a_dev_split_that_cannot_be_drawn_is_refused_with_the_rule() -> None:
-    with pytest.raises(PermanentError, match=r"^toy: dev_rows must .*; received 2") as caught:
-        split_rows(SPEC.model_copy(update={"dev_rows": 2}), TRAIN_LABELS, TEST_LABELS, NO_DUPLICATES)
+def test_a_validation_split_that_cannot_be_drawn_is_refused_with_the_rule() -> None:
+    with pytest.raises(PermanentError, match=r"^toy: validation_rows must .*; received 2") as caught:
+        split_rows(SPEC.model_copy(update={"validation_rows": 2}), TRAIN_LABELS, TEST_LABELS, NO_DUPLICATES)
     assert "\n" not in str(caught.value)
 
 
@@ -76,10 +76,10 @@ def test_a_limit_of_all_rows_or_none_keeps_them_all(limit: int | None) -> None:
     assert limited(WHOLE, TRAIN_LABELS, TEST_LABELS, limit) is WHOLE
 
 
-def test_a_limit_keeps_the_classes_shares_and_takes_dev_and_test_in_proportion() -> None:
+def test_a_limit_keeps_the_classes_shares_and_takes_validation_and_test_in_proportion() -> None:
     splits = limited(WHOLE, TRAIN_LABELS, TEST_LABELS, 30)  # a third
     assert counts(TRAIN_LABELS, splits.train) == [18, 9, 3]
-    assert len(splits.dev) == 3  # of 10
+    assert len(splits.validation) == 3  # of 10
     assert len(splits.test) == 17  # of 50
     assert splits.train.tolist() == sorted(splits.train)
 
@@ -87,7 +87,7 @@ def test_a_limit_keeps_the_classes_shares_and_takes_dev_and_test_in_proportion()
 def test_the_smallest_limit_gives_one_of_each_class_in_each_split() -> None:
     splits = limited(WHOLE, TRAIN_LABELS, TEST_LABELS, 3)
     assert counts(TRAIN_LABELS, splits.train) == [1, 1, 1]
-    assert counts(TRAIN_LABELS, splits.dev) == [1, 1, 1]
+    assert counts(TRAIN_LABELS, splits.validation) == [1, 1, 1]
     assert counts(TEST_LABELS, splits.test) == [1, 1, 1]
 
 
@@ -96,7 +96,7 @@ def test_each_limit_is_within_the_next_in_every_split() -> None:
     for limit in (4, 5, 9, 10, 11, 29, 44, 60, 89, 90, 91):
         larger = limited(WHOLE, TRAIN_LABELS, TEST_LABELS, limit)
         assert len(larger.train) == min(limit, 90)
-        for name, labels in (("train", TRAIN_LABELS), ("dev", TRAIN_LABELS), ("test", TEST_LABELS)):
+        for name, labels in (("train", TRAIN_LABELS), ("validation", TRAIN_LABELS), ("test", TEST_LABELS)):
             assert set(getattr(smaller, name)) <= set(getattr(larger, name)) <= set(getattr(WHOLE, name)), (name, limit)
             assert min(counts(labels, getattr(larger, name))) >= 1, (name, limit)
         smaller = larger
@@ -125,5 +125,5 @@ def test_splits_come_back_from_the_store(tmp_path: Path) -> None:
     manifest = Manifest(kind="prepared", inputs={}, facts={}, content={}, files={"splits": file}, made_by={})
     found = read_splits(store, manifest)
     assert found.train.tolist() == [1, 4, 70_000]
-    assert found.dev.tolist() == [2]
+    assert found.validation.tolist() == [2]
     assert found.test.tolist() == [0, 1, 2]

@@ -167,7 +167,7 @@ def test_checkpoints_go_once_what_they_were_for_is_finished(store: LocalStore) -
     assert store.list("checkpoints") == unfinished
 
 
-def test_what_a_cut_write_left_goes_after_a_day(store: LocalStore) -> None:
+def test_what_a_incomplete_upload_left_goes_after_a_day(store: LocalStore) -> None:
     for name, hours in (("younger", 23), ("older", 25)):
         store.write(f"raw/{name}", b"whole")
         (store.root / f"raw/.partial-{name}").write_bytes(b"half")
@@ -182,7 +182,7 @@ def test_a_cut_upload_to_s3_goes_after_its_time(
     store = open_store(f"s3://{s3_environment.bucket}/{uuid.uuid4().hex}", tmp_path)
     store._s3.create_multipart_upload(Bucket=store.bucket, Key=f"{store.prefix}/raw/x")
     assert plan(store) == []
-    monkeypatch.setattr(retention, "CUT_WRITE_AGE", 0)
+    monkeypatch.setattr(retention, "INCOMPLETE_UPLOAD_AGE_S", 0)
     (cut,) = clean(store)
     assert cut.startswith("raw/x?uploadId=")
     assert plan(store) == []

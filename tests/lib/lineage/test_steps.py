@@ -9,7 +9,7 @@ import pytest
 
 from lib.data.datasets import DatasetSpec, SplitDigests
 from lib.data.upstream import UpstreamFile
-from lib.lineage import addresses
+from lib.lineage import steps as addresses
 from lib.lineage.manifests import Ref
 from lib.lineage.steps import (
     checkpoints_address,
@@ -35,7 +35,7 @@ SPEC = DatasetSpec(
         "train": SplitDigests(images="1" * 64, labels="2" * 64),
         "test": SplitDigests(images="3" * 64, labels="4" * 64),
     },
-    dev_rows=2,
+    validation_rows=2,
     source="made up",
     licence="none",
     citation="nobody",
@@ -43,7 +43,7 @@ SPEC = DatasetSpec(
 RECIPE = Recipe(
     name="toy-net",
     datasets=("toy",),
-    about="A toy.",
+    description="A toy.",
     network="softmax",
     phases=(Phase(epochs=2, learning_rate=0.001),),
     augmentation=Augmentation(flip=True),
@@ -134,7 +134,7 @@ def test_raising_one_steps_version_moves_that_step_alone(step: str, monkeypatch:
     "other",
     [
         spec(title="Other"),
-        spec(dev_rows=1, split_seed=7, max_imbalance=2.0),
+        spec(validation_rows=1, split_seed=7, max_imbalance=2.0),
         spec(files=(UpstreamFile(role="train-images", url="https://elsewhere/a.gz", max_bytes=9, md5="0"),)),
     ],
     ids=["title", "split rules", "where files come from"],
@@ -164,7 +164,7 @@ def test_a_split_moves_with_its_rules_its_data_and_its_limit() -> None:
         prepared_address(SPEC, A, None),
         prepared_address(SPEC, A, 10),
         prepared_address(SPEC, B, None),
-        prepared_address(spec(dev_rows=1), A, None),
+        prepared_address(spec(validation_rows=1), A, None),
         prepared_address(spec(split_seed=1), A, None),
         prepared_address(spec(max_imbalance=2.0), A, None),
     }
@@ -173,7 +173,7 @@ def test_a_split_moves_with_its_rules_its_data_and_its_limit() -> None:
 
 def test_a_model_moves_with_every_setting_that_changes_it_and_no_other() -> None:
     here = model_address("toy", RECIPE, A, 0)
-    assert model_address("toy", recipe(about="x", datasets=("y",), baseline=True, runs_on="gpu"), A, 0) == here
+    assert model_address("toy", recipe(description="x", datasets=("y",), baseline=True, runs_on="gpu"), A, 0) == here
     other_start = FROZEN.starting_from("none")
     assert model_address("toy", other_start, A, 0, B) == model_address("toy", FROZEN, A, 0, B), (
         "only the content counts"
@@ -188,7 +188,7 @@ def test_a_model_moves_with_every_setting_that_changes_it_and_no_other() -> None
         model_address("toy", RECIPE, B, 0),
         model_address("toy", recipe(dropout=0.5), A, 0),
         model_address("toy", recipe(batch_size=64), A, 0),
-        model_address("toy", recipe(exact=False), A, 0),
+        model_address("toy", recipe(deterministic=False), A, 0),
         model_address("toy", recipe(phases=(Phase(epochs=3, learning_rate=0.001),)), A, 0),
         model_address("toy", recipe(phases=(Phase(epochs=2, learning_rate=0.002),)), A, 0),
         model_address("toy", recipe(augmentation=Augmentation()), A, 0),

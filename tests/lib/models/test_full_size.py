@@ -14,7 +14,7 @@ from lib.models.recipes import RECIPES, override
 from lib.models.schema import Recipe
 from lib.training.batches import TrainingFeatures, TrainingImages, TrainingRows
 
-# Data set, recipe → the design's parameters, and those that training moves: of a pretrained backbone not BatchNorm's
+# Dataset, recipe → the design's parameters, and those that training moves: of a pretrained backbone not BatchNorm's
 # mean, variance, gamma and beta (four equal shares; InceptionV3's has no gamma).
 PARAMETERS = {
     ("digits", "digits-cnn"): (50_138, 49_946),

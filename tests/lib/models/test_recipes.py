@@ -16,7 +16,7 @@ from lib.models.schema import Augmentation, Phase, Recipe
 TOY = Recipe(
     name="toy",
     datasets=("digits", "cifar100"),
-    about="Two phases.",
+    description="Two phases.",
     network="softmax",
     phases=(Phase(epochs=3, learning_rate=0.1), Phase(epochs=10, learning_rate=0.01)),
     augmentation=Augmentation(shift_px=2),
@@ -85,8 +85,15 @@ def test_a_dotted_path_sets_one_place() -> None:
 
 
 def test_a_field_of_the_recipe_is_json_or_text() -> None:
-    changed = override(TOY, None, {"batch_size": "64", "keep": "best", "exact": "false", "early_stopping_epochs": "7"})
-    assert (changed.batch_size, changed.keep, changed.exact, changed.early_stopping_epochs) == (64, "best", False, 7)
+    changed = override(
+        TOY, None, {"batch_size": "64", "keep": "best", "deterministic": "false", "early_stopping_epochs": "7"}
+    )
+    assert (changed.batch_size, changed.keep, changed.deterministic, changed.early_stopping_epochs) == (
+        64,
+        "best",
+        False,
+        7,
+    )
     assert override(changed, None, {"early_stopping_epochs": "null"}).early_stopping_epochs is None
 
 
@@ -113,7 +120,9 @@ def test_an_unknown_key_is_answered_with_the_known_ones(key: str) -> None:
     with pytest.raises(PermanentError) as caught:
         override(TOY, None, {key: "1"})
     message = str(caught.value)
-    assert message.startswith(f"--set takes KEY=VALUE with a field of a recipe; received {key!r}; known: about, ")
+    assert message.startswith(
+        f"--set takes KEY=VALUE with a field of a recipe; received {key!r}; known: augmentation, "
+    )
     known = message.split("known: ")[1].split(", ")
     assert {"batch_size", "dropout", "learning_rate", "weight_decay"} <= set(known)
     assert not {"name", "datasets"} & set(known)
@@ -164,7 +173,9 @@ def test_fewer_epochs_than_one_are_refused(epochs: int) -> None:
         override(TOY, epochs, {})
 
 
-@pytest.mark.parametrize("setting", [("learning_rate", "0.5"), ("epochs", "2"), ("exact", "false"), ("network", "x")])
+@pytest.mark.parametrize(
+    "setting", [("learning_rate", "0.5"), ("epochs", "2"), ("deterministic", "false"), ("network", "x")]
+)
 def test_what_changes_the_model_changes_its_address(setting: tuple[str, str]) -> None:
     changed = override(TOY, None, dict([setting]))
     assert changed.resolved() != TOY.resolved()
@@ -172,7 +183,7 @@ def test_what_changes_the_model_changes_its_address(setting: tuple[str, str]) ->
 
 
 @pytest.mark.parametrize(
-    "change", [{"about": "New words."}, {"datasets": ("digits",)}, {"baseline": True}, {"runs_on": "gpu"}]
+    "change", [{"description": "New words."}, {"datasets": ("digits",)}, {"baseline": True}, {"runs_on": "gpu"}]
 )
 def test_words_and_places_change_no_address(change: dict[str, object]) -> None:
     changed = TOY.model_copy(update=change)

@@ -19,7 +19,7 @@ TOYS = {
     name: Recipe(
         name=name,
         datasets=("digits",),
-        about="",
+        description="",
         network="softmax",
         phases=(Phase(epochs=8, learning_rate=0.1),),
         baseline=name == "old",
@@ -66,7 +66,7 @@ def test_a_plan_holds_what_was_asked_resolved() -> None:
     [
         (
             {"dataset": "mnist"},
-            f"unknown data set 'mnist'; known: {', '.join(sorted(DATASETS))}",
+            f"unknown dataset 'mnist'; known: {', '.join(sorted(DATASETS))}",
         ),
         ({"models": ["resnet8"]}, "unknown recipe 'resnet8'; known: old, one, two"),
         ({"epochs": 0}, "--epochs must be a whole number of at least 1; received 0"),
@@ -84,7 +84,7 @@ def test_a_plan_holds_what_was_asked_resolved() -> None:
         ),
         (
             {"dataset": "fashion-mnist"},
-            "no recipe names data set 'fashion-mnist'; choose some: --models NAME [NAME …]",
+            "no recipe names dataset 'fashion-mnist'; choose some: --models NAME [NAME …]",
         ),
     ],
     ids=lambda value: "" if isinstance(value, str) else next(iter(value)),

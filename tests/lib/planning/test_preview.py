@@ -25,7 +25,7 @@ from lib.planning.preview import Step, preview
 from lib.store import LocalStore
 
 LINEAR = Recipe(
-    name="linear", datasets=("digits",), about="", network="softmax", phases=(Phase(epochs=4, learning_rate=0.1),)
+    name="linear", datasets=("digits",), description="", network="softmax", phases=(Phase(epochs=4, learning_rate=0.1),)
 )
 ON_GPU = LINEAR.model_copy(update={"name": "on-gpu", "runs_on": "gpu"})
 FROZEN = LINEAR.model_copy(
@@ -55,7 +55,7 @@ def put(store: LocalStore, kind: Any, address: str, at: str = "2026-01-01", **mo
 
 def put_prepared(store: LocalStore, limit: int | None = None) -> Ref:
     dataset = put(store, "dataset", dataset_address(DIGITS))
-    facts = {"limit": limit, "rows": {"train": 100, "dev": 10, "test": 20}}
+    facts = {"limit": limit, "rows": {"train": 100, "validation": 10, "test": 20}}
     return put(store, "prepared", prepared_address(DIGITS, dataset, limit), facts=facts)
 
 

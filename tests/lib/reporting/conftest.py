@@ -21,7 +21,7 @@ def prepared(store: LocalStore) -> Ref:
 
 @pytest.fixture(scope="session")
 def evaluations(store: LocalStore, prepared: Ref) -> list[Ref]:
-    """A baseline that is better on test, and a model that is better on dev."""
+    """A baseline that is better on test, and a model that is better on validation."""
     return [
         made.evaluated(store, prepared, "digits-softmax", (0.9, 0.5, 1.0), baseline=True, seconds=4.2),
         made.evaluated(store, prepared, "digits-cnn", (1.0, 0.75, 0.8), seconds=75.0),

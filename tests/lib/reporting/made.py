@@ -45,7 +45,7 @@ def evaluated(
     weights: str | None = None,
     **changes: object,
 ) -> Ref:
-    """A model that is right on those shares of train, dev and test, from the first row on, and its evaluation.
+    """A model that is right on those shares of train, validation and test, from the first row on, and its evaluation.
 
     Where it is wrong it predicts the next class. `changes` go to the recipe.
     """
@@ -53,11 +53,11 @@ def evaluated(
     names = data.facts["class_names"]
     resolved = RECIPES[recipe].model_copy(update=changes)
     history = pd.DataFrame(
-        {"epoch": [1, 2], "phase": [1, 1], "loss": [0.9, 0.5], "accuracy": [0.7, 0.8], "dev_loss": [0.8, 0.6],
-         "dev_accuracy": [0.75, 0.78], "learning_rate": [0.003, 0.001]}
+        {"epoch": [1, 2], "phase": [1, 1], "loss": [0.9, 0.5], "accuracy": [0.7, 0.8], "validation_loss": [0.8, 0.6],
+         "validation_accuracy": [0.75, 0.78], "learning_rate": [0.003, 0.001]}
     )  # fmt: skip
     model = _model(store, prepared, resolved, history, seed, seconds, weights)
-    rows = read_rows(store, data, ("train", "dev", "test"))
+    rows = read_rows(store, data, ("train", "validation", "test"))
     metrics = {
         split: measure(_guess(each, share, len(names)), each.labels, names)
         for (split, each), share in zip(rows.items(), right, strict=True)
@@ -90,7 +90,7 @@ def _model(
     facts = {
         "dataset": data["dataset"],
         "recipe": recipe.resolved(),
-        "about": recipe.about,
+        "description": recipe.description,
         "baseline": recipe.baseline,
         "seed": seed,
         "limit": data["limit"],

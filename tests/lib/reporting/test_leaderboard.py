@@ -1,4 +1,4 @@
-"""Models are ranked by dev, each under a name of its own."""
+"""Models are ranked by validation, each under a name of its own."""
 
 import csv
 from math import log
@@ -12,22 +12,22 @@ from lib.store import LocalStore
 from . import made
 
 
-def test_models_are_ranked_by_dev_and_not_by_test(store: LocalStore, report: Ref) -> None:
+def test_models_are_ranked_by_validation_and_not_by_test(store: LocalStore, report: Ref) -> None:
     rows = load(store, report).facts["leaderboard"]
     assert [(row["rank"], row["model"]) for row in rows] == [(1, "digits-cnn"), (2, "digits-softmax")]
-    # Of 144 dev rows 108 and 72 are right, of 360 test rows 288 and 360.
-    assert [(row["dev_accuracy"], row["test_accuracy"]) for row in rows] == [(0.75, 0.8), (0.5, 1.0)]
+    # Of 144 validation rows 108 and 72 are right, of 360 test rows 288 and 360.
+    assert [(row["validation_accuracy"], row["test_accuracy"]) for row in rows] == [(0.75, 0.8), (0.5, 1.0)]
     # All right, each with probability 0.9: −ln 0.9.
     assert rows[1]["test_loss"] == pytest.approx(-log(0.9), abs=1e-6)
     assert (rows[1]["test_macro_f1"], rows[1]["parameters"], rows[1]["epochs"]) == (1.0, 50_138, 2)
 
 
-def test_equal_accuracy_on_dev_is_decided_by_loss_on_dev() -> None:
-    def evaluation(recipe: str, dev_loss: float) -> Manifest:
-        split = {"accuracy": 0.5, "loss": dev_loss, "top5_accuracy": 1.0, "macro_f1": 0.5}
+def test_equal_accuracy_on_validation_is_decided_by_loss_on_validation() -> None:
+    def evaluation(recipe: str, validation_loss: float) -> Manifest:
+        split = {"accuracy": 0.5, "loss": validation_loss, "top5_accuracy": 1.0, "macro_f1": 0.5}
         facts = {"recipe": recipe, "seed": 0, "weights": None, "parameters": 1, "epochs": 1, "baseline": False}
         model = Ref(uri=f"models/toy/{recipe}/key", sha256="0" * 64)
-        metrics = {"dev": split, "test": split}
+        metrics = {"validation": split, "test": split}
         return Manifest(
             kind="evaluation",
             inputs={"model": model},
@@ -67,7 +67,7 @@ def test_the_table_and_the_csv_show_the_leaderboard(store: LocalStore, report: R
     assert first == {
         "Rank": "1",
         "Model": "digits-cnn",
-        "Dev accuracy": "0.7500",
+        "Validation accuracy": "0.7500",
         "Test accuracy": "0.8000",
         "Test top-5": first["Test top-5"],
         "Test macro F1": first["Test macro F1"],
@@ -79,7 +79,7 @@ def test_the_table_and_the_csv_show_the_leaderboard(store: LocalStore, report: R
     }
     assert (second["Model"], second["Training time"], second["Note"]) == ("digits-softmax", "4.2 s", BASELINE)
     lines = list(csv.DictReader(local_file(store, load(store, report), "leaderboard").read_text().splitlines()))
-    assert [(line["model"], float(line["dev_accuracy"])) for line in lines] == [
+    assert [(line["model"], float(line["validation_accuracy"])) for line in lines] == [
         ("digits-cnn", 0.75),
         ("digits-softmax", 0.5),
     ]

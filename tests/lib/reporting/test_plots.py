@@ -42,14 +42,14 @@ def history(epochs: int, phases: list[int] | None = None) -> pd.DataFrame:
             "phase": phases or [0] * epochs,
             "loss": falling,
             "accuracy": 1 - falling / 3,
-            "dev_loss": falling + 0.2,
-            "dev_accuracy": 0.9 - falling / 3,
+            "validation_loss": falling + 0.2,
+            "validation_accuracy": 0.9 - falling / 3,
         }
     )
 
 
 def distribution(names: tuple[str, ...]) -> Figure:
-    counts = {"train": [5_000] * len(names), "dev": [1_000] * len(names), "test": [1_000] * len(names)}
+    counts = {"train": [5_000] * len(names), "validation": [1_000] * len(names), "test": [1_000] * len(names)}
     return plots.class_distribution(counts, names)
 
 
@@ -150,9 +150,9 @@ def test_grey_images_keep_their_scale() -> None:
 
 
 def test_bars_show_the_rows_of_each_split() -> None:
-    axis = plots.class_distribution({"train": [5, 6], "dev": [1, 2]}, ["cat", "dog"]).axes[0]
+    axis = plots.class_distribution({"train": [5, 6], "validation": [1, 2]}, ["cat", "dog"]).axes[0]
     assert [[bar.get_width() for bar in bars] for bars in axis.containers] == [[5, 6], [1, 2]]
-    assert [bars.get_label() for bars in axis.containers] == ["train", "dev"]
+    assert [bars.get_label() for bars in axis.containers] == ["train", "validation"]
 
 
 def test_classes_stand_in_the_order_of_their_accuracy() -> None:

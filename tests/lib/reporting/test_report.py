@@ -95,7 +95,7 @@ def test_the_page_holds_the_numbers_of_each_split_and_their_origin(
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     assert "2 models for 10 classes: trained on 1,293 images, chosen on 144, tested on 360." in text
     assert "Train 1,293 1.0000" in text
-    assert "Dev 144 0.7500" in text
+    assert "Validation 144 0.7500" in text
     assert "Test 360 0.8000" in text
     assert "1,293 × 32 × 32 × 1" in text
     for word in ("count", "mean", "std", "min", "25%", "50%", "75%", "max"):
@@ -165,11 +165,11 @@ def test_a_report_reads_back_as_it_was_built(store: LocalStore, report: Ref, eva
     assert [model.name for model in found.models] == ["digits-cnn", "digits-softmax"]
     assert found.leaderboard == load(store, report).facts["leaderboard"]
     assert next(rows for _, _, rows in found.data.labels) == [128, 14, 36]
-    assert found.models[0].metrics["dev"].rows == 144
+    assert found.models[0].metrics["validation"].rows == 144
 
 
 def test_a_recipe_that_does_not_promise_equal_bits_says_so(store: LocalStore, prepared: Ref, page: str) -> None:
-    inexact = made.index(store, build_report(store, prepared, [made.evaluated(store, prepared, exact=False)]))
+    inexact = made.index(store, build_report(store, prepared, [made.evaluated(store, prepared, deterministic=False)]))
     assert "do not promise" in inexact
     assert "do not promise" not in page
 

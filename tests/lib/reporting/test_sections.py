@@ -17,10 +17,10 @@ def test_frequent_mistakes_come_first() -> None:
 
 def test_settings_leave_out_what_optimizer_and_schedule_ignore() -> None:
     phase = {"epochs": 2, "optimizer": "adam", "learning_rate": 1e-4, "momentum": 0.9, "decay_per_epoch": 1.0}
-    lines = settings({"name": "x", "early_stopping_epochs": None, "exact": True, "phases": [phase]})
+    lines = settings({"name": "x", "early_stopping_epochs": None, "deterministic": True, "phases": [phase]})
     assert lines == [
         ("early stopping epochs", "none"),
-        ("exact", "yes"),
+        ("deterministic", "yes"),
         ("phase 1", "epochs 2, optimizer adam, learning rate 0.0001"),
     ]
     assert "momentum 0.9" in settings({"phases": [{**phase, "optimizer": "sgd"}]})[0][1]

@@ -56,7 +56,7 @@ def no_choice_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def devices(tmp_path: Path) -> Path:
     """A /dev with two GPUs."""
-    folder = tmp_path / "dev"
+    folder = tmp_path / "validation"
     folder.mkdir()
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"):
         (folder / name).touch()

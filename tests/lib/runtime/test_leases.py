@@ -27,7 +27,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return open_store(f"s3://{server.bucket}/{uuid.uuid4().hex}", tmp_path / "cache")
 
 
-def claim(host: str, pid: int) -> bytes:
+def lease_of(host: str, pid: int) -> bytes:
     return json.dumps({"host": host, "pid": pid, "id": "other", "renewed": 0}).encode()
 
 
@@ -94,20 +94,20 @@ def test_of_many_takers_one_at_a_time_works(store: Store) -> None:
 def test_the_claim_of_a_dead_process_here_is_taken_over_at_once(store: Store) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    store.write(PATH, claim(socket.gethostname(), dead.pid))
+    store.write(PATH, lease_of(socket.gethostname(), dead.pid))
     assert seconds_to_take(store, lease_s=60) < 1
     assert store.list("leases") == []
 
 
 def test_the_claim_of_a_silent_process_elsewhere_is_taken_over_after_the_lease(store: Store) -> None:
-    store.write(PATH, claim("another-host", 1))
+    store.write(PATH, lease_of("another-host", 1))
     assert 0.8 < seconds_to_take(store, lease_s=0.8) < 2.5
     assert store.list("leases") == []
 
 
 def test_each_renewal_elsewhere_starts_the_wait_anew(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    store.write(PATH, claim("another-host", 1))
+    store.write(PATH, lease_of("another-host", 1))
 
     def renew_twice() -> None:
         for renewed in (1, 2):
@@ -123,7 +123,7 @@ def test_each_renewal_elsewhere_starts_the_wait_anew(tmp_path: Path) -> None:
 def test_an_owner_that_was_overtaken_leaves_the_new_claim_alone(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     with lease(store, PATH, 0.3):
-        store.write(PATH, claim("another-host", 1))
+        store.write(PATH, lease_of("another-host", 1))
         time.sleep(0.4)
     assert json.loads(store.read(PATH)) == {"host": "another-host", "pid": 1, "id": "other", "renewed": 0}
 
@@ -144,7 +144,7 @@ def test_a_store_that_fails_at_the_end_does_not_hide_how_the_work_ended(
 
 
 def test_who_waits_is_told_once_for_whom(store: Store) -> None:
-    store.write(PATH, claim("another-host", 1))
+    store.write(PATH, lease_of("another-host", 1))
     told: list[str] = []
     with lease(store, PATH, 0.8, told.append):
         pass
@@ -155,7 +155,7 @@ def test_an_owner_that_was_overtaken_finds_out_when_it_asks(tmp_path: Path) -> N
     store = LocalStore(tmp_path)
     with lease(store, PATH, 60) as check_ours:
         check_ours()
-        store.write(PATH, claim("another-host", 7))
+        store.write(PATH, lease_of("another-host", 7))
         with pytest.raises(TransientError, match="was taken over by process 7 on another-host; run again"):
             check_ours()
         store.delete(PATH)

@@ -300,33 +300,33 @@ def cut_a_write(store: Store, path: str) -> None:
     store._s3.upload_part(**at, UploadId=upload, PartNumber=1, Body=b"half")
 
 
-def test_a_cut_write_is_found_by_its_age_and_discarded_alone(store: Store, tmp_path: Path) -> None:
+def test_a_incomplete_upload_is_found_by_its_age_and_discarded_alone(store: Store, tmp_path: Path) -> None:
     store.write("a/whole", b"hello")
-    assert store.cut_writes(older_than_s=0) == []
+    assert store.incomplete_uploads(older_than_s=0) == []
     for path in ("a/b/ä?x", "a/b/ä?x", "b/y"):
         cut_a_write(store, path)
     assert store.list("a") == ["a/whole"]
-    assert store.cut_writes(older_than_s=60) == []
-    first, *others = store.cut_writes(older_than_s=0)
+    assert store.incomplete_uploads(older_than_s=60) == []
+    first, *others = store.incomplete_uploads(older_than_s=0)
     assert [first.startswith("a/b/"), len(others)] == [True, 2]
     store.discard(first)
-    assert store.cut_writes(older_than_s=0) == others
+    assert store.incomplete_uploads(older_than_s=0) == others
     store.discard(first)
     for each in others:
         store.discard(each)
-    assert store.cut_writes(older_than_s=0) == []
+    assert store.incomplete_uploads(older_than_s=0) == []
     assert store.read("a/whole") == b"hello"
 
 
-def test_a_local_cut_write_is_as_old_as_its_last_byte(tmp_path: Path) -> None:
+def test_a_local_incomplete_upload_is_as_old_as_its_last_byte(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     for age_s in (50, 70):
         (tmp_path / f".partial-{age_s}").write_bytes(b"half")
         os.utime(tmp_path / f".partial-{age_s}", (time.time() - age_s,) * 2)
-    assert store.cut_writes(older_than_s=60) == [".partial-70"]
+    assert store.incomplete_uploads(older_than_s=60) == [".partial-70"]
 
 
-def test_a_write_killed_before_its_end_is_a_cut_write(tmp_path: Path) -> None:
+def test_a_write_killed_before_its_end_is_a_incomplete_upload(tmp_path: Path) -> None:
     script = """
 import os, signal, sys
 from pathlib import Path
@@ -337,18 +337,20 @@ LocalStore(Path(sys.argv[1])).write("a/x", b"half")
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=Path(__file__).parents[3], check=False)
     store = LocalStore(tmp_path)
     assert store.list("a") == []
-    (cut,) = store.cut_writes(older_than_s=0)
+    (cut,) = store.incomplete_uploads(older_than_s=0)
     store.discard(cut)
     assert list((tmp_path / "a").iterdir()) == []
 
 
-def test_cut_writes_are_those_of_this_prefix(s3_environment, tmp_path: Path) -> None:
+def test_incomplete_uploads_are_those_of_this_prefix(s3_environment, tmp_path: Path) -> None:
     prefix = uuid.uuid4().hex
     one, two = (open_store(f"s3://{s3_environment.bucket}/{p}", tmp_path) for p in (prefix, f"{prefix}2"))
     cut_a_write(two, "x")
-    assert one.cut_writes(older_than_s=0) == []
-    (cut,) = two.cut_writes(older_than_s=0)
-    assert f"{prefix}2/{cut}" in open_store(f"s3://{s3_environment.bucket}", tmp_path).cut_writes(older_than_s=0)
+    assert one.incomplete_uploads(older_than_s=0) == []
+    (cut,) = two.incomplete_uploads(older_than_s=0)
+    assert f"{prefix}2/{cut}" in open_store(f"s3://{s3_environment.bucket}", tmp_path).incomplete_uploads(
+        older_than_s=0
+    )
     two.discard(cut)
 
 

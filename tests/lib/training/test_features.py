@@ -19,7 +19,7 @@ from lib.store import LocalStore
 RECIPE = Recipe(
     name="toy",
     datasets=("digits",),
-    about="",
+    description="",
     network="standardised-dense-1024",
     backbone=Backbone(name="tiny", image_px=16, weights="none", pooled=("first", "second"), frozen=True),
     phases=(Phase(epochs=2, learning_rate=0.01),),
@@ -64,15 +64,15 @@ def test_features_are_those_of_the_pooled_layers_of_each_view(filled: tuple[Loca
 
     store, prepared = filled
     manifest = load(store, compute(store, prepared))
-    found = read_features(store, manifest, ("train", "dev", "test"))
+    found = read_features(store, manifest, ("train", "validation", "test"))
     assert {split: values.shape for split, values in found.items()} == {
-        "train": (1293, 2, 8), "dev": (144, 2, 8), "test": (360, 2, 8),
+        "train": (1293, 2, 8), "validation": (144, 2, 8), "test": (360, 2, 8),
     }  # fmt: skip
-    images = read_rows(store, load(store, prepared), ("dev",))["dev"].images
+    images = read_rows(store, load(store, prepared), ("validation",))["validation"].images
     network = build_features(RECIPE, (32, 32, 1), None)
     plain, mirrored = (network.predict(views, verbose=0) for views in (images, images[:, :, ::-1]))
-    assert np.stack([plain, mirrored], axis=1) == pytest.approx(found["dev"], rel=2e-3, abs=1e-4)
-    assert predicting_features(found["dev"]) == pytest.approx((plain + mirrored) / 2, rel=2e-3, abs=1e-4)
+    assert np.stack([plain, mirrored], axis=1) == pytest.approx(found["validation"], rel=2e-3, abs=1e-4)
+    assert predicting_features(found["validation"]) == pytest.approx((plain + mirrored) / 2, rel=2e-3, abs=1e-4)
 
 
 def test_a_random_start_gives_other_features_by_another_seed(filled: tuple[LocalStore, Ref]) -> None:

@@ -25,7 +25,7 @@ def recipe(**changes: Any) -> Recipe:
     fields: dict[str, Any] = {
         "name": "toy",
         "datasets": (),
-        "about": "",
+        "description": "",
         "network": "softmax",
         "phases": (Phase(epochs=3, learning_rate=0.01, optimizer="adam"),),
         "batch_size": 8,
@@ -98,7 +98,7 @@ def test_resumed_after_any_chunk_a_training_ends_with_the_same_bits(monkeypatch:
         assert resumed.state().digest() == undisturbed.state().digest()
 
 
-def test_early_stopping_ends_a_phase_after_so_many_epochs_without_a_lower_dev_loss() -> None:
+def test_early_stopping_ends_a_phase_after_so_many_epochs_without_a_lower_validation_loss() -> None:
     # A rate too small to change a float32 weight: no epoch after the first is better.
     phase = Phase(epochs=9, learning_rate=1e-12, optimizer="sgd")
     trainer, epochs = trained(recipe(phases=(phase,), early_stopping_epochs=2))
@@ -106,9 +106,9 @@ def test_early_stopping_ends_a_phase_after_so_many_epochs_without_a_lower_dev_lo
     assert [event["stopping"] for event in epochs] == [False, False, True]
 
 
-def test_the_best_weights_are_those_of_the_epoch_with_the_highest_dev_accuracy() -> None:
+def test_the_best_weights_are_those_of_the_epoch_with_the_highest_validation_accuracy() -> None:
     trainer, _ = trained(recipe(keep="best"))
-    accuracies = [line["dev_accuracy"] for line in trainer.progress.history]
+    accuracies = [line["validation_accuracy"] for line in trainer.progress.history]
     assert trainer.progress.best["epoch"] == accuracies.index(max(accuracies)) + 1
     trainer.model.set_weights(trainer.kept_weights())
     kept = trainer.model.predict(DEV[0], verbose=0).argmax(axis=1)

@@ -18,7 +18,7 @@ from lib.training.checkpoints import State
 RECIPE = Recipe(
     name="toy",
     datasets=(),
-    about="",
+    description="",
     network="dense-1024",
     backbone=Backbone(name="tiny", image_px=8, weights="none"),
     phases=(
