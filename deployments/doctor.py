@@ -29,11 +29,11 @@ from deployments.checks import (
 )
 from deployments.configuration import read_configuration
 from deployments.deploy import read_deployed
-from lib.command_line import add_store_option, main_of, parser
+from lib.command_line import add_store_option, main_of, parser, settings_of
 from lib.errors import PermanentError, PipelineError
 from lib.models.recipes import RECIPES
 from lib.runtime.gpus import visible_gpus
-from lib.settings import REPOSITORY, Settings, read_settings
+from lib.settings import REPOSITORY, Settings
 from lib.store import Store, open_store
 from lib.store.s3 import s3_client
 
@@ -101,10 +101,10 @@ def attempt(name: str, check: Callable[P, Verdict], *args: P.args, **kwargs: P.k
 def command(arguments: list[str] | None = None) -> None:
     options = parser(__doc__)
     add_store_option(options)
-    options.parse_args(arguments)
+    chosen = options.parse_args(arguments)
     os.environ.setdefault("AWS_MAX_ATTEMPTS", "3")  # what does not answer is better said soon
     failed = total = 0
-    for verdict in examine(read_settings()):
+    for verdict in examine(settings_of(chosen)):
         print(verdict, flush=True)
         failed, total = failed + (verdict.level == "FAIL"), total + 1
     if failed:

@@ -1,68 +1,30 @@
-"""The options that the command lines of the flows share, and their end."""
+"""How the command lines of the flows begin and end."""
 
 import argparse
 import logging
-import os
 from collections.abc import Callable
 from typing import NoReturn
 
 from lib import command_line
-from lib.data.datasets import DATASETS
 from lib.errors import PermanentError, PipelineError, TransientError
-from lib.models.recipes import RECIPES
+from lib.settings import Settings
 
 
-def add_data_options(options: argparse.ArgumentParser) -> None:
-    options.add_argument("--dataset", default="digits", metavar="NAME", help=f"{', '.join(DATASETS)} (default: digits)")
-    options.add_argument(
-        "--limit",
-        type=int,
-        metavar="N",
-        help="use N training rows, validation and test in proportion (default: all)",
-    )
+def add_place_options(options: argparse.ArgumentParser, hardware: bool = False) -> None:
+    """Options for settings: where the store is and, with `hardware`, what to do without a GPU."""
+    command_line.add_store_option(options)
+    if hardware:
+        options.add_argument(
+            "--allow-cpu",
+            action="store_true",
+            help="train recipes that run on a GPU where there is none, slowly (default: ALLOW_CPU)",
+        )
 
 
-WEIGHTS_HELP = "imagenet, none (a random start), or a file or s3:// address (default: the recipe's own, imagenet)"
-
-
-def add_training_options(options: argparse.ArgumentParser) -> None:
-    options.add_argument("--epochs", type=int, metavar="N", help="at most N epochs in each phase of a recipe")
-    options.add_argument("--seed", type=seed, default=0, help="a number, or 'fresh': the date of its start; default 0")
-    options.add_argument(
-        "--set",
-        type=setting,
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a field of the recipes, such as learning_rate=0.001 or augmentation.flip=true; may be repeated",
-    )
-
-    options.add_argument(
-        "--allow-cpu",
-        action=_AllowCpu,
-        nargs=0,
-        help="train recipes that run on a GPU where there is none, slowly (default: ALLOW_CPU)",
-    )
-
-
-def recipe_names() -> str:
-    return ", ".join(RECIPES)
-
-
-def seed(text: str) -> int | str:
-    return text if text == "fresh" else int(text)
-
-
-def setting(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise argparse.ArgumentTypeError(f"must be KEY=VALUE; received {text!r}")
-    return key, value
-
-
-class _AllowCpu(argparse.Action):
-    def __call__(self, *_: object) -> None:
-        os.environ["ALLOW_CPU"] = "1"
+def settings_of(chosen: argparse.Namespace) -> Settings:
+    """The environment's settings, changed by the options that were given."""
+    changes = {"allow_cpu": True} if getattr(chosen, "allow_cpu", False) else {}
+    return command_line.settings_of(chosen, **changes)
 
 
 def main_of(command: Callable[[], None]) -> NoReturn:

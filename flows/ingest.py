@@ -2,20 +2,24 @@
 
 from prefect import flow
 
-from flows.command import add_data_options, main_of
-from flows.parameters import DatasetName, Limit
-from lib.command_line import add_store_option, parser
+from flows.command import add_place_options, main_of, settings_of
+from flows.parameters import add_options, read_options, takes
+from lib.command_line import parser
 from lib.data.datasets import find_dataset
 from lib.lineage.manifests import Ref, load
-from lib.planning.plan import check_limit, find_prepared
+from lib.planning.outputs import find_prepared
+from lib.planning.plan import check_limit
+from lib.planning.request import DataRequest
+from lib.store import open_store
 from tasks.ingestion import ingest_dataset
 from tasks.preparation import prepare_dataset
 from tasks.retries import with_retries
-from tasks.storage import settings_store
+from tasks.settings import using
 
 
 @flow(name="ingest", flow_run_name="ingest {dataset}")
-def ingest(dataset: DatasetName = "digits", limit: Limit = None) -> Ref:
+@takes(DataRequest)
+def ingest(dataset: str = "digits", limit: int | None = None) -> Ref:
     """Fetch, check and store a dataset, then split and profile it. Returns the prepared data's ref."""
     ingested = with_retries(ingest_dataset)(dataset)
     return with_retries(prepare_dataset)(dataset, ingested, limit)
@@ -23,14 +27,16 @@ def ingest(dataset: DatasetName = "digits", limit: Limit = None) -> Ref:
 
 def command(arguments: list[str] | None = None) -> None:
     options = parser(__doc__)
-    add_data_options(options)
-    add_store_option(options)
+    add_options(options, DataRequest)
+    add_place_options(options)
     chosen = options.parse_args(arguments)
-    spec, store = find_dataset(chosen.dataset), settings_store()
-    check_limit(spec, chosen.limit)
-    prepared = find_prepared(store, spec, chosen.limit) or ingest(chosen.dataset, chosen.limit)
+    request, settings = read_options(DataRequest, chosen), settings_of(chosen)
+    spec, store = find_dataset(request.dataset), open_store(settings.store_uri, settings.cache_dir)
+    check_limit(spec, request.limit)
+    with using(settings):
+        prepared = find_prepared(store, spec, request.limit) or ingest(request.dataset, request.limit)
     rows = ", ".join(f"{count:,} {split}" for split, count in load(store, prepared).facts["rows"].items())
-    print(f"{chosen.dataset} is prepared: {rows} rows\n{store.uri}/{prepared.uri}")
+    print(f"{request.dataset} is prepared: {rows} rows\n{store.uri}/{prepared.uri}")
 
 
 if __name__ == "__main__":

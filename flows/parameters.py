@@ -1,41 +1,100 @@
-"""What flows take: each is a field of the form in the Prefect UI, with its choices and what it means."""
+"""Forms and options of the flows, made from the fields of a request (`lib.planning.request`)."""
 
-from typing import Annotated, Any
+import argparse
+import inspect
+from collections.abc import Callable
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import Field
+from pydantic import BaseModel, Field
+from pydantic.fields import FieldInfo
 
-from lib.data.datasets import DATASETS
-from lib.lineage.manifests import Ref
-from lib.models.recipes import RECIPES
-from lib.planning.plan import Seed as AnySeed
+from lib.planning.request import AnyRequest, read_request
 
-
-def _shown(description: str, **more: Any) -> Any:
-    # Prefect replaces a field's own description by that of a docstring, and what a schema has besides is kept.
-    return Field(json_schema_extra={"description": description, **more})
+AnyFlow = TypeVar("AnyFlow", bound=Callable[..., Any])
 
 
-Count = Annotated[int | None, Field(ge=1)]
-START = "`imagenet`, `none` (a random start), or a file or s3:// address; the recipe's own if empty"
+def takes(request: type[BaseModel]) -> Callable[[AnyFlow], AnyFlow]:
+    """Give each parameter of a flow the description and choices of the request's field, for Prefect's form.
 
-DatasetName = Annotated[str, _shown("The dataset.", enum=list(DATASETS))]
-ModelName = Annotated[str, _shown("The recipe to train.", enum=list(RECIPES))]
-ModelNames = Annotated[
-    list[Annotated[str, _shown("A recipe.", enum=list(RECIPES))]] | None,
-    _shown("The recipes to train; all of the dataset's own if empty."),
-]
-Epochs = Annotated[Count, _shown("At most so many epochs in each phase of a recipe.")]
-Limit = Annotated[
-    Count, _shown("Use so many training rows, and validation and test in proportion; never ranked with full runs.")
-]
-Seed = Annotated[
-    AnySeed, _shown("A number, or `fresh`: the date of the run's scheduled start, the same over its retries.")
-]
-Overrides = Annotated[
-    dict[str, str] | None,
-    _shown('Fields of the recipes to override, such as {"learning_rate": "0.001", "batch_size": "64"}.'),
-]
-Baselines = Annotated[bool, _shown("Train the 2023 notebook's own settings too, for comparison.")]
-Weights = Annotated[str | None, _shown(f"What a backbone starts from: {START}.")]
-SomeWeights = Annotated[str | list[str] | None, _shown(f"What backbones start from, each if several: {START}.")]
-Prepared = Annotated[Ref | None, _shown("The prepared data; made or found where this is empty.")]
+    Raises TypeError where the signature and the request do not name the same parameters with the same defaults.
+    """
+
+    def describe(flow: AnyFlow) -> AnyFlow:
+        parameters = inspect.signature(flow).parameters
+        defaults = {name: parameter.default for name, parameter in parameters.items()}
+        expected = {name: _default(field) for name, field in request.model_fields.items()}
+        if defaults != expected:
+            raise TypeError(f"{flow.__name__} must take {expected}; received {defaults}")
+        for name, field in request.model_fields.items():
+            # Prefect replaces a field's own description by that of a docstring; what a schema has besides is kept.
+            shown = {"description": f"{field.description}.", **_extra(field)}
+            annotation: Any = field.annotation
+            for constraint in field.metadata:
+                annotation = Annotated[annotation, constraint]
+            flow.__annotations__[name] = Annotated[annotation, Field(json_schema_extra=shown)]
+        return flow
+
+    return describe
+
+
+def add_options(options: argparse.ArgumentParser, request: type[BaseModel], *leave_out: str) -> None:
+    """An option for each field of `request`, with the same description, but for those named."""
+    for name, field in request.model_fields.items():
+        if name not in leave_out:
+            shape = next((SHAPES[kind] for kind in SHAPES if kind in _kinds(field.annotation)), {"metavar": "NAME"})
+            required = {"required": True} if field.is_required() else {"default": field.default}
+            flag = FLAGS.get(name, f"--{name}")
+            options.add_argument(flag, dest=name, help=_help(field), **{**required, **shape})
+
+
+def read_options(kind: type[AnyRequest], chosen: argparse.Namespace) -> AnyRequest:
+    """The request that the options make. Raises PermanentError where they break a rule."""
+    values = {name: getattr(chosen, name) for name in kind.model_fields if hasattr(chosen, name)}
+    if values.get("overrides") is not None:
+        values["overrides"] = dict(values["overrides"])
+    return read_request(kind, values)
+
+
+def _seed(text: str) -> int | str:
+    return text if text == "fresh" else int(text)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"must be KEY=VALUE; received {text!r}")
+    return key, value
+
+
+FLAGS = {"overrides": "--set"}
+SHAPES: dict[Any, dict[str, Any]] = {
+    bool: {"action": "store_true"},
+    dict: {"action": "append", "type": _setting, "metavar": "KEY=VALUE"},
+    list: {"nargs": "+", "metavar": "NAME"},
+    Literal: {"type": _seed, "metavar": "N"},
+    int: {"type": int, "metavar": "N"},
+}
+"""How an option reads its value, by the first of these that the field's type has in it."""
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """`int | None` → int and None; `list[str] | None` → list and None."""
+    parts = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
+    return {get_origin(part) or part for part in parts}
+
+
+def _default(field: FieldInfo) -> Any:
+    return inspect.Parameter.empty if field.is_required() else field.default
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    return dict(field.json_schema_extra) if isinstance(field.json_schema_extra, dict) else {}
+
+
+def _help(field: FieldInfo) -> str:
+    known = _extra(field).get("enum")
+    default = (
+        "" if field.default is None or field.default is False or field.is_required() else f" (default: {field.default})"
+    )
+    return f"{field.description}{': ' + ', '.join(known) if known else ''}{default}"

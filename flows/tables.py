@@ -5,32 +5,32 @@ from rich.console import Console
 from rich.table import Table
 
 from lib.lineage.manifests import Ref, load
-from lib.planning.plan import Plan, find_evaluation
-from lib.planning.preview import Step
+from lib.planning.outputs import find_evaluation
+from lib.planning.plan import Plan
+from lib.planning.preview import Line
 from lib.reporting.report import leaderboard_table, report_url
 from lib.reporting.sections import duration
 from lib.runtime.hardware import can_run_here
-from lib.settings import read_settings
 from lib.store import Store
 
 LEADERBOARD_COLUMNS = ("Rank", "Model", "Validation accuracy", "Test accuracy", "Test loss", "Parameters")
 
 
-def show_plan(plan: Plan, steps: list[Step]) -> None:
+def show_plan(plan: Plan, lines: list[Line]) -> None:
     """Print each step with its state, size and time, and below them the reasons."""
     table = _table(f"Plan for {plan.dataset.name}; nothing is run", "Step", "State")
     for name in ("Parameters", "FLOPs an image", "Takes about"):
         table.add_column(name, justify="right", no_wrap=True)
-    for step in steps:
-        counts = (f"{step.counts.parameters:,}", f"{step.counts.flops:,}") if step.counts else ("", "")
-        table.add_row(step.name, step.state, *counts, duration(step.seconds) if step.seconds else "")
+    for line in lines:
+        counts = (f"{line.counts.parameters:,}", f"{line.counts.flops:,}") if line.counts else ("", "")
+        table.add_row(line.name, line.state, *counts, duration(line.seconds) if line.seconds else "")
     _print(table)
-    for step in steps:
-        if step.why:
-            print(f"{step.name} {step.state}: {step.why}")
+    for line in lines:
+        if line.why:
+            print(f"{line.name} {line.state}: {line.why}")
 
 
-def show_leaderboard(store: Store, plan: Plan, report: Ref) -> None:
+def show_leaderboard(store: Store, plan: Plan, report: Ref, allow_cpu: bool) -> None:
     """Print the leaderboard, which models it lacks, and where the report is."""
     manifest, rows = load(store, report), leaderboard_table(store, report)
     table = _table(f"Leaderboard of {plan.dataset.name}, ranked by validation accuracy")
@@ -39,9 +39,9 @@ def show_leaderboard(store: Store, plan: Plan, report: Ref) -> None:
     for row in rows:
         table.add_row(*(row[name] for name in LEADERBOARD_COLUMNS))
     _print(table)
-    prepared, allow_cpu = manifest.inputs["prepared"], read_settings().allow_cpu
-    refused = [recipe for recipe in plan.recipes if not can_run_here(recipe, allow_cpu)]
-    if left_out := [recipe.title for recipe in refused if not find_evaluation(store, plan, recipe, prepared)]:
+    prepared = manifest.inputs["prepared"]
+    refused = [trial for trial in plan.trials if not can_run_here(trial.recipe.runs_on, allow_cpu)]
+    if left_out := [trial.recipe.title for trial in refused if not find_evaluation(store, plan, trial, prepared)]:
         print(f"Left out: {', '.join(left_out)}: no GPU here; --allow-cpu trains without, slowly")
     print(f"Report: {report_url(store, report)}")
 

@@ -7,120 +7,76 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from flows.command import (
-    WEIGHTS_HELP,
-    add_data_options,
-    add_training_options,
-    main_of,
-    recipe_names,
-)
+from flows.command import add_place_options, main_of, settings_of
 from flows.ingest import ingest
-from flows.parameters import (
-    Baselines,
-    DatasetName,
-    Epochs,
-    Limit,
-    ModelNames,
-    Overrides,
-    Seed,
-    SomeWeights,
-)
+from flows.parameters import add_options, read_options, takes
 from flows.tables import show_leaderboard, show_plan
 from flows.train_model import train_model
-from lib.command_line import add_store_option, parser
-from lib.errors import NoGpu, SomeModelsFailed
+from lib.command_line import parser
+from lib.errors import SomeModelsFailed
 from lib.lineage.manifests import Ref
-from lib.planning.plan import find_report, make_plan
+from lib.planning.outputs import find_report
+from lib.planning.plan import make_plan
 from lib.planning.preview import preview
-from lib.settings import read_settings
+from lib.planning.request import Seed, TrainingRequest
+from lib.store import open_store
 from tasks.inputs import untraced
 from tasks.launching import train_models
 from tasks.publishing import publish_report
 from tasks.retries import with_retries
-from tasks.storage import settings_store
+from tasks.settings import using
 
 
 @flow(name="train-all", flow_run_name="train all on {dataset}")
+@takes(TrainingRequest)
 def train_all(
-    dataset: DatasetName = "digits",
-    models: ModelNames = None,
-    epochs: Epochs = None,
-    limit: Limit = None,
+    dataset: str = "digits",
+    models: list[str] | None = None,
+    epochs: int | None = None,
+    limit: int | None = None,
     seed: Seed = 0,
-    overrides: Overrides = None,
-    baselines: Baselines = False,
-    weights: SomeWeights = None,
+    overrides: dict[str, str] | None = None,
+    baselines: bool = False,
+    weights: str | list[str] | None = None,
 ) -> Ref:
     """Ingest, prepare, train each model, evaluate, report. Returns the report's ref.
 
     Models that need a GPU which is not there are left out with a warning. One model failing loses one model: the
     others are reported on, then SomeModelsFailed names it.
     """
-    plan = make_plan(dataset, models, epochs, limit, seed, overrides, baselines, weights, flow_run.scheduled_start_time)
+    plan = make_plan(TrainingRequest(**locals()), flow_run.scheduled_start_time)
     prepared = ingest(dataset, limit)
-    common = {"epochs": epochs, "limit": limit, "seed": plan.seed, "overrides": overrides, "prepared": prepared}
-    asked = {
-        recipe: {
-            "dataset": dataset,
-            "model": recipe.name,
-            "weights": recipe.backbone.weights if recipe.backbone else None,
-            **common,
-        }
-        for recipe in plan.recipes
-    }
-    outcomes = train_models(train_model, plan, prepared, asked)
-    evaluations = [outcome for outcome in outcomes.values() if isinstance(outcome, Ref)]
-    errors = {title: outcome for title, outcome in outcomes.items() if isinstance(outcome, BaseException)}
-    failures = {title: error for title, error in errors.items() if not isinstance(error, NoGpu)}
+    outcomes = train_models(train_model, plan, prepared)
+    evaluations = [outcome.evaluation for outcome in outcomes if outcome.evaluation]
+    failed = [outcome for outcome in outcomes if outcome.failed]
+    errors = [outcome.error for outcome in [*failed, *outcomes] if outcome.error]
     if not evaluations:
-        raise next(iter((failures or errors).values()))
+        raise errors[0]
     report = with_retries(publish_report)(dataset, untraced(prepared), untraced(evaluations))
-    for error in errors.values():
+    for error in dict.fromkeys(errors):
         get_run_logger().warning("no result: %s", error)
-    if failures:
-        raise SomeModelsFailed("; ".join(f"{title}: {error}" for title, error in failures.items()))
+    if failed:
+        raise SomeModelsFailed("; ".join(f"{outcome.recipe.title}: {outcome.error}" for outcome in failed))
     return report
 
 
 def command(arguments: list[str] | None = None) -> None:
     options = parser(__doc__)
-    add_data_options(options)
-    options.add_argument(
-        "--models",
-        nargs="+",
-        metavar="NAME",
-        help=f"recipes to train (default: the dataset's own); {recipe_names()}",
-    )
-    options.add_argument("--baselines", action="store_true", help="train the 2023 notebook's settings too")
-    options.add_argument(
-        "--weights",
-        nargs="+",
-        metavar="START",
-        help=f"what backbones start from, each if several: {WEIGHTS_HELP}",
-    )
+    add_options(options, TrainingRequest)
     options.add_argument(
         "--plan", action="store_true", help="say what would run and why, with sizes and times, and run nothing"
     )
-    add_training_options(options)
-    add_store_option(options)
+    add_place_options(options, hardware=True)
     chosen = options.parse_args(arguments)
-    asked = (
-        chosen.dataset,
-        chosen.models,
-        chosen.epochs,
-        chosen.limit,
-        chosen.seed,
-        dict(chosen.set),
-        chosen.baselines,
-        chosen.weights,
-    )
-    store, plan, allow_cpu = settings_store(), make_plan(*asked), read_settings().allow_cpu
+    settings, request = settings_of(chosen), read_options(TrainingRequest, chosen)
+    store, plan = open_store(settings.store_uri, settings.cache_dir), make_plan(request)
     if chosen.plan:
-        show_plan(plan, preview(store, plan, allow_cpu))
+        show_plan(plan, preview(store, plan, settings.allow_cpu))
         return
-    if done := find_report(store, plan, allow_cpu):
-        print("All done before: nothing to train.")
-    show_leaderboard(store, plan, done or train_all(*asked))
+    with using(settings):
+        if done := find_report(store, plan, settings.allow_cpu):
+            print("All done before: nothing to train.")
+        show_leaderboard(store, plan, done or train_all(**dict(request)), settings.allow_cpu)
 
 
 if __name__ == "__main__":

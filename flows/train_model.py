@@ -6,81 +6,73 @@ The unit that a worker runs.
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.command import (
-    WEIGHTS_HELP,
-    add_data_options,
-    add_training_options,
-    main_of,
-    recipe_names,
-)
+from flows.command import add_place_options, main_of, settings_of
 from flows.ingest import ingest
-from flows.parameters import DatasetName, Epochs, Limit, ModelName, Overrides, Prepared, Seed, Weights
-from lib.command_line import add_store_option, parser
+from flows.parameters import add_options, read_options, takes
+from lib.command_line import parser
 from lib.lineage.manifests import Ref, load
 from lib.models.recipes import RECIPES
-from lib.planning.plan import find_evaluation, find_prepared, make_plan
+from lib.planning.outputs import find_evaluation, find_prepared
+from lib.planning.plan import make_plan
+from lib.planning.request import ModelRequest, Seed
 from lib.runtime.hardware import require_hardware
-from lib.settings import read_settings
+from lib.store import open_store
 from tasks.evaluation import evaluate_model
 from tasks.ingestion import ingest_backbone
 from tasks.inputs import untraced
 from tasks.retries import with_retries
-from tasks.storage import settings_store
+from tasks.settings import current_settings, current_store, using
 from tasks.training import compute_features, train_recipe
 from tasks.workers import work_pool
 
 
 def _run_name() -> str:
-    asked = flow_run.parameters
-    recipe = RECIPES.get(asked["model"])
-    title = recipe.starting_from(asked["weights"]).title if recipe and asked.get("weights") else asked["model"]
-    return f"train {title} on {asked['dataset']}"
+    given = flow_run.parameters
+    recipe = RECIPES.get(given["model"])
+    title = recipe.starting_from(given["weights"]).title if recipe and given.get("weights") else given["model"]
+    return f"train {title} on {given['dataset']}"
 
 
 @flow(name="train-model", flow_run_name=_run_name)
+@takes(ModelRequest)
 def train_model(
-    dataset: DatasetName,
-    model: ModelName,
-    epochs: Epochs = None,
-    limit: Limit = None,
+    model: str,
+    dataset: str = "digits",
+    epochs: int | None = None,
+    limit: int | None = None,
     seed: Seed = 0,
-    overrides: Overrides = None,
-    weights: Weights = None,
-    prepared: Prepared = None,
+    overrides: dict[str, str] | None = None,
+    weights: str | None = None,
+    prepared: Ref | None = None,
 ) -> Ref:
     """Train `model` on `dataset`, preparing the data first where `prepared` is not given. Returns the evaluation."""
-    plan = make_plan(
-        dataset, [model], epochs, limit, seed, overrides, weights=weights, today=flow_run.scheduled_start_time
-    )
-    (recipe,) = plan.recipes
-    prepared = prepared or ingest(dataset, limit)
-    if done := find_evaluation(settings_store(), plan, recipe, prepared):
+    plan = make_plan(ModelRequest(**locals()).alone(), flow_run.scheduled_start_time)
+    (trial,) = plan.trials
+    recipe, prepared = trial.recipe, prepared or ingest(dataset, limit)
+    if done := find_evaluation(current_store(), plan, trial, prepared):
         return done
-    require_hardware(recipe, read_settings().allow_cpu, work_pool())
+    require_hardware(recipe.name, recipe.runs_on, current_settings().allow_cpu, work_pool())
     start = with_retries(ingest_backbone)(recipe.backbone) if recipe.backbone else None
-    frozen = recipe.backbone and recipe.backbone.frozen
-    features = with_retries(compute_features)(recipe, untraced(prepared), plan.seed, start) if frozen else None
-    trained = with_retries(train_recipe)(recipe, untraced(prepared), plan.seed, start, features)
+    frozen = recipe.frozen
+    features = with_retries(compute_features)(recipe, untraced(prepared), trial.seed, start) if frozen else None
+    trained = with_retries(train_recipe)(recipe, untraced(prepared), trial.seed, start, features)
     return with_retries(evaluate_model)(recipe, trained)
 
 
 def command(arguments: list[str] | None = None) -> None:
     options = parser(__doc__)
-    options.add_argument("--model", required=True, metavar="NAME", help=recipe_names())
-    add_data_options(options)
-    add_training_options(options)
-    options.add_argument("--weights", metavar="START", help=f"what a backbone starts from: {WEIGHTS_HELP}")
-    add_store_option(options)
+    add_options(options, ModelRequest, "prepared")
+    add_place_options(options, hardware=True)
     chosen = options.parse_args(arguments)
-    asked = (chosen.epochs, chosen.limit, chosen.seed, dict(chosen.set))
-    plan = make_plan(chosen.dataset, [chosen.model], *asked, weights=chosen.weights)
-    store = settings_store()
+    settings, request = settings_of(chosen), read_options(ModelRequest, chosen)
+    store, plan = open_store(settings.store_uri, settings.cache_dir), make_plan(request.alone())
     prepared = find_prepared(store, plan.dataset, plan.limit)
-    done = find_evaluation(store, plan, plan.recipes[0], prepared) if prepared else None
-    evaluation = done or train_model(chosen.dataset, chosen.model, *asked, chosen.weights)
+    done = find_evaluation(store, plan, plan.trials[0], prepared) if prepared else None
+    with using(settings):
+        evaluation = done or train_model(**dict(request))
     metrics = load(store, evaluation).facts["metrics"]
     accuracies = ", ".join(f"{metrics[split]['accuracy']:.4f} on {split}" for split in ("train", "validation", "test"))
-    print(f"{chosen.model} {'was trained before' if done else 'is trained'}: accuracy {accuracies}")
+    print(f"{request.model} {'was trained before' if done else 'is trained'}: accuracy {accuracies}")
     print(f"{store.uri}/{evaluation.uri}")
 
 

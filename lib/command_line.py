@@ -2,14 +2,14 @@
 
 import argparse
 import atexit
-import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lib.errors import PipelineError
 from lib.runtime.failures import CTRL_C, of_exception
+from lib.settings import Settings, read_settings
 
 EXIT_CODES = """exit codes: 0 done; 2 bad input, trying again will not help; 3 something did not answer, after
 its retries; 4 some models failed, the others have results; 130 interrupted; 143 asked to stop (SIGTERM). The last
@@ -30,15 +30,15 @@ def add_store_option(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--store",
         metavar="URI",
-        type=_use_store,
         help="a folder or s3://bucket/prefix (default: STORE_URI, or .store)",
     )
 
 
-def _use_store(uri: str) -> str:
-    # The environment is where flows, tasks and the training process all look.
-    os.environ["STORE_URI"] = uri
-    return uri
+def settings_of(chosen: argparse.Namespace, **changes: Any) -> Settings:
+    """The environment's settings, with the store that was chosen and other `changes`."""
+    if chosen.store is not None:
+        changes["store_uri"] = chosen.store
+    return read_settings().model_copy(update=changes)
 
 
 def main_of(command: Callable[[], None]) -> NoReturn:

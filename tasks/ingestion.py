@@ -5,13 +5,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.runtime import flow_run, task_run
 
-from lib.data.datasets import find_dataset
+from lib.data.datasets import dataset_address, find_dataset
 from lib.lineage.manifests import Ref, find
-from lib.lineage.steps import dataset_address
 from lib.models.schema import Backbone
-from lib.settings import read_settings
 from tasks.display import show_download
-from tasks.storage import settings_store
+from tasks.settings import current_settings, current_store
 
 DATASET_UPDATED = "dataset.updated"
 
@@ -25,10 +23,10 @@ def ingest_dataset(dataset: str) -> Ref:
     """
     from lib.data.ingest import ingest  # with its libraries: a run that finds all done needs none of them
 
-    spec, store = find_dataset(dataset), settings_store()
+    spec, store = find_dataset(dataset), current_store()
     known = find(store, dataset_address(spec))
     with show_download() as progress:
-        ingested = ingest(spec, store, read_settings().mirror_url, progress)
+        ingested = ingest(spec, store, current_settings().mirror_url, progress)
     tried_before = flow_run.run_count > 1 or task_run.run_count > 1
     if (tried_before or not known) and not flow_run.parent_flow_run_id:
         resource = {"prefect.resource.id": f"dataset.{dataset}", "prefect.resource.name": dataset}
@@ -42,4 +40,4 @@ def ingest_backbone(backbone: Backbone) -> Ref | None:
     from lib.models.weights import ingest_weights
 
     with show_download() as progress:
-        return ingest_weights(settings_store(), backbone, read_settings().mirror_url, progress)
+        return ingest_weights(current_store(), backbone, current_settings().mirror_url, progress)

@@ -1,9 +1,9 @@
 """The one place that decides where a model is trained: on a worker of the pool its recipe asks for, or right here."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import httpx
@@ -19,12 +19,13 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 from lib.errors import NoGpu, PermanentError, PipelineError, TransientError
 from lib.lineage.manifests import Ref
 from lib.models.schema import Recipe
-from lib.planning.plan import Plan, find_evaluation
+from lib.planning.outputs import find_evaluation
+from lib.planning.plan import Outcome, Plan, Trial
+from lib.planning.request import ModelRequest
 from lib.runtime.hardware import require_hardware
-from lib.settings import read_settings
 from tasks.ingestion import ingest_backbone
 from tasks.retries import with_retries
-from tasks.storage import settings_store
+from tasks.settings import current_settings, current_store
 
 POLL_S = 2.0
 ATTEMPTS = 100
@@ -36,49 +37,56 @@ LEFT_OUT_AFTER_S = 900.0
 """A model whose pool has had no worker for so long is left out."""
 
 
-def train_models(
-    train_model: Callable[..., Any], plan: Plan, prepared: Ref, asked: dict[Recipe, dict[str, Any]]
-) -> dict[str, Ref | BaseException]:
-    """Run `train_model` once for each recipe. Returns each one's evaluation, or why there is none.
+def train_models(train_model: Callable[..., Any], plan: Plan, prepared: Ref) -> list[Outcome]:
+    """Run `train_model` once for each trial of `plan`, and say what became of each.
 
     Where this run came from a deployment, by `train-model/cpu` or `train-model/gpu`, all at once, as far as workers are
     free; else in this process, one after the other.
     """
-    store, outcomes = settings_store(), dict[str, Ref | BaseException]()
-    if not deployment.id:
-        for recipe, parameters in asked.items():
-            with _failing_alone(outcomes, recipe.title):
-                if not find_evaluation(store, plan, recipe, prepared):
-                    # Before its run begins, or what is left out would be shown as a run that failed.
-                    require_hardware(recipe, read_settings().allow_cpu)
-                state: State[Ref] = train_model(**parameters, return_state=True)
-                outcomes[recipe.title] = state.result(raise_on_failure=False)
-        return outcomes
-    runs: dict[str, tuple[Recipe, FlowRun]] = {}
-    with get_client(sync_client=True) as client:
-        for recipe, parameters in asked.items():
-            with _failing_alone(outcomes, recipe.title):
-                stored = _starting_from_store(recipe)
-                if done := find_evaluation(store, plan, stored, prepared):
-                    outcomes[recipe.title] = done
-                    continue
-                weights = stored.backbone.weights if stored.backbone else None
-                runs[recipe.title] = stored, _submit(client, recipe, {**parameters, "weights": weights})
-        alone_since: dict[str, float] = {}
-        for title, (recipe, run) in runs.items():
-            with _failing_alone(outcomes, title):
-                failure = _wait(client, recipe, run, alone_since)
-                outcomes[title] = failure or find_evaluation(store, plan, recipe, prepared) or _not_found(recipe)
-    return {recipe.title: outcomes[recipe.title] for recipe in asked}
+    if deployment.id:
+        return _on_workers(plan, prepared)
+    return [_outcome(trial, partial(_here, train_model, plan, trial, prepared)) for trial in plan.trials]
 
 
-@contextmanager
-def _failing_alone(outcomes: dict[str, Ref | BaseException], title: str) -> Iterator[None]:
+def _outcome(trial: Trial, train: Callable[[], Ref | BaseException]) -> Outcome:
     """What goes wrong with one model is its outcome, and loses no other."""
     try:
-        yield
+        result = train()
     except PipelineError as error:
-        outcomes[title] = error
+        result = error
+    return Outcome(*trial, evaluation=result) if isinstance(result, Ref) else Outcome(*trial, error=result)
+
+
+def _here(train_model: Callable[..., Any], plan: Plan, trial: Trial, prepared: Ref) -> Ref | BaseException:
+    if not find_evaluation(current_store(), plan, trial, prepared):
+        # Before its run begins, or what is left out would be shown as a run that failed.
+        require_hardware(trial.recipe.name, trial.recipe.runs_on, current_settings().allow_cpu)
+    state: State[Ref] = train_model(**dict(plan.request_for(trial, prepared)), return_state=True)
+    return state.result(raise_on_failure=False)
+
+
+def _on_workers(plan: Plan, prepared: Ref) -> list[Outcome]:
+    store, outcomes = current_store(), dict[Trial, Outcome]()
+    runs: dict[Trial, tuple[Trial, FlowRun]] = {}
+    with get_client(sync_client=True) as client:
+        for trial in plan.trials:
+            try:
+                stored = Trial(_starting_from_store(trial.recipe), trial.seed)
+                if done := find_evaluation(store, plan, stored, prepared):
+                    outcomes[trial] = Outcome(*trial, evaluation=done)
+                else:
+                    runs[trial] = stored, _submit(client, trial, plan.request_for(stored, prepared))
+            except PipelineError as error:
+                outcomes[trial] = Outcome(*trial, error=error)
+        alone_since: dict[str, float] = {}
+
+        def result(stored: Trial, run: FlowRun) -> Ref | BaseException:
+            failure = _wait(client, stored.recipe, run, alone_since)
+            return failure or find_evaluation(store, plan, stored, prepared) or _not_found(stored.recipe)
+
+        for trial, (stored, run) in runs.items():
+            outcomes[trial] = _outcome(trial, partial(result, stored, run))
+    return [outcomes[trial] for trial in plan.trials]
 
 
 def _starting_from_store(recipe: Recipe) -> Recipe:
@@ -89,17 +97,18 @@ def _starting_from_store(recipe: Recipe) -> Recipe:
     return recipe.starting_from(weights.uri) if weights else recipe
 
 
-def _submit(client: SyncPrefectClient, recipe: Recipe, parameters: dict[str, Any]) -> FlowRun:
-    """Start the recipe's run, or find the one that this run started in an earlier life and that has not ended."""
+def _submit(client: SyncPrefectClient, trial: Trial, request: ModelRequest) -> FlowRun:
+    """Start the trial's run. Where this run was restarted, reuse the one that it submitted before, if still active."""
+    recipe, seed = trial
     for attempt in range(ATTEMPTS):
         try:
             run: Any = _patiently()(  # a coroutine in async code alone
                 run_deployment,
                 f"train-model/{recipe.runs_on}",
-                parameters=parameters,
+                parameters=dict(request),
                 timeout=0,
-                flow_run_name=f"train {recipe.title} on {parameters['dataset']}",
-                idempotency_key=f"{flow_run.id} {recipe.title} {attempt}",
+                flow_run_name=f"train {recipe.title} on {request.dataset}",
+                idempotency_key=f"{flow_run.id} {recipe.title} {seed} {attempt}",
             )
         except (httpx.HTTPStatusError, ObjectNotFound) as error:
             said = " ".join(str(error).split())
@@ -107,7 +116,7 @@ def _submit(client: SyncPrefectClient, recipe: Recipe, parameters: dict[str, Any
                 f"{recipe.title} cannot be handed to a worker: {said}; is all deployed? make deploy"
             ) from error
         state = _read(client, run).state
-        if state is None or not _has_ended(state):  # one that has completed left nothing that is of use now
+        if state is None or not _has_ended(state):  # a completed one whose output is missing must run again
             get_run_logger().info("%s is trained by the run %s in the pool %s", recipe.title, run.name, recipe.runs_on)
             return FlowRun.model_validate(run)
     raise PermanentError(f"{recipe.title} has ended {ATTEMPTS} times in this run; start a new one")
@@ -167,7 +176,7 @@ def _failure(run: FlowRun, state: State) -> BaseException | None:
 
 def _not_found(recipe: Recipe) -> PermanentError:
     return PermanentError(
-        f"{recipe.title} has completed and no evaluation is in {settings_store().uri}; "
+        f"{recipe.title} has completed and no evaluation is in {current_store().uri}; "
         f"the workers of pools flows and {recipe.runs_on} must have one STORE_URI"
     )
 

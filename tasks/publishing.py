@@ -7,7 +7,7 @@ from prefect.events import emit_event
 
 from lib.lineage.manifests import Ref
 from lib.reporting.report import build_report, leaderboard_table, report_markdown, report_url
-from tasks.storage import settings_store
+from tasks.settings import current_store
 
 REPORT_PUBLISHED = "report.published"
 SHOWN = ("Rank", "Model", "Validation accuracy", "Test accuracy", "Test loss", "Parameters", "Training time", "Note")
@@ -17,7 +17,7 @@ SHOWN = ("Rank", "Model", "Validation accuracy", "Test accuracy", "Test loss", "
 @task(task_run_name="report on {dataset}", cache_policy=NO_CACHE)
 def publish_report(dataset: str, prepared: Ref, evaluations: list[Ref]) -> Ref:
     """Evaluations → index.html in the store, the same as Prefect artifacts, and the event REPORT_PUBLISHED."""
-    store = settings_store()
+    store = current_store()
     report = build_report(store, prepared, evaluations)
     rows, url = leaderboard_table(store, report), report_url(store, report)
     shown = [{name: row[name] for name in SHOWN if any(each[name] for each in rows)} for row in rows]

@@ -6,7 +6,7 @@ from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 
 from lib.errors import TransientError
-from lib.settings import read_settings
+from tasks.settings import current_settings
 
 AnyTask = TypeVar("AnyTask", bound=Task[..., Any])
 
@@ -18,7 +18,7 @@ def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> 
 
 def with_retries(task: AnyTask) -> AnyTask:
     """`task`, tried again after transient errors with the settings' delays and jitter."""
-    delays = read_settings().retry_delays_s
+    delays = current_settings().retry_delays_s
     return task.with_options(  # type: ignore[return-value]
         retries=len(delays),
         retry_delay_seconds=list(delays),

@@ -1,11 +1,13 @@
 """THE place to add a dataset: one `DatasetSpec` literal in `DATASETS`."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from lib.data.upstream import UpstreamFile
 from lib.errors import PermanentError
+from lib.lineage.manifests import Ref
+from lib.lineage.steps import STEPS
 
 SOURCE_SPLITS = ("train", "test")
 
@@ -44,6 +46,16 @@ class DatasetSpec(BaseModel):
     source: str
     licence: str
     citation: str
+
+    def key_values(self) -> dict[str, Any]:
+        """Of `lib.lineage.steps`, what follows from the spec: what decides the decoded rows, and how they are split."""
+        content = {"name", "format", "image_shape", "rows", "class_names", "superclass_names", "digests"}
+        rules = {"validation_rows", "split_seed", "max_imbalance"}
+        return {
+            "dataset_name": self.name,
+            "spec": self.model_dump(mode="json", include=content, exclude_defaults=True),
+            "rules": self.model_dump(mode="json", include=rules, exclude_defaults=True),
+        }
 
 
 GOOGLE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
@@ -171,6 +183,16 @@ def find_dataset(name: str) -> DatasetSpec:
     if name not in DATASETS:
         raise PermanentError(f"unknown dataset {name!r}; known: {', '.join(sorted(DATASETS))}")
     return DATASETS[name]
+
+
+def dataset_address(spec: DatasetSpec) -> str:
+    """Where the dataset of `spec` lies."""
+    return STEPS["dataset"].address(**spec.key_values())
+
+
+def prepared_address(spec: DatasetSpec, dataset: Ref, limit: int | None) -> str:
+    """Where `dataset` lies once it is prepared with `limit` training rows (None: all)."""
+    return STEPS["prepared"].address(**spec.key_values(), dataset=dataset, limit=limit)
 
 
 def readable(name: str) -> str:

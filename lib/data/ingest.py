@@ -3,17 +3,19 @@
 import json
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from lib.data.datasets import DatasetSpec
+import numpy as np
+
+from lib.data.datasets import DatasetSpec, dataset_address, find_dataset
 from lib.data.fetch import Progress, fetch
-from lib.data.parquet import write_images
+from lib.data.parquet import read_images, write_images
 from lib.data.parsers import SourceSplit, decode
 from lib.data.upstream import UpstreamFile
 from lib.errors import NotFound, PermanentError
-from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, put_file
+from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, local_file, put_file
 from lib.lineage.provenance import made_by
-from lib.lineage.steps import dataset_address
 from lib.store import Store
 
 
@@ -68,6 +70,18 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
 def split_content(name: str, split: SourceSplit) -> dict[str, str]:
     """What a dataset's manifest says of the content of the split called `name`."""
     return {f"{name}-{field}": sha256 for field, sha256 in split.digests().model_dump(exclude_none=True).items()}
+
+
+def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """For verify: the digests of the Parquet tables, and of what the raw files decode to."""
+    spec = find_dataset(manifest.facts["dataset"])
+    for split in spec.rows:
+        table = read_images(local_file(store, manifest, split))
+        coarse = None if table.coarse_labels is None else table.coarse_labels.astype(np.uint8)
+        yield from split_content(split, SourceSplit(table.images, table.labels.astype(np.uint8), coarse)).items()
+    raw = {file.role: local_file(store, manifest, f"raw/{file.name}") for file in spec.files}
+    for name, data in decode(spec, raw).items():
+        yield from split_content(name, data).items()
 
 
 def _index(spec: DatasetSpec) -> str:

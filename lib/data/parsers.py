@@ -12,7 +12,7 @@ import numpy as np
 
 from lib.data.datasets import DatasetSpec, SplitDigests
 from lib.errors import PermanentError
-from lib.lineage.manifests import digest_array
+from lib.lineage.digests import digest_array
 
 
 @dataclass(frozen=True)

@@ -2,28 +2,26 @@
 
 import json
 import time
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lib.data.datasets import DatasetSpec
+from lib.data.datasets import DatasetSpec, prepared_address
 from lib.data.parquet import ImageTable, read_images
 from lib.data.profile import channel_statistics, pixel_table, rows_per_class
-from lib.data.splits import limited, limited_rows, split_rows, splits_parquet
+from lib.data.splits import Splits, limited, read_splits, split_rows, splits_parquet
 from lib.errors import PermanentError
-from lib.lineage.manifests import Manifest, Ref, commit, digest_json, find, load, local_file, put_file
+from lib.lineage.digests import digest_json
+from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
-from lib.lineage.steps import prepared_address
-from lib.reporting.plots import class_distribution, png, sample_grid
 from lib.store import Store
-
-SAMPLES = 20
 
 
 def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) -> Ref:
-    """Commit splits, profile and pictures of `dataset`, unless they are there.
+    """Commit splits and profile of `dataset`, unless they are there.
 
     `limit` asks for that many training rows, with validation and test in proportion. Raises PermanentError where the
     data break the spec or the limit cannot be met.
@@ -39,52 +37,53 @@ def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) ->
     train, test = tables["train"], tables["test"]
     duplicates = find_duplicates(train, test)
     splits = limited(split_rows(spec, train.labels, test.labels, duplicates), train.labels, test.labels, limit)
-    labels = {
-        "train": train.labels[splits.train],
-        "validation": train.labels[splits.validation],
-        "test": test.labels[splits.test],
+    rows = _rows_per_class(spec, splits, train.labels, test.labels)
+    profile: dict[str, Any] = {
+        "rows_per_class": rows,
+        "missing_values": {split: table.missing for split, table in tables.items()},
+        "channels": channel_statistics(train.images, splits.train),
+        "pixels": pixel_table(train.images, splits.train),
     }
-    counts = {name: rows_per_class(values, len(spec.class_names)) for name, values in labels.items()}
     facts = {
         "dataset": spec.name,
         "limit": limit,
-        "rows": {name: len(values) for name, values in labels.items()},
+        "rows": {name: sum(counts) for name, counts in rows.items()},
         "image_shape": list(spec.image_shape),
         "class_names": list(spec.class_names),
         "superclass_names": list(spec.superclass_names),
         "missing_values": sum(sum(t.missing.values()) for t in tables.values()),
         "duplicates": {name: len(rows) for name, rows in duplicates.items()},
     }
-    profile: dict[str, Any] = {
-        "rows_per_class": counts,
-        "missing_values": {split: table.missing for split, table in tables.items()},
-        "channels": channel_statistics(train.images, splits.train),
-        "pixels": pixel_table(train.images, splits.train),
-    }
-    picks = limited_rows(train.labels, splits.train, SAMPLES)[:SAMPLES]
-    titles = [spec.class_names[label] for label in train.labels[picks]]
-    pictures = {
-        "samples": png(sample_grid(train.images[picks], titles)),
-        "distribution": png(class_distribution(counts, spec.class_names)),
-    }
     files = {
         "splits": put_file(store, address, "splits.parquet", splits_parquet(splits)),
         "profile": put_file(store, address, "profile.json", json.dumps(profile).encode()),
-        **{name: put_file(store, address, f"{name}.png", picture) for name, picture in pictures.items()},
     }
-
-    return commit(
-        store,
-        address,
-        Manifest(
-            kind="prepared",
-            inputs={"dataset": dataset},
-            facts=facts,
-            content={**splits.content(), "profile": digest_json(profile)},
-            files=files,
-            made_by=made_by(time.monotonic() - started),
-        ),
+    manifest = Manifest(
+        kind="prepared",
+        inputs={"dataset": dataset},
+        facts=facts,
+        content={**splits.content(), "profile": digest_json(profile)},
+        files=files,
+        made_by=made_by(time.monotonic() - started),
     )
+    return commit(store, address, manifest)
+
+
+def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """For verify: the digests of splits and profile."""
+    yield from read_splits(store, manifest).content().items()
+    yield "profile", digest_json(json.loads(local_file(store, manifest, "profile").read_bytes()))
+
+
+def _rows_per_class(
+    spec: DatasetSpec, splits: Splits, train_labels: np.ndarray, test_labels: np.ndarray
+) -> dict[str, list[int]]:
+    labels = {
+        "train": train_labels[splits.train],
+        "validation": train_labels[splits.validation],
+        "test": test_labels[splits.test],
+    }
+    return {name: rows_per_class(values, len(spec.class_names)) for name, values in labels.items()}
 
 
 def check(spec: DatasetSpec, split: str, table: ImageTable) -> None:

@@ -8,7 +8,8 @@ import pandas as pd
 
 from lib.data.datasets import DatasetSpec
 from lib.errors import PermanentError
-from lib.lineage.manifests import Manifest, digest_array, local_file
+from lib.lineage.digests import digest_array
+from lib.lineage.manifests import Manifest, local_file
 from lib.store import Store
 
 

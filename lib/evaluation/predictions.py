@@ -1,24 +1,23 @@
-"""Predict with a committed model, measure, draw."""
+"""Predict with a committed model and measure."""
 
-import io
 import json
+import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lib.data.rows import Rows, read_rows
 from lib.errors import PermanentError
 from lib.evaluation.metrics import SplitMetrics, measure
-from lib.lineage.manifests import Manifest, Ref, commit, digest_array, digest_json, find, load, local_file, put_file
+from lib.evaluation.prediction_table import encode_predictions, read_probabilities
+from lib.lineage.digests import digest_array, digest_json
+from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
-from lib.lineage.steps import evaluation_address
+from lib.lineage.steps import STEPS
 from lib.models.networks import HEAD
-from lib.reporting import plots
 from lib.runtime.interrupts import deferred_interrupts
 from lib.runtime.jobs import Emit
 from lib.settings import Settings
@@ -30,8 +29,14 @@ BATCH = 512
 SAMPLE = 32
 TOLERANCE = 0.02
 """Features are kept as float16."""
-EXAMPLES = 20
+SPLITS = ("train", "validation", "test")
+STORED_SPLITS = ("validation", "test")
+"""Those whose probabilities are kept."""
 SUMMARY = {"rows", "loss", "accuracy", "top5_accuracy", "macro_f1"}
+FACTS_OF_THE_MODEL = (
+    *("dataset", "description", "baseline", "limit", "seed", "weights"),
+    *("parameters", "trainable_parameters", "epochs", "kept_epoch"),
+)
 
 
 def run(store: Store, settings: Settings, emit: Emit, *, model: dict[str, Any]) -> Ref:
@@ -40,64 +45,67 @@ def run(store: Store, settings: Settings, emit: Emit, *, model: dict[str, Any]) 
 
 
 def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
-    """Commit metrics, predictions and pictures of `model` on train, validation and test."""
+    """Commit metrics and predictions of `model` on train, validation and test."""
     made = load(store, model)
     dataset, recipe = made.facts["dataset"], made.facts["recipe"]["name"]
-    address = evaluation_address(dataset, recipe, model)
+    address = STEPS["evaluation"].address(dataset_name=dataset, recipe_name=recipe, model=model)
     if done := find(store, address):
         return done[0]
     started = time.monotonic()
     prepared = load(store, made.inputs["prepared"])
+    rows = read_rows(store, prepared, SPLITS)
+    probabilities = _probabilities(store, made, rows, emit)
     names: list[str] = prepared.facts["class_names"]
+    metrics = {split: measure(probabilities[split], data.labels, names) for split, data in rows.items()}
+    written = {split: values.model_dump() for split, values in metrics.items()}
+    scored = {split: (rows[split], probabilities[split]) for split in STORED_SPLITS}
+    files = {
+        "metrics": put_file(store, address, "metrics.json", json.dumps(written).encode()),
+        "predictions": put_file(store, address, "predictions.parquet", encode_predictions(scored)),
+    }
+    content = {f"{split}-probabilities": digest_array(values) for split, (_, values) in scored.items()}
+    manifest = Manifest(
+        kind="evaluation",
+        inputs={"model": model, "prepared": made.inputs["prepared"]},
+        facts={
+            **{name: made.facts[name] for name in FACTS_OF_THE_MODEL},
+            "recipe": recipe,
+            "metrics": _summary(metrics),
+        },
+        content={**content, "metrics": digest_json(written)},
+        files=files,
+        made_by=made_by(time.monotonic() - started),
+    )
+    return commit(store, address, manifest)
+
+
+def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """For verify: the digests of metrics and probabilities. Raises PermanentError where the two do not agree."""
+    prepared = load(store, manifest.inputs["prepared"])
+    metrics = json.loads(local_file(store, manifest, "metrics").read_bytes())
+    yield "metrics", digest_json(metrics)
+    for split, rows in read_rows(store, prepared, STORED_SPLITS).items():
+        probabilities = read_probabilities(local_file(store, manifest, "predictions"), split)
+        yield f"{split}-probabilities", digest_array(probabilities)
+        measured = measure(probabilities, rows.labels, prepared.facts["class_names"])
+        if measured.confusion != metrics[split]["confusion"] or not math.isclose(measured.loss, metrics[split]["loss"]):
+            raise PermanentError(
+                f"{manifest.files['metrics'].path} must follow from the predictions beside it; "
+                f"received another confusion or loss on {split}"
+            )
+
+
+def _probabilities(store: Store, model: Manifest, rows: dict[str, Rows], emit: Emit) -> dict[str, np.ndarray]:
+    """Split → (N, classes), from the images or, where the backbone is frozen, from its features in the store."""
     grow_gpu_memory()
-    network = keras.saving.load_model(local_file(store, made, "model"), compile=False)
-    rows = read_rows(store, prepared, ("train", "validation", "test"))
-    if "features" in made.inputs:
-        features = read_features(store, load(store, made.inputs["features"]), tuple(rows))
+    network = keras.saving.load_model(local_file(store, model, "model"), compile=False)
+    if "features" in model.inputs:
+        features = read_features(store, load(store, model.inputs["features"]), tuple(rows))
         inputs = {split: predicting_features(values) for split, values in features.items()}
         predict = _head_of(network, rows["validation"].images, inputs["validation"])
     else:
         inputs, predict = {split: data.images for split, data in rows.items()}, network
-    probabilities = {split: _predict(predict, values, split, emit) for split, values in inputs.items()}
-    metrics = {split: measure(probabilities[split], data.labels, names) for split, data in rows.items()}
-    scored = {split: (rows[split], probabilities[split]) for split in ("validation", "test")}
-    pictures = _draw(pd.read_parquet(local_file(store, made, "history")), metrics["test"], *scored["test"], names)
-    written = json.dumps({split: values.model_dump() for split, values in metrics.items()}).encode()
-    files = {
-        "metrics": put_file(store, address, "metrics.json", written),
-        "predictions": put_file(store, address, "predictions.parquet", _predictions_parquet(scored)),
-        **{name: put_file(store, address, f"{name}.png", picture) for name, picture in pictures.items()},
-    }
-    kept = (
-        "dataset",
-        "description",
-        "baseline",
-        "limit",
-        "seed",
-        "weights",
-        "parameters",
-        "trainable_parameters",
-        "epochs",
-        "kept_epoch",
-    )
-    facts = {
-        **{name: made.facts[name] for name in kept},
-        "recipe": recipe,
-        "metrics": {split: values.model_dump(include=SUMMARY) for split, values in metrics.items()},
-    }
-    content = {f"{split}-probabilities": digest_array(values) for split, (_, values) in scored.items()}
-    return commit(
-        store,
-        address,
-        Manifest(
-            kind="evaluation",
-            inputs={"model": model, "prepared": made.inputs["prepared"]},
-            facts=facts,
-            content={**content, "metrics": digest_json({s: m.model_dump() for s, m in metrics.items()})},
-            files=files,
-            made_by=made_by(time.monotonic() - started),
-        ),
-    )
+    return {split: _predict(predict, values, split, emit) for split, values in inputs.items()}
 
 
 def _head_of(network: keras.Model, images: np.ndarray, features: np.ndarray) -> keras.Model:
@@ -122,39 +130,5 @@ def _predict(network: keras.Model, inputs: np.ndarray, split: str, emit: Emit) -
     return probabilities
 
 
-def _draw(
-    history: pd.DataFrame, metrics: SplitMetrics, rows: Rows, probabilities: np.ndarray, names: list[str]
-) -> dict[str, bytes]:
-    chosen = np.random.default_rng(0).choice(len(rows.labels), min(EXAMPLES, len(rows.labels)), replace=False)
-    predicted = probabilities.argmax(axis=1)
-    figures = {
-        "curves": plots.learning_curves(history),
-        "confusion": plots.confusion_matrix(metrics.confusion, names),
-        "per_class": plots.per_class_accuracy([c.recall for c in metrics.per_class], names),
-        "examples": plots.prediction_grid(
-            rows.images[chosen],
-            [names[label] for label in rows.labels[chosen]],
-            [names[label] for label in predicted[chosen]],
-            probabilities[chosen].max(axis=1).tolist(),
-        ),
-    }
-    return {name: plots.png(figure) for name, figure in figures.items()}
-
-
-def _predictions_parquet(scored: dict[str, tuple[Rows, np.ndarray]]) -> bytes:
-    """One row an image of validation and test: split, index, label, predicted, and all probabilities."""
-    tables = [
-        pa.table(
-            {
-                "split": pa.array([split] * len(rows.labels)),
-                "index": pa.array(rows.index.astype(np.int32)),
-                "label": pa.array(rows.labels.astype(np.int16)),
-                "predicted": pa.array(values.argmax(axis=1).astype(np.int16)),
-                "probabilities": pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1]),
-            }
-        )
-        for split, (rows, values) in scored.items()
-    ]
-    buffer = io.BytesIO()
-    pq.write_table(pa.concat_tables(tables), buffer)
-    return buffer.getvalue()
+def _summary(metrics: dict[str, SplitMetrics]) -> dict[str, Any]:
+    return {split: values.model_dump(include=SUMMARY) for split, values in metrics.items()}

@@ -1,4 +1,4 @@
-"""Refs, digests and manifests: what is done and where it lies.
+"""Refs and manifests: what is done and where it lies.
 
 A step's output lies at an address that is a function of its inputs (`lib.lineage.steps`). Its manifest is written
 last and created only once: where it exists, every file it names is whole.
@@ -6,17 +6,21 @@ last and created only once: where it exists, every file it names is whole.
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from lib.errors import NotFound, PermanentError
+from lib.lineage.digests import digest_json
 from lib.store import Store
 
 MANIFEST = "manifest.json"
+SCHEMA_VERSION: Literal[3] = 3
+
+
+class OtherVersion(PermanentError):
+    """Another version of this code wrote the manifest."""
 
 
 class Ref(BaseModel):
@@ -43,8 +47,9 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[2] = 2
-    kind: Literal["dataset", "prepared", "weights", "features", "model", "evaluation", "report"]
+    schema_version: Literal[3] = SCHEMA_VERSION
+    kind: str
+    """Its step in `lib.lineage.steps`."""
     inputs: dict[str, Ref]
     facts: dict[str, Any]
     content: dict[str, str]
@@ -63,31 +68,17 @@ class Manifest(BaseModel):
 
     @classmethod
     def from_json(cls, data: bytes) -> "Manifest":
-        """Read what `to_json` wrote. Raises ValueError where a single byte is another."""
+        """Read what `to_json` wrote. Raises OtherVersion, or ValueError where a single byte is another."""
         fields = json.loads(data)
         if not isinstance(fields, dict):
             raise ValueError("a manifest is a JSON object")
-        fields.pop("checksum", None)
+        checksum, version = fields.pop("checksum", None), fields.get("schema_version")
+        if version != SCHEMA_VERSION and checksum == digest_json(fields):
+            raise OtherVersion(f"its schema has version {version}, and this code reads {SCHEMA_VERSION}")
         manifest = cls.model_validate(fields)
         if manifest.to_json() != data:
             raise ValueError("the manifest does not match its checksum")
         return manifest
-
-
-def digest_json(value: Any) -> str:
-    """sha256 of `value` as JSON with sorted keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def digest_array(array: np.ndarray) -> str:
-    """sha256 of the array's bytes in C order."""
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
-
-
-def digest_arrays(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
-    """sha256 over names, dtypes, shapes and bytes, in the order given."""
-    return digest_json([[name, str(a.dtype), list(a.shape), digest_array(a)] for name, a in arrays])
 
 
 def put_file(store: Store, address: str, name: str, data: bytes | Path) -> StoredFile:
@@ -109,10 +100,14 @@ def find(store: Store, address: str) -> tuple[Ref, Manifest] | None:
         manifest = Manifest.from_json(store.read(f"{address}/{MANIFEST}"))
     except NotFound:
         return None
+    except OtherVersion as error:
+        raise OtherVersion(
+            f"{address} in {store.uri} was written by another version of this code: {error}; "
+            "make it anew, and remove the folder when you no longer need it"
+        ) from error
     except ValueError as error:
         raise PermanentError(
-            f"{address}/{MANIFEST} in {store.uri} was changed after it was written, or is of another version; "
-            "remove it and run again"
+            f"{address}/{MANIFEST} in {store.uri} was changed after it was written; remove it and run again"
         ) from error
     return manifest.ref(address), manifest
 

@@ -1,68 +1,165 @@
-"""Where each step's output lies: a function of its inputs, so that finished work is found without being told.
+"""THE table of steps: each kind of output, where it lies, what makes it, how it is verified and how long it is kept.
 
-Raise a step's version when the meaning of its code changes: its outputs, and all that follow from them, are then
-made anew. A test holds a golden digest of each step.
+Addresses, jobs, verify, retention and plans read it. To add a step, write one entry here, its module, its task and its
+flow. An output's address is a function of its inputs, so that finished work is found without being told. Raise a step's
+version when the meaning of its code changes: its outputs, and all that follow from them, are then made anew.
+`tests/test_code_meaning.py` notices such a change.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from string import Formatter
+from typing import Any, Literal
 
-from lib.data.datasets import DatasetSpec
-from lib.lineage.manifests import Ref, digest_json
-from lib.models.schema import Recipe
+from pydantic import BaseModel
 
-INGEST_VERSION = 2
-PREPARE_VERSION = 1
-WEIGHTS_VERSION = 2
-FEATURES_VERSION = 1
-TRAIN_VERSION = 3
-EVALUATE_VERSION = 2
-REPORT_VERSION = 1
+from lib.lineage.digests import digest_json
 
 KEY_LENGTH = 16
 
 
-def dataset_address(spec: DatasetSpec) -> str:
-    decoded = {"name", "format", "image_shape", "rows", "class_names", "superclass_names", "digests"}
-    return f"datasets/{spec.name}/{_key(INGEST_VERSION, spec=spec.model_dump(mode='json', include=decoded))}"
+class Kept(Enum):
+    """How long `flows.retention --keep N` keeps an output."""
+
+    ALWAYS = "always"
+    NEWEST = "the newest of each folder and limit"
+    NEWEST_N = "the newest N of each folder and limit"
+    WITH_INPUTS = "as long as what it was made of"
+    WHILE_USED = "as long as something kept was made of it"
 
 
-def prepared_address(spec: DatasetSpec, dataset: Ref, limit: int | None) -> str:
-    rules = spec.model_dump(mode="json", include={"validation_rows", "split_seed", "max_imbalance"})
-    return f"prepared/{spec.name}/{_key(PREPARE_VERSION, dataset=dataset.model_dump(), rules=rules, limit=limit)}"
+@dataclass(frozen=True)
+class Step:
+    """A kind of output. Functions are named as `module:function`, since this table lies below all of them."""
+
+    kind: str
+    version: int
+    does: str
+    """What a plan calls it; braces stand for what it is told of."""
+    folder: str
+    """Where its outputs lie; braces stand for names."""
+    key: tuple[str, ...]
+    """What its key is made of: other steps' outputs by their kind, settings by their name."""
+    per: Literal["dataset", "model", "report"]
+    """Made once for each of these."""
+    verified_by: str
+    """`(store, manifest) → (name, sha256) …`: the digests of an output's content, computed anew."""
+    kept: Kept
+    job: str | None = None
+    """What runs in a process of its own to make it (`lib.runtime.jobs`); None: it is made in the flow's process."""
+    only_for: Literal["all", "pretrained", "frozen"] = "all"
+    """The recipes whose training needs it: all, or those with such a backbone."""
+
+    def address(self, **values: Any) -> str:
+        """Where the output made of `values` lies: of these, what folder and key name."""
+        inputs = {name: _plain(values[name]) for name in self.key}
+        key = digest_json({"version": self.version, **inputs})[:KEY_LENGTH]
+        return f"{self.folder.format_map(values)}/{key}"
+
+    def is_known(self, values: Mapping[str, Any]) -> bool:
+        """Whether `values` are enough for `address`."""
+        named = {name for _, name, _, _ in Formatter().parse(self.folder) if name}
+        return named | set(self.key) <= set(values)
+
+    @property
+    def root(self) -> str:
+        """The folder of the store in which all its outputs lie."""
+        return self.folder.split("/", 1)[0]
 
 
-def weights_address(backbone: str, file: dict[str, Any]) -> str:
-    """Where the weights of `backbone` lie that `file` tells from all others."""
-    return f"weights/{backbone}/{_key(WEIGHTS_VERSION, backbone=backbone, file=file)}"
-
-
-def features_address(dataset: str, recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None) -> str:
-    """Where the features of the recipe's frozen backbone lie; only a random start depends on the seed."""
-    start = {"weights": weights.model_dump()} if weights else {"seed": seed}
-    resolved = recipe.resolved()
-    inputs = {"backbone": resolved["backbone"], "mirrored": recipe.augmentation.flip, "prepared": prepared.model_dump()}
-    return f"features/{dataset}/{_key(FEATURES_VERSION, **inputs, **start)}"
-
-
-def model_address(dataset: str, recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None = None) -> str:
-    inputs = {"recipe": recipe.resolved(), "prepared": prepared.model_dump(), "seed": seed}
-    key = _key(TRAIN_VERSION, **inputs, weights=weights.model_dump() if weights else None)
-    return f"models/{dataset}/{recipe.name}/{key}"
+STEPS: dict[str, Step] = {
+    step.kind: step
+    for step in (
+        Step(
+            kind="dataset",
+            version=3,
+            does="ingest {dataset_name}",
+            folder="datasets/{dataset_name}",
+            key=("spec",),
+            per="dataset",
+            verified_by="lib.data.ingest:recompute",
+            kept=Kept.ALWAYS,
+        ),
+        Step(
+            kind="prepared",
+            version=2,
+            does="prepare {dataset_name}",
+            folder="prepared/{dataset_name}",
+            key=("dataset", "rules", "limit"),
+            per="dataset",
+            verified_by="lib.data.prepare:recompute",
+            kept=Kept.ALWAYS,
+        ),
+        Step(
+            kind="weights",
+            version=3,
+            does="ingest weights of {backbone_name}",
+            folder="weights/{backbone_name}",
+            key=("file",),
+            per="model",
+            verified_by="lib.models.weights:recompute",
+            kept=Kept.ALWAYS,
+            only_for="pretrained",
+        ),
+        Step(
+            kind="features",
+            version=2,
+            does="compute features for {title}",
+            folder="features/{dataset_name}",
+            key=("backbone", "mirrored", "prepared", "start"),
+            per="model",
+            verified_by="lib.training.features:recompute",
+            kept=Kept.WHILE_USED,
+            job="lib.training.features:run",
+            only_for="frozen",
+        ),
+        Step(
+            kind="model",
+            version=4,
+            does="train {title}",
+            folder="models/{dataset_name}/{recipe_name}",
+            key=("recipe", "prepared", "seed", "weights"),
+            per="model",
+            verified_by="lib.training.task:recompute",
+            kept=Kept.NEWEST_N,
+            job="lib.training.fit:run",
+        ),
+        Step(
+            kind="evaluation",
+            version=3,
+            does="evaluate {title}",
+            folder="evaluations/{dataset_name}/{recipe_name}",
+            key=("model",),
+            per="model",
+            verified_by="lib.evaluation.predictions:recompute",
+            kept=Kept.WITH_INPUTS,
+            job="lib.evaluation.predictions:run",
+        ),
+        Step(
+            kind="report",
+            version=2,
+            does="report on {dataset_name}",
+            folder="reports/{dataset_name}",
+            key=("prepared", "evaluations"),
+            per="report",
+            verified_by="lib.reporting.report:recompute",
+            kept=Kept.NEWEST,
+        ),
+    )
+}
+"""In the order in which they run: no step is made of what a later one makes."""
 
 
 def checkpoints_address(output: str) -> str:
-    """Working state of what is made for the address `output`, models/… or features/…."""
-    return f"checkpoints/{output.removeprefix('models/')}"
+    """Working state of what is made for the address `output`."""
+    return f"checkpoints/{output}"
 
 
-def evaluation_address(dataset: str, recipe: str, model: Ref) -> str:
-    return f"evaluations/{dataset}/{recipe}/{_key(EVALUATE_VERSION, model=model.model_dump())}"
-
-
-def report_address(dataset: str, prepared: Ref, evaluations: list[Ref]) -> str:
-    inputs = sorted((e.model_dump() for e in evaluations), key=lambda e: str(e["uri"]))
-    return f"reports/{dataset}/{_key(REPORT_VERSION, prepared=prepared.model_dump(), evaluations=inputs)}"
-
-
-def _key(version: int, **inputs: object) -> str:
-    return digest_json({"version": version, **inputs})[:KEY_LENGTH]
+def _plain(value: Any) -> Any:
+    """As it stands in the key. Where several outputs are named, their order does not count."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, list):
+        return sorted((_plain(each) for each in value), key=str)
+    return value

@@ -44,7 +44,7 @@ def find_counts(dataset: str, recipe: Recipe) -> Counts | None:
 
 
 def _without_weights(recipe: Recipe) -> object:
-    return recipe.resolved()["backbone"]
+    return recipe.resolved().get("backbone")
 
 
 def count(recipe: Recipe, image_shape: tuple[int, int, int], classes: int) -> Counts:

@@ -2,10 +2,15 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from lib.lineage.manifests import Ref
+from lib.lineage.steps import STEPS
 
 FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 IMAGENET, RANDOM = "imagenet", "none"
+NOT_IN_KEY = {"datasets", "description", "baseline", "runs_on"}
+"""Fields of a recipe that change no model."""
 
 
 class Backbone(BaseModel):
@@ -111,19 +116,48 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _fits_its_backbone(self) -> "Recipe":
-        frozen = self.backbone is not None and self.backbone.frozen
-        if frozen and (self.augmentation.shift_px or self.augmentation.cutout_px):
+        if self.frozen and (self.augmentation.shift_px or self.augmentation.cutout_px):
             raise ValueError("a frozen backbone's features are computed once: of augmentation it allows flip alone")
         if self.backbone is None and any(phase.trains == "head" for phase in self.phases):
             raise ValueError("a phase that trains the head alone needs a backbone before it")
         return self
 
     def resolved(self) -> dict[str, Any]:
-        """Every field that changes the model, overrides included: what its key is made of."""
-        resolved = self.model_dump(mode="json", exclude={"datasets", "description", "baseline", "runs_on"})
+        """What its key is made of: fields that change the model and differ from their default, overrides included.
+
+        Without the defaults, a new optional field moves no key.
+        """
+        return self._settings(exclude_defaults=True)
+
+    def settings(self) -> dict[str, Any]:
+        """Every field that changes the model, for people to read."""
+        return self._settings(exclude_defaults=False)
+
+    def _settings(self, exclude_defaults: bool) -> dict[str, Any]:
+        settings = self.model_dump(mode="json", exclude=NOT_IN_KEY, exclude_defaults=exclude_defaults)
         if self.backbone:
-            del resolved["backbone"]["weights"]  # their content is an input of its own
-        return resolved
+            settings["backbone"].pop("weights", None)  # their content is an input of its own
+        return settings
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it has a backbone that starts from weights."""
+        return self.backbone is not None and self.backbone.pretrained
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it has a backbone that is never trained."""
+        return self.backbone is not None and self.backbone.frozen
+
+    def key_values(self, seed: int, weights: Ref | None) -> dict[str, Any]:
+        """Of `lib.lineage.steps`, what follows from the recipe, a seed and the weights that it starts from."""
+        resolved = self.resolved()
+        values = {"recipe_name": self.name, "recipe": resolved, "seed": seed, "weights": weights}
+        if self.backbone:
+            values |= {"backbone_name": self.backbone.name, "backbone": resolved["backbone"]}
+            # Of a frozen backbone's features only a random start depends on the seed.
+            values |= {"mirrored": self.augmentation.flip, "start": weights or {"seed": seed}}
+        return values
 
     def starting_from(self, weights: str) -> "Recipe":
         """The recipe with other weights to start from, where it has a backbone."""
@@ -142,3 +176,22 @@ class Recipe(BaseModel):
     def epochs(self) -> int:
         """Epochs of all phases."""
         return sum(phase.epochs for phase in self.phases)
+
+
+def settings_of(resolved: dict[str, Any]) -> dict[str, Any]:
+    """`Recipe.settings` of a resolved recipe; as it is where another version of this code resolved it."""
+    try:
+        return Recipe(datasets=(), description="", **resolved).settings()
+    except ValidationError:
+        return resolved
+
+
+def features_address(dataset: str, recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None) -> str:
+    """Where the features of the recipe's frozen backbone lie."""
+    values = recipe.key_values(seed, weights)
+    return STEPS["features"].address(dataset_name=dataset, prepared=prepared, **values)
+
+
+def model_address(dataset: str, recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None = None) -> str:
+    """Where the recipe's model lies."""
+    return STEPS["model"].address(dataset_name=dataset, prepared=prepared, **recipe.key_values(seed, weights))

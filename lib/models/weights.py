@@ -3,7 +3,9 @@
 import hashlib
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -12,7 +14,7 @@ from lib.data.upstream import UpstreamFile
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit, find, local_file, put_file
 from lib.lineage.provenance import made_by
-from lib.lineage.steps import weights_address
+from lib.lineage.steps import STEPS
 from lib.models.schema import IMAGENET, RANDOM, Backbone, Recipe
 from lib.store import Store
 
@@ -94,7 +96,7 @@ def ingest_weights(store: Store, backbone: Backbone, mirror_url: str | None, pro
             path = _fetch_given(backbone.weights, Path(folder), progress)
             address, name, origin = _given_address(backbone, path), path.name, backbone.weights
         layout = _layout(path, origin)
-        stored = put_file(store, f"weights/{backbone.name}", path.name, path)
+        stored = put_file(store, address, path.name, path)
     manifest = Manifest(
         kind="weights",
         inputs={},
@@ -117,6 +119,16 @@ def weights_file(store: Store, manifest: Manifest, folder: Path) -> Path:
     file = folder / {"topological": "backbone.h5", "keras-3": "backbone.weights.h5"}[manifest.facts["layout"]]
     file.symlink_to(local_file(store, manifest, "weights").absolute())
     return file
+
+
+def weights_address(backbone: str, file: dict[str, Any]) -> str:
+    """Where the weights of `backbone` lie that `file` tells from all others."""
+    return STEPS["weights"].address(backbone_name=backbone, file=file)
+
+
+def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """For verify: the digest of the file."""
+    yield "file", hashlib.sha256(local_file(store, manifest, "weights").read_bytes()).hexdigest()
 
 
 def _named(store: Store, address: str, backbone: Backbone) -> Ref:

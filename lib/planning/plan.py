@@ -1,22 +1,26 @@
-"""What a run is asked to do, checked before anything starts, and how much of it is done already."""
+"""What a request comes to, checked before anything starts."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from lib.data.datasets import DatasetSpec, find_dataset
-from lib.errors import PermanentError
-from lib.lineage.manifests import Ref, find
-from lib.lineage.steps import dataset_address, evaluation_address, model_address, prepared_address, report_address
+from lib.errors import NoGpu, PermanentError
+from lib.lineage.manifests import Ref
 from lib.models.recipes import choose_recipes, override
 from lib.models.schema import IMAGENET, RANDOM, Recipe
-from lib.models.weights import find_weights
-from lib.runtime.hardware import can_run_here
-from lib.store import Store
+from lib.planning.request import ModelRequest, RecipeRequest, Seed, TrainingRequest
 
-Seed = int | Literal["fresh"]
 LARGEST_SEED = 2**32 - 1
+
+
+class Trial(NamedTuple):
+    """One training of a plan: a resolved recipe and a seed."""
+
+    recipe: Recipe
+    seed: int
 
 
 class Plan(BaseModel):
@@ -24,62 +28,81 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    request: TrainingRequest
     dataset: DatasetSpec
     recipes: tuple[Recipe, ...]
-    limit: int | None
     seed: int
 
+    @property
+    def limit(self) -> int | None:
+        """Training rows, or None for all."""
+        return self.request.limit
 
-def make_plan(
-    dataset: str,
-    models: list[str] | None = None,
-    epochs: int | None = None,
-    limit: int | None = None,
-    seed: Seed = 0,
-    overrides: dict[str, str] | None = None,
-    baselines: bool = False,
-    weights: str | list[str] | None = None,
-    today: datetime | None = None,
-) -> Plan:
-    """Resolve names and overrides; of several `weights`, each backbone is trained from each.
+    @property
+    def trials(self) -> list[Trial]:
+        """All trainings, in the order in which they run."""
+        return [Trial(recipe, self.seed) for recipe in self.recipes]
+
+    def request_for(self, trial: Trial, prepared: Ref) -> ModelRequest:
+        """What train-model is asked to do of this plan."""
+        shared = self.request.model_dump(include=set(RecipeRequest.model_fields))
+        weights = trial.recipe.backbone.weights if trial.recipe.backbone else None
+        asked = {**shared, "seed": trial.seed, "model": trial.recipe.name}
+        return ModelRequest(**asked, weights=weights, prepared=prepared)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a training: its evaluation, or why there is none."""
+
+    recipe: Recipe
+    seed: int
+    evaluation: Ref | None = None
+    error: BaseException | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it went wrong; a recipe left out for want of a GPU did not."""
+        return self.error is not None and not isinstance(self.error, NoGpu)
+
+
+def make_plan(request: TrainingRequest, started: datetime | None = None) -> Plan:
+    """Resolve names and overrides of a request whose run started, or is scheduled, at `started` (None: now).
 
     Raises PermanentError for anything that cannot be.
     """
-    spec = find_dataset(dataset)
-    check_limit(spec, limit)
-    if epochs is not None and epochs < 1:
-        raise PermanentError(f"--epochs must be a whole number of at least 1; received {epochs}")
-    chosen = choose_recipes(dataset, models, baselines)
+    spec = find_dataset(request.dataset)
+    check_limit(spec, request.limit)
+    chosen = choose_recipes(request.dataset, request.models, request.baselines)
     if not chosen:
-        raise PermanentError(f"no recipe names dataset {dataset!r}; choose some: --models NAME [NAME …]")
-    resolved = [override(recipe, epochs, overrides or {}) for recipe in chosen]
-    recipes = _starting_from([weights] if isinstance(weights, str) else weights, resolved)
-    return Plan(dataset=spec, recipes=recipes, limit=limit, seed=resolve_seed(seed, today or datetime.now(UTC)))
+        raise PermanentError(f"no recipe names dataset {request.dataset!r}; choose some: --models NAME [NAME …]")
+    resolved = [override(recipe, request.epochs, request.overrides or {}) for recipe in chosen]
+    recipes = _starting_from(request.starts, resolved)
+    seed = resolve_seed(request.seed, started or datetime.now(UTC))
+    return Plan(request=request, dataset=spec, recipes=recipes, seed=seed)
 
 
-def _starting_from(weights: list[str] | None, recipes: list[Recipe]) -> tuple[Recipe, ...]:
-    if not weights:
+def _starting_from(starts: list[str], recipes: list[Recipe]) -> tuple[Recipe, ...]:
+    if not starts:
         return tuple(recipes)
     backbones = {recipe.backbone.name for recipe in recipes if recipe.backbone}
     if not backbones:
         raise PermanentError(
             f"--weights is for recipes with a backbone; received {', '.join(recipe.name for recipe in recipes)}"
         )
-    given = [each for each in weights if each not in {IMAGENET, RANDOM}]
+    given = [each for each in starts if each not in {IMAGENET, RANDOM}]
     if given and len(backbones) > 1:
         raise PermanentError(
             f"--weights {given[0]} fits one backbone; received recipes with {', '.join(sorted(backbones))}: "
             "choose with --models"
         )
-    variants = [recipe.starting_from(each) for recipe in recipes for each in weights]
+    variants = [recipe.starting_from(start) for recipe in recipes for start in starts]
     return tuple(dict.fromkeys(variants))
 
 
 def check_limit(spec: DatasetSpec, limit: int | None) -> None:
     """Raise PermanentError where `limit` training rows cannot have each class of `spec`."""
     classes = len(spec.class_names)
-    if limit is not None and limit < 1:
-        raise PermanentError(f"--limit must be a whole number of at least 1; received {limit}")
     if limit is not None and limit < classes:
         raise PermanentError(
             f"--limit must be at least {classes}, one row of each class of {spec.name}; received {limit}"
@@ -93,40 +116,3 @@ def resolve_seed(seed: Seed, started: datetime) -> int:
     if not 0 <= seed <= LARGEST_SEED:
         raise PermanentError(f"--seed must be 'fresh' or from 0 to {LARGEST_SEED}; received {seed}")
     return seed
-
-
-def find_prepared(store: Store, spec: DatasetSpec, limit: int | None) -> Ref | None:
-    """The prepared data, if they are there."""
-    if not (dataset := find(store, dataset_address(spec))):
-        return None
-    prepared = find(store, prepared_address(spec, dataset[0], limit))
-    return prepared[0] if prepared else None
-
-
-def find_model_address(store: Store, plan: Plan, recipe: Recipe, prepared: Ref) -> str | None:
-    """Where the recipe's model lies, or will; None where that cannot be said before its weights are in the store."""
-    weights = find_weights(store, recipe.backbone) if recipe.backbone else None
-    if recipe.backbone and recipe.backbone.weights != RANDOM and not weights:
-        return None
-    return model_address(plan.dataset.name, recipe, prepared, plan.seed, weights)
-
-
-def find_evaluation(store: Store, plan: Plan, recipe: Recipe, prepared: Ref) -> Ref | None:
-    """The evaluation of the recipe's model, if it is there."""
-    address = find_model_address(store, plan, recipe, prepared)
-    if not (address and (model := find(store, address))):
-        return None
-    evaluation = find(store, evaluation_address(plan.dataset.name, recipe.name, model[0]))
-    return evaluation[0] if evaluation else None
-
-
-def find_report(store: Store, plan: Plan, allow_cpu: bool) -> Ref | None:
-    """The report of a plan that is done already, but for what this machine would leave out; or None."""
-    if not (prepared := find_prepared(store, plan.dataset, plan.limit)):
-        return None
-    evaluations = {recipe: find_evaluation(store, plan, recipe, prepared) for recipe in plan.recipes}
-    finished = [evaluation for evaluation in evaluations.values() if evaluation]
-    if not finished or any(not done and can_run_here(recipe, allow_cpu) for recipe, done in evaluations.items()):
-        return None
-    report = find(store, report_address(plan.dataset.name, prepared, finished))
-    return report[0] if report else None

@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from lib.errors import PermanentError
-from lib.lineage.manifests import Manifest, Ref, commit, digest_json, find, load, put_file
+from lib.lineage.digests import digest_json
+from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
-from lib.lineage.steps import report_address
-from lib.reporting.sections import SPLITS, DataSection, ModelSection, data_section, duration, model_section
+from lib.lineage.steps import STEPS
+from lib.reporting.sections import SPLITS, DataSection, ModelSection, Pictures, data_section, duration, model_section
 from lib.store import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -54,12 +55,14 @@ def build_report(store: Store, prepared: Ref, evaluations: list[Ref]) -> Ref:
     """
     evaluations = list(dict.fromkeys(evaluations))
     facts = load(store, prepared).facts
-    address = report_address(facts["dataset"], prepared, evaluations)
+    address = STEPS["report"].address(dataset_name=facts["dataset"], prepared=prepared, evaluations=evaluations)
     if done := find(store, address):
         return done[0]
     started = time.monotonic()
-    report = _report(store, prepared, evaluations)
+    pictures = _draw(store, prepared, evaluations)
+    report = _report(store, prepared, evaluations, pictures)
     files = {
+        **{name: put_file(store, address, f"{name}.png", picture) for name, picture in pictures.items()},
         "index": put_file(store, address, "index.html", _render("index.html.j2", report).encode()),
         "leaderboard": put_file(store, address, "leaderboard.csv", _csv(report.leaderboard)),
     }
@@ -80,7 +83,14 @@ def build_report(store: Store, prepared: Ref, evaluations: list[Ref]) -> Ref:
 def read_report(store: Store, report: Ref) -> Report:
     """All that the report at `report` shows, read anew from what it was made of."""
     manifest = load(store, report)
-    return _report(store, manifest.inputs["prepared"], _evaluations(manifest))
+    names = [name for name, file in manifest.files.items() if file.path.endswith(".png")]
+    pictures = {name: local_file(store, manifest, name).read_bytes() for name in names}
+    return _report(store, manifest.inputs["prepared"], _evaluations(manifest), pictures)
+
+
+def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """For verify: the digest of the leaderboard, from the evaluations."""
+    yield "leaderboard", digest_json(leaderboard_rows([load(store, ref) for ref in _evaluations(manifest)]))
 
 
 def report_markdown(store: Store, report: Ref) -> str:
@@ -171,18 +181,28 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _report(store: Store, prepared: Ref, evaluations: list[Ref]) -> Report:
-    manifests = {ref: load(store, ref) for ref in evaluations}
-    for ref, manifest in manifests.items():
+def _draw(store: Store, prepared: Ref, evaluations: list[Ref]) -> Pictures:
+    from lib.reporting.pictures import draw  # with matplotlib and pandas: who shows a leaderboard needs neither
+
+    manifests = {_input_name(ref): load(store, ref) for ref in evaluations}
+    for name, manifest in manifests.items():
         if manifest.inputs["prepared"] != prepared:
             raise PermanentError(
                 f"a report's evaluations must all be of {prepared.uri}; "
-                f"received {ref.uri}, which is of {manifest.inputs['prepared'].uri}"
+                f"received {name}, which is of {manifest.inputs['prepared'].uri}"
             )
+    return draw(store, load(store, prepared), manifests)
+
+
+def _report(store: Store, prepared: Ref, evaluations: list[Ref], pictures: Pictures) -> Report:
+    manifests = {ref: load(store, ref) for ref in evaluations}
     rows = leaderboard_rows(list(manifests.values()))
     ordered = sorted(manifests, key=lambda ref: by_validation(manifests[ref]))
-    models = [model_section(store, ref, row["model"]) for ref, row in zip(ordered, rows, strict=True)]
-    return Report(data_section(store, prepared), models, rows)
+    models = [
+        model_section(store, ref, row["model"], _input_name(ref), pictures)
+        for ref, row in zip(ordered, rows, strict=True)
+    ]
+    return Report(data_section(store, prepared, pictures), models, rows)
 
 
 def _render(template: str, report: Report) -> str:

@@ -3,18 +3,22 @@
 import base64
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lib.data.datasets import DATASETS, readable
 from lib.evaluation.metrics import SplitMetrics
 from lib.lineage.manifests import Manifest, Ref, load, local_file
+from lib.models.schema import settings_of
 from lib.store import Store
 
 SPLITS = ("train", "validation", "test")
 SHOWN_PIXELS = 4
 SHOWN_CONFUSIONS = 10
 Line = tuple[str, str]
+Pictures = Mapping[str, bytes]
+"""Name → PNG, as `lib.reporting.pictures` draws them."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class ModelSection:
     """Name → data: address of curves, confusion, per_class and examples."""
 
 
-def data_section(store: Store, prepared: Ref) -> DataSection:
+def data_section(store: Store, prepared: Ref, pictures: Pictures) -> DataSection:
     """What `prepared` and the dataset behind it say of themselves."""
     manifest = load(store, prepared)
     dataset = load(store, manifest.inputs["dataset"])
@@ -84,14 +88,15 @@ def data_section(store: Store, prepared: Ref) -> DataSection:
         pixels=[(name, [f"{column[pixel]:.6g}" for pixel in shown]) for name, column in profile["pixels"].items()],
         pixel_names=[f"pixel {number}" for number in shown],
         origin=[*_ref("dataset", manifest.inputs["dataset"]), *_ref("prepared data", prepared), *_maker(manifest)],
-        pictures=_pictures(store, manifest, ("samples", "distribution")),
+        pictures={name: _address(pictures[name]) for name in ("samples", "distribution")},
     )
 
 
-def model_section(store: Store, evaluation: Ref, name: str) -> ModelSection:
-    """The model of `evaluation`, to be called `name`."""
+def model_section(store: Store, evaluation: Ref, name: str, drawn_as: str, pictures: Pictures) -> ModelSection:
+    """The model of `evaluation`, to be called `name`, whose pictures begin with `drawn_as`."""
     manifest = load(store, evaluation)
     model = load(store, manifest.inputs["model"])
+    recipe = settings_of(model.facts["recipe"])
     metrics = {
         split: SplitMetrics.model_validate(values)
         for split, values in json.loads(local_file(store, manifest, "metrics").read_text()).items()
@@ -99,8 +104,8 @@ def model_section(store: Store, evaluation: Ref, name: str) -> ModelSection:
     return ModelSection(
         name=name,
         facts=manifest.facts,
-        recipe=model.facts["recipe"],
-        settings=[*settings(model.facts["recipe"]), *_start(model.facts), ("seed", str(manifest.facts["seed"]))],
+        recipe=recipe,
+        settings=[*settings(recipe), *_start(model.facts), ("seed", str(manifest.facts["seed"]))],
         layers=model.facts.get("layers", []),
         metrics=metrics,
         confused=confused(metrics["test"]),
@@ -112,7 +117,10 @@ def model_section(store: Store, evaluation: Ref, name: str) -> ModelSection:
             *_ref("model", manifest.inputs["model"]),
             *_ref("evaluation", evaluation),
         ],
-        pictures=_pictures(store, manifest, ("curves", "confusion", "per_class", "examples")),
+        pictures={
+            picture: _address(pictures[f"{drawn_as}-{picture}"])
+            for picture in ("curves", "confusion", "per_class", "examples")
+        },
     )
 
 
@@ -189,9 +197,6 @@ def _maker(manifest: Manifest) -> list[Line]:
     return lines + [("resumed on", _inline(machine)) for machine in made.get("resumed_on", [])]
 
 
-def _pictures(store: Store, manifest: Manifest, names: tuple[str, ...]) -> dict[str, str]:
-    """Each picture as a data: address."""
-    return {
-        name: "data:image/png;base64," + base64.b64encode(local_file(store, manifest, name).read_bytes()).decode()
-        for name in names
-    }
+def _address(picture: bytes) -> str:
+    """A PNG as a data: address."""
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"

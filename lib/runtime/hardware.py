@@ -1,10 +1,12 @@
 """What this machine can compute on, told without loading TensorFlow."""
 
 from pathlib import Path
+from typing import Literal
 
 from lib.errors import NoGpu
-from lib.models.schema import Recipe
 from lib.runtime.gpus import visible_gpus
+
+RunsOn = Literal["cpu", "gpu"]
 
 
 def has_gpu(devices: Path = Path("/dev")) -> bool:
@@ -12,15 +14,15 @@ def has_gpu(devices: Path = Path("/dev")) -> bool:
     return bool(visible_gpus(devices))
 
 
-def can_run_here(recipe: Recipe, allow_cpu: bool) -> bool:
-    """Whether the recipe needs no GPU, or has one, or may do without."""
-    return recipe.runs_on == "cpu" or allow_cpu or has_gpu()
+def can_run_here(runs_on: RunsOn, allow_cpu: bool) -> bool:
+    """Whether what `runs_on` asks for is here: no GPU is needed, or one is there, or it may do without."""
+    return runs_on == "cpu" or allow_cpu or has_gpu()
 
 
-def require_hardware(recipe: Recipe, allow_cpu: bool, pool: str | None = None) -> None:
-    """Raise NoGpu where the recipe cannot run here, on a worker of `pool` if that is given."""
-    if not can_run_here(recipe, allow_cpu):
-        raise NoGpu(f"{recipe.name} {WHY_NOT_ON_WORKER.format(pool=pool) if pool else WHY_LEFT_OUT}")
+def require_hardware(name: str, runs_on: RunsOn, allow_cpu: bool, pool: str | None = None) -> None:
+    """Raise NoGpu where the recipe called `name` cannot run here, on a worker of `pool` if that is given."""
+    if not can_run_here(runs_on, allow_cpu):
+        raise NoGpu(f"{name} {WHY_NOT_ON_WORKER.format(pool=pool) if pool else WHY_LEFT_OUT}")
 
 
 WHY_LEFT_OUT = "runs on a GPU and this machine has none; --allow-cpu (ALLOW_CPU=1) trains it here, slowly"

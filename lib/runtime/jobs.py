@@ -1,13 +1,13 @@
-"""Run a TensorFlow step in a process of its own: `python -m lib.runtime.jobs JOB.json`.
+"""Run a step in a process of its own: `python -m lib.runtime.jobs JOB.json`.
 
 Memory, GPU memory too, goes back when it ends; an out-of-memory kill takes one model and not the flow. For a recipe
 that runs on a GPU it takes one of the machine's, or waits for it; for others it sees none. The job says what happens as
 JSON lines on its output, and ends when its parent does: its input is then at an end.
 """
 
-import importlib
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -18,27 +18,24 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 from pydantic import BaseModel, ConfigDict
 
 from lib.errors import NoGpu, NotFound, PermanentError, TransientError
 from lib.lineage.manifests import Ref
+from lib.lineage.steps import STEPS
 from lib.runtime import failures
 from lib.runtime.failures import ASKED_TO_STOP, CTRL_C
 from lib.runtime.gpus import no_gpu, one_gpu, visible_gpus
+from lib.runtime.hardware import RunsOn
 from lib.runtime.interrupts import Interrupted, catch_signals
-from lib.settings import REPOSITORY, read_settings
+from lib.settings import REPOSITORY, Settings
 from lib.store import open_store
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
 
-STEPS = {
-    "features": "lib.training.features",
-    "train": "lib.training.fit",
-    "evaluate": "lib.evaluation.predictions",
-}
 ERRORS = {kind.__name__: kind for kind in (PermanentError, TransientError, NotFound, NoGpu)}
 GRACE_S = 30.0
 LOG_LINES = 20
@@ -46,14 +43,19 @@ FAULT_OF_OURS = 1
 
 
 class Job(BaseModel):
-    """A step and its arguments; `store_uri` is where it reads and writes, `runs_on` what its recipe asks for."""
+    """A step, by its kind in the table of steps, and its arguments; `runs_on` is what its recipe asks for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    step: Literal["features", "train", "evaluate"]
-    store_uri: str
-    runs_on: Literal["cpu", "gpu"]
+    step: str
+    settings: Settings
+    runs_on: RunsOn
     arguments: dict[str, Any]
+
+    @property
+    def process(self) -> str:
+        """What messages call its process."""
+        return f"the {STEPS[self.step].does.split()[0]} process"
 
 
 def run_job(job: Job, on_event: Emit) -> Ref:
@@ -89,7 +91,7 @@ def run_job(job: Job, on_event: Emit) -> Ref:
         said = "\n".join([line for line in log.read_text(errors="replace").splitlines() if line.strip()][-LOG_LINES:])
         if process.returncode == FAULT_OF_OURS:
             print(said, file=sys.stderr)  # noqa: T201 - whoever mends it needs the traceback
-        raise failures.of_process(f"the {job.step} process", process.returncode, said, failures.oom_kills() - oom_kills)
+        raise failures.of_process(job.process, process.returncode, said, failures.oom_kills() - oom_kills)
 
 
 def _follow(process: subprocess.Popen[str], on_event: Emit) -> Event:
@@ -134,17 +136,17 @@ def main(path: str) -> int:
         emit({"event": "warning", "message": message})
 
     job = Job.model_validate_json(Path(path).read_text())
+    settings = job.settings
     try:
-        settings = read_settings()
         # Before the step loads TensorFlow, which keeps the GPUs that it finds.
         with one_gpu(visible_gpus(), warn) if job.runs_on == "gpu" else no_gpu():
-            step = importlib.import_module(STEPS[job.step])
-            ref = step.run(open_store(job.store_uri, settings.cache_dir), settings, emit, **job.arguments)
+            run = pkgutil.resolve_name(str(STEPS[job.step].job))
+            ref = run(open_store(settings.store_uri, settings.cache_dir), settings, emit, **job.arguments)
         emit({"event": "done", "ref": ref.model_dump()})
     except Interrupted as stop:
         return CTRL_C if stop.args == (signal.SIGINT,) else ASKED_TO_STOP
     except Exception as raised:
-        error = failures.of_exception(f"the {job.step} process", raised)
+        error = failures.of_exception(job.process, raised)
         if error is None:
             traceback.print_exc()
             return FAULT_OF_OURS

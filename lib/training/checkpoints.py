@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lib.lineage.manifests import digest_arrays, put_file
+from lib.lineage.digests import digest_arrays
+from lib.lineage.manifests import put_file
 from lib.store import Store
 
 ARRAYS = ("weights", "optimizer", "random", "best_weights")

@@ -15,11 +15,12 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from lib.data.rows import Rows, read_rows
-from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, digest_array, find, load, local_file, put_file
+from lib.lineage.digests import digest_array
+from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
-from lib.lineage.steps import checkpoints_address, features_address
+from lib.lineage.steps import checkpoints_address
 from lib.models.networks import build_features
-from lib.models.schema import Recipe
+from lib.models.schema import Recipe, features_address
 from lib.models.weights import check_start, weights_file
 from lib.runtime.interrupts import raise_if_interrupted
 from lib.runtime.jobs import Emit
@@ -99,6 +100,12 @@ def read_features(store: Store, features: Manifest, splits: tuple[str, ...]) -> 
         split: np.concatenate([_decode(local_file(store, features, name)) for name in parts])
         for split, parts in names.items()
     }
+
+
+def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """For verify: the digest of each split's features."""
+    for split, features in read_features(store, manifest, SPLITS).items():
+        yield split, digest_array(features)
 
 
 def predicting_features(features: np.ndarray) -> np.ndarray:

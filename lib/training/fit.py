@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from lib.errors import PermanentError
 from lib.lineage.manifests import Ref, find, load
-from lib.lineage.steps import checkpoints_address, model_address
+from lib.lineage.steps import checkpoints_address
 from lib.models.networks import enter_phase
-from lib.models.schema import Phase, Recipe
+from lib.models.schema import Phase, Recipe, model_address
 from lib.runtime.interrupts import Interrupted, deferred_interrupts, raise_if_interrupted
 from lib.runtime.jobs import Emit
 from lib.runtime.leases import LEASE, lease

@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from lib.data.rows import read_rows
-from lib.lineage.manifests import Manifest, Ref, commit, digest_arrays, digest_json, load, put_file
+from lib.lineage.digests import digest_arrays, digest_json
+from lib.lineage.manifests import Manifest, Ref, commit, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.models.networks import HEAD, build, build_head
 from lib.models.schema import RANDOM, Recipe
@@ -126,6 +128,13 @@ class TrainingTask:
             "kept_epoch": int(progress.best.get("epoch", progress.epoch)),
             "layers": _summary(model),
         }
+
+
+def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """For verify: the digests of weights and history."""
+    yield "weights", digest_weights(keras.saving.load_model(local_file(store, manifest, "model"), compile=False))
+    history = pd.read_parquet(local_file(store, manifest, "history"))
+    yield "history", digest_json(history.to_dict("records"))
 
 
 def digest_weights(model: keras.Model) -> str:

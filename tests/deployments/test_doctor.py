@@ -35,7 +35,7 @@ from lib.models.weights import ingest_weights
 from lib.settings import REPOSITORY
 from lib.store import LocalStore, Store, open_store
 
-LEASE = "checkpoints/digits/digits-cnn/abc/lease.json"
+LEASE = "checkpoints/models/digits/digits-cnn/abc/lease.json"
 MOBILENET = RECIPES["mobilenet"].backbone
 WANTED = ["train-all/digits", "ingest/digits"]
 

@@ -195,14 +195,14 @@ def flip(data: bytes) -> bytes:
 @row("truncated checkpoint", "the last one, between two runs")
 def _(scene: Scene) -> Run:
     stop_in_epoch_2(scene)
-    scene.change("checkpoints/*/*/*/*.npz", lambda data: data[: len(data) // 2])
+    scene.change("checkpoints/models/*/*/*/*.npz", lambda data: data[: len(data) // 2])
     return scene.start().until("does not match its digest; going back to the one before").end()
 
 
 @row("corrupted checkpoint", "a byte of the last one, between two runs")
 def _(scene: Scene) -> Run:
     stop_in_epoch_2(scene)
-    scene.change("checkpoints/*/*/*/*.npz", flip)
+    scene.change("checkpoints/models/*/*/*/*.npz", flip)
     return scene.start().until("does not match its digest; going back to the one before").end()
 
 
@@ -214,7 +214,7 @@ def _(scene: Scene) -> Run:
     address = last.rpartition("/")[0]
     state, _ = checkpoints.latest(store, address)
     assert state is not None
-    other = "checkpoints/digits/digits-cnn/other"
+    other = "checkpoints/models/digits/digits-cnn/other"
     checkpoints.save(store, other, state)
     (swapped,) = store.list(other)
     store.write(f"{address}/{Path(swapped).name}", store.read(swapped))

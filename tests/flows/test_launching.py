@@ -13,11 +13,11 @@ from prefect.states import Completed, Crashed, Running
 from flows.train_model import train_model
 from lib.errors import NoGpu, PermanentError
 from lib.lineage.manifests import Ref
-from lib.planning.plan import make_plan
+from lib.planning.plan import Outcome, Plan, make_plan
+from lib.planning.request import TrainingRequest
 from tasks import launching
 
 PREPARED = Ref(uri="prepared/digits/0", sha256=64 * "0")
-PARAMETERS = {"dataset": "digits", "model": "digits-cnn-gpu"}
 
 
 @pytest.fixture
@@ -31,16 +31,18 @@ def deployed(prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         client.create_deployment(client.create_flow(train_model), "gpu", work_pool_name="gpu")
 
 
-def launched(*models: str) -> dict[str, Ref | BaseException]:
-    """What train_all makes of them."""
-    plan = make_plan("digits", list(models))
-    asked = {recipe: {"dataset": "digits", "model": recipe.name} for recipe in plan.recipes}
+def planned(*models: str) -> Plan:
+    return make_plan(TrainingRequest(dataset="digits", models=list(models)))
+
+
+def launched(*models: str) -> dict[str, Outcome]:
+    """What train_all makes of them, by recipe."""
 
     @flow
-    def train_all() -> dict[str, Ref | BaseException]:
-        return launching.train_models(train_model, plan, PREPARED, asked)
+    def train_all() -> list[Outcome]:
+        return launching.train_models(train_model, planned(*models), PREPARED)
 
-    return train_all()
+    return {outcome.recipe.name: outcome for outcome in train_all()}
 
 
 def newest(client: SyncPrefectClient) -> FlowRun:
@@ -53,9 +55,10 @@ def test_a_model_whose_pool_has_no_worker_is_left_out_in_the_end(
 ) -> None:
     monkeypatch.setattr(launching, "LEFT_OUT_AFTER_S", 1)
     outcome = launched("digits-cnn-gpu")["digits-cnn-gpu"]
-    assert isinstance(outcome, NoGpu)
+    assert isinstance(outcome.error, NoGpu)
+    assert not outcome.failed
     says = "was left out: the pool gpu has had no worker for 0 minutes; start one: python -m deployments.worker"
-    assert says in str(outcome)
+    assert says in str(outcome.error)
     with get_client(sync_client=True) as client:
         state = newest(client).state
         assert state is not None
@@ -69,7 +72,7 @@ def test_a_model_waits_for_a_worker_that_is_busy_and_for_one_that_was_away_for_a
     seen = iter([True] * 15 + [False] * 5 + [True] * 15)
     monkeypatch.setattr(launching, "_has_worker", lambda client, pool: next(seen, False))
     began = time.monotonic()
-    assert isinstance(launched("digits-cnn-gpu")["digits-cnn-gpu"], NoGpu)
+    assert isinstance(launched("digits-cnn-gpu")["digits-cnn-gpu"].error, NoGpu)
     assert next(seen, None) is None
     assert time.monotonic() - began > 35 * 0.2 + 5
 
@@ -78,26 +81,28 @@ def test_a_model_that_cannot_be_handed_over_loses_no_other(deployed: None, monke
     monkeypatch.setattr(launching, "LEFT_OUT_AFTER_S", 1)
     outcomes = launched("digits-cnn", "digits-cnn-gpu")
     assert list(outcomes) == ["digits-cnn", "digits-cnn-gpu"]
-    assert isinstance(outcomes["digits-cnn"], PermanentError)
-    assert str(outcomes["digits-cnn"]).startswith("digits-cnn cannot be handed to a worker: ")
-    assert str(outcomes["digits-cnn"]).endswith("is all deployed? make deploy")
-    assert isinstance(outcomes["digits-cnn-gpu"], NoGpu)
+    assert isinstance(outcomes["digits-cnn"].error, PermanentError)
+    assert str(outcomes["digits-cnn"].error).startswith("digits-cnn cannot be handed to a worker: ")
+    assert str(outcomes["digits-cnn"].error).endswith("is all deployed? make deploy")
+    assert isinstance(outcomes["digits-cnn-gpu"].error, NoGpu)
 
 
 def test_a_run_under_way_is_found_again_and_one_that_has_ended_is_not(deployed: None) -> None:
-    (recipe,) = make_plan("digits", ["digits-cnn-gpu"]).recipes
+    plan = planned("digits-cnn-gpu")
+    (trial,) = plan.trials
+    request = plan.request_for(trial, PREPARED)
 
     @flow
     def resumed() -> None:
         with get_client(sync_client=True) as client:
-            first = launching._submit(client, recipe, PARAMETERS)
+            first = launching._submit(client, trial, request)
             client.set_flow_run_state(first.id, Running(), force=True)
-            assert launching._submit(client, recipe, PARAMETERS).id == first.id
+            assert launching._submit(client, trial, request).id == first.id
             client.set_flow_run_state(first.id, Crashed(name="WillRunAgain"), force=True)
-            assert launching._submit(client, recipe, PARAMETERS).id == first.id
+            assert launching._submit(client, trial, request).id == first.id
             client.set_flow_run_state(first.id, Completed(), force=True)
-            second = launching._submit(client, recipe, PARAMETERS)
+            second = launching._submit(client, trial, request)
             assert second.id != first.id, "what it made is not in the store, or nobody would ask"
-            assert launching._submit(client, recipe, PARAMETERS).id == second.id
+            assert launching._submit(client, trial, request).id == second.id
 
     resumed()

@@ -25,7 +25,7 @@ def report_of(store: LocalStore) -> str:
 
 def test_an_honest_report_holds_from_its_address_or_its_file(commands: Commands, store: LocalStore) -> None:
     (page,) = store.root.glob("reports/*/*/index-*.html")
-    done = commands.run("lib.lineage.verify", report_of(store), page.as_uri(), "--store", store.uri)
+    done = commands.run("flows.verify", report_of(store), page.as_uri(), "--store", store.uri)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert [line.split("/")[0] for line in lines[:5]] == [
@@ -63,7 +63,7 @@ def test_content_that_its_manifest_does_not_describe_is_named(store: LocalStore)
 
 
 def test_what_is_not_there_is_said_to_be_missing(commands: Commands, store: LocalStore) -> None:
-    done = commands.run("lib.lineage.verify", "reports/digits/0123", "--store", store.uri)
+    done = commands.run("flows.verify", "reports/digits/0123", "--store", store.uri)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
         f"error: nothing finished lies at reports/digits/0123 in {store.uri}; name an output, such as "

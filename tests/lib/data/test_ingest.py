@@ -11,13 +11,12 @@ import duckdb
 import pandas as pd
 import pytest
 
-from lib.data.datasets import DATASETS, DatasetSpec, SplitDigests
+from lib.data.datasets import DATASETS, DatasetSpec, SplitDigests, dataset_address
 from lib.data.ingest import ingest
 from lib.data.parquet import read_images
 from lib.data.upstream import UpstreamFile
 from lib.errors import PermanentError
 from lib.lineage.manifests import Ref, find, load, local_file
-from lib.lineage.steps import dataset_address
 from lib.lineage.verify import verify
 from lib.store import LocalStore
 

@@ -1,6 +1,7 @@
 """Refs, digests and commit records."""
 
 import hashlib
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,8 @@ import numpy as np
 import pytest
 
 from lib.errors import NotFound, PermanentError
-from lib.lineage.manifests import (
-    Manifest,
-    Ref,
-    commit,
-    digest_array,
-    digest_arrays,
-    digest_json,
-    find,
-    load,
-    local_file,
-    put_file,
-)
+from lib.lineage.digests import digest_array, digest_arrays, digest_json
+from lib.lineage.manifests import Manifest, OtherVersion, Ref, commit, find, load, local_file, put_file
 from lib.store import LocalStore
 
 BASE = Manifest(
@@ -103,7 +94,29 @@ def test_what_is_not_finished_is_not_found(store: LocalStore) -> None:
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"\xff", BASE.model_dump_json().encode()])
 def test_what_is_no_manifest_of_this_version_is_refused(store: LocalStore, text: bytes) -> None:
     store.write("models/toy/1/manifest.json", text)
-    with pytest.raises(PermanentError, match=r"models/toy/1/manifest\.json in .* of another version; remove it"):
+    with pytest.raises(
+        PermanentError, match=r"models/toy/1/manifest\.json in .* was changed after it was written; remove it"
+    ):
+        find(store, "models/toy/1")
+
+
+def of_version(version: int) -> bytes:
+    """BASE as another version of this code would have written it: with other fields, and whole."""
+    fields = {**BASE.model_dump(mode="json"), "schema_version": version, "mood": "fine"}
+    return json.dumps({**fields, "checksum": digest_json(fields)}, indent=2).encode()
+
+
+@pytest.mark.parametrize("version", [2, 4])
+def test_what_another_version_of_this_code_wrote_is_told_from_damage(store: LocalStore, version: int) -> None:
+    store.write("models/toy/1/manifest.json", of_version(version))
+    with pytest.raises(OtherVersion) as caught:
+        find(store, "models/toy/1")
+    assert str(caught.value) == (
+        f"models/toy/1 in {store.uri} was written by another version of this code: its schema has version {version}, "
+        "and this code reads 3; make it anew, and remove the folder when you no longer need it"
+    )
+    store.write("models/toy/1/manifest.json", of_version(version).replace(b"fine", b"damp"))
+    with pytest.raises(PermanentError, match="was changed after it was written"):
         find(store, "models/toy/1")
 
 

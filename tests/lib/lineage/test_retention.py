@@ -16,13 +16,15 @@ import pytest
 from lib.errors import PermanentError, TransientError
 from lib.lineage import retention
 from lib.lineage.manifests import Manifest, Ref, commit, put_file
-from lib.lineage.retention import apply, plan
+from lib.lineage.retention import CleanUp, apply, plan
+from lib.lineage.steps import STEPS
 from lib.store import LocalStore, Store, open_store
+
+FOLDERS = [step.root for step in STEPS.values()]
 
 
 def output(store: Store, address: str, kind: Any, inputs: dict[str, Ref], day: int = 1, **facts: Any) -> Ref:
     """Commit an output of one file, made on a day of January."""
-    folder = address.rpartition("/")[0] if kind == "weights" else address
     return commit(
         store,
         address,
@@ -31,7 +33,7 @@ def output(store: Store, address: str, kind: Any, inputs: dict[str, Ref], day: i
             inputs=inputs,
             facts=facts,
             content={},
-            files={"data": put_file(store, folder, "data.bin", address.encode())},
+            files={"data": put_file(store, address, "data.bin", address.encode())},
             made_by={"at": f"2026-01-{day:02d}T00:00:00+00:00"},
         ),
     )
@@ -83,7 +85,7 @@ def history(store: LocalStore) -> LocalStore:
         evaluation = trained(store, f"m{day}", day, features=features["f1" if day < 3 else "f2"])
         reported(store, f"r{day}", day, evaluation, other)
     store.write("models/toy/cnn/m1/data-loser.bin", b"loser")
-    store.write("checkpoints/toy/cnn/m1/lease.json", b"{}")
+    store.write("checkpoints/models/toy/cnn/m1/lease.json", b"{}")
     (store.root / "models/toy/.partial-cut").write_bytes(b"half")
     os.utime(store.root / "models/toy/.partial-cut", (0, 0))
     return store
@@ -111,19 +113,19 @@ def assert_whole(store: LocalStore) -> None:
 
 def clean(store: Store, keep: int | None = None) -> list[str]:
     """Clean up, and say what went."""
-    removals = plan(store, keep)
+    removals = plan(store, keep).removals
     apply(store, removals)
     return [removal.path for removal in removals]
 
 
 def test_planning_changes_nothing(history: LocalStore) -> None:
     before = {path: (history.root / path).read_bytes() for path in everything(history)}
-    assert len(plan(history, keep=1)) > 3
+    assert len(plan(history, keep=1).removals) > 3
     assert {path: (history.root / path).read_bytes() for path in everything(history)} == before
 
 
 def test_an_empty_store_has_nothing_to_remove(store: LocalStore) -> None:
-    assert plan(store, keep=1) == []
+    assert plan(store, keep=1) == CleanUp([])
     assert not store.root.exists()
 
 
@@ -136,30 +138,30 @@ def test_what_no_manifest_names_goes_once_there_is_a_manifest(
         uri = f"s3://{request.getfixturevalue('s3_environment').bucket}/{uuid.uuid4().hex}"
     store = open_store(uri, tmp_path / "cache")
     reported(store, "r", 1, trained(store, "m", 1, features=computed_features(store, "f")))
-    kept = [path for folder in retention.FOLDERS for path in store.list(folder)]
+    kept = [path for folder in FOLDERS for path in store.list(folder)]
     assert (
         len(kept) == 14
     )  # dataset, prepared, weights, features, model, evaluation, report: a file and a manifest each
     litter = [f"{path.rpartition('/')[0]}/loser.bin" for path in kept if path.endswith("/manifest.json")]
-    litter.append("weights/net/loser.h5")
-    unfinished = ["models/toy/cnn/new/model.keras", "weights/other/data.h5", "features/toy/new/train.parquet"]
+    litter.append("weights/net/w/loser.h5")
+    unfinished = ["models/toy/cnn/new/model.keras", "weights/net/other/data.h5", "features/toy/new/train.parquet"]
     for path in [*litter, *unfinished, "raw/toy/index.json", "raw/toy/loser.gz"]:
         store.write(path, b"loser")
     assert sorted(clean(store)) == sorted(litter)
-    assert [path for folder in retention.FOLDERS for path in store.list(folder)] == sorted(
-        [*kept, *unfinished], key=lambda path: (retention.FOLDERS.index(path.split("/")[0]), path)
+    assert [path for folder in FOLDERS for path in store.list(folder)] == sorted(
+        [*kept, *unfinished], key=lambda path: (FOLDERS.index(path.split("/")[0]), path)
     )
     assert store.list("raw") == ["raw/toy/index.json", "raw/toy/loser.gz"]
-    assert plan(store) == []
+    assert plan(store) == CleanUp([])
 
 
 def test_checkpoints_go_once_what_they_were_for_is_finished(store: LocalStore) -> None:
     trained(store, "m", 1, features=computed_features(store, "f"))
-    finished = [f"checkpoints/{address}/{name}" for address in ("features/toy/f", "toy/cnn/m") for name in "ab"]
+    finished = [f"checkpoints/{address}/{name}" for address in ("features/toy/f", "models/toy/cnn/m") for name in "ab"]
     unfinished = [
         "checkpoints/features/toy/g/lease.json",
-        "checkpoints/toy/cnn/m2/1.npz",
-        "checkpoints/toy/mlp/m/1.npz",
+        "checkpoints/models/toy/cnn/m2/1.npz",
+        "checkpoints/models/toy/mlp/m/1.npz",
     ]
     for path in [*finished, *unfinished]:
         store.write(path, b"state")
@@ -167,7 +169,7 @@ def test_checkpoints_go_once_what_they_were_for_is_finished(store: LocalStore) -
     assert store.list("checkpoints") == unfinished
 
 
-def test_what_a_incomplete_upload_left_goes_after_a_day(store: LocalStore) -> None:
+def test_what_an_incomplete_upload_left_goes_after_a_day(store: LocalStore) -> None:
     for name, hours in (("younger", 23), ("older", 25)):
         store.write(f"raw/{name}", b"whole")
         (store.root / f"raw/.partial-{name}").write_bytes(b"half")
@@ -181,15 +183,15 @@ def test_a_cut_upload_to_s3_goes_after_its_time(
 ) -> None:
     store = open_store(f"s3://{s3_environment.bucket}/{uuid.uuid4().hex}", tmp_path)
     store._s3.create_multipart_upload(Bucket=store.bucket, Key=f"{store.prefix}/raw/x")
-    assert plan(store) == []
+    assert plan(store) == CleanUp([])
     monkeypatch.setattr(retention, "INCOMPLETE_UPLOAD_AGE_S", 0)
     (cut,) = clean(store)
     assert cut.startswith("raw/x?uploadId=")
-    assert plan(store) == []
+    assert plan(store) == CleanUp([])
 
 
 def test_without_keep_old_models_stay(history: LocalStore) -> None:
-    litter = ["models/toy/cnn/m1/data-loser.bin", "checkpoints/toy/cnn/m1/lease.json", "models/toy/.partial-cut"]
+    litter = ["models/toy/cnn/m1/data-loser.bin", "checkpoints/models/toy/cnn/m1/lease.json", "models/toy/.partial-cut"]
     assert clean(history) == litter
     assert len(addresses(history, "models")) == 6
 
@@ -244,9 +246,9 @@ def test_keep_leaves_what_an_alias_names_and_its_evaluations(history: LocalStore
 
 def test_features_stay_while_a_training_on_their_data_is_unfinished(store: LocalStore) -> None:
     computed_features(store, "f")
-    store.write("checkpoints/toy/cnn/new/lease.json", b"{}")
+    store.write("checkpoints/models/toy/cnn/new/lease.json", b"{}")
     assert clean(store, keep=1) == []
-    store.delete("checkpoints/toy/cnn/new/lease.json")
+    store.delete("checkpoints/models/toy/cnn/new/lease.json")
     clean(store, keep=1)
     assert addresses(store, "features") == []
 
@@ -259,7 +261,7 @@ def test_a_second_clean_up_finds_nothing(history: LocalStore) -> None:
 
 
 def test_a_clean_up_cut_anywhere_leaves_every_manifest_whole(history: LocalStore, tmp_path: Path) -> None:
-    removals = plan(history, keep=1)
+    removals = plan(history, keep=1).removals
     whole = tmp_path / "whole"
     shutil.copytree(history.root, whole)
     apply(LocalStore(whole), removals)
@@ -274,7 +276,7 @@ def test_a_clean_up_cut_anywhere_leaves_every_manifest_whole(history: LocalStore
         clean(cut, keep=1)
         assert_whole(cut)
         assert [path for path in everything(cut) if path.endswith("/manifest.json")] == finished
-        assert plan(cut, keep=1) == []
+        assert plan(cut, keep=1) == CleanUp([])
         shutil.rmtree(root)
 
 
@@ -307,7 +309,7 @@ def test_a_damaged_alias_stops_all(history: LocalStore) -> None:
 
 def run(store: LocalStore, *arguments: str) -> tuple[int, list[str], list[str]]:
     """Exit code, and the lines on standard output and standard error."""
-    command = [sys.executable, "-m", "lib.lineage.retention", "--store", store.uri, *arguments]
+    command = [sys.executable, "-m", "flows.retention", "--store", store.uri, *arguments]
     done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
 

@@ -3,25 +3,17 @@
 If that is meant, raise the step's version in `lib.lineage.steps` and pin the new address here.
 """
 
+import pkgutil
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from lib.data.datasets import DatasetSpec, SplitDigests
+from lib.data.datasets import DatasetSpec, SplitDigests, dataset_address, prepared_address
 from lib.data.upstream import UpstreamFile
-from lib.lineage import steps as addresses
 from lib.lineage.manifests import Ref
-from lib.lineage.steps import (
-    checkpoints_address,
-    dataset_address,
-    evaluation_address,
-    features_address,
-    model_address,
-    prepared_address,
-    report_address,
-    weights_address,
-)
-from lib.models.schema import Augmentation, Backbone, Phase, Recipe
+from lib.lineage.steps import STEPS, checkpoints_address
+from lib.models.schema import Augmentation, Backbone, Phase, Recipe, features_address, model_address, settings_of
 
 SPEC = DatasetSpec(
     name="toy",
@@ -60,74 +52,51 @@ def recipe(**fields: Any) -> Recipe:
     return RECIPE.model_copy(update=fields)
 
 
-def test_the_dataset_address_changes_only_with_ingest_version() -> None:
-    assert addresses.INGEST_VERSION == 2
-    assert dataset_address(SPEC) == "datasets/toy/b795243c76b6e046"
+VALUES = {
+    **SPEC.key_values(),
+    **FROZEN.key_values(seed=0, weights=B),
+    **{"limit": None, "file": {"sha256": "c" * 64}, "evaluations": [A, B]},
+    **dict.fromkeys(("dataset", "prepared", "model"), A),
+}
+GOLDEN = {
+    "dataset": (3, "datasets/toy/d66635de91cfaf35"),
+    "prepared": (2, "prepared/toy/5a73af506fea11ee"),
+    "weights": (3, "weights/mobilenet/0e1f8768432cb324"),
+    "features": (2, "features/toy/8bb2e3743e53c82b"),
+    "model": (4, "models/toy/toy-net/ed06fd4dab55a837"),
+    "evaluation": (3, "evaluations/toy/toy-net/ceac86ffb24e638d"),
+    "report": (2, "reports/toy/7f795dac81b1450b"),
+}
 
 
-def test_the_prepared_address_changes_only_with_prepare_version() -> None:
-    assert addresses.PREPARE_VERSION == 1
-    assert prepared_address(SPEC, A, None) == "prepared/toy/7513c6ca7f3eeafd"
-    assert prepared_address(SPEC, A, 500) == "prepared/toy/189b65cd7f990b5a"
+@pytest.mark.parametrize("kind", STEPS)
+def test_an_address_changes_only_with_its_steps_version(kind: str) -> None:
+    assert (STEPS[kind].version, STEPS[kind].address(**VALUES)) == GOLDEN[kind]
 
 
-def test_the_weights_address_changes_only_with_weights_version() -> None:
-    assert addresses.WEIGHTS_VERSION == 2
-    assert weights_address("mobilenet", {"sha256": "c" * 64}) == "weights/mobilenet/6a646f3a5c328e67"
+@pytest.mark.parametrize("kind", STEPS)
+def test_raising_a_version_moves_the_step(kind: str) -> None:
+    assert replace(STEPS[kind], version=99).address(**VALUES) != STEPS[kind].address(**VALUES)
 
 
-def test_the_features_address_changes_only_with_features_version() -> None:
-    assert addresses.FEATURES_VERSION == 1
-    assert features_address("toy", FROZEN, A, 0, B) == "features/toy/418b10f19e803dc5"
+@pytest.mark.parametrize("kind", STEPS)
+def test_an_address_is_known_from_what_folder_and_key_name_and_from_nothing_less(kind: str) -> None:
+    step = STEPS[kind]
+    needed = {*step.key, *(part.strip("{}") for part in step.folder.split("/")[1:])}
+    assert step.is_known(dict.fromkeys(needed))
+    assert not any(step.is_known(dict.fromkeys(needed - {each})) for each in needed)
 
 
-def test_the_model_address_changes_only_with_train_version() -> None:
-    assert addresses.TRAIN_VERSION == 3
-    assert model_address("toy", RECIPE, A, 0) == "models/toy/toy-net/f5fa122b4b77f930"
+@pytest.mark.parametrize("kind", STEPS)
+def test_a_step_is_made_of_earlier_steps_alone_and_its_functions_are_there(kind: str) -> None:
+    kinds = list(STEPS)
+    assert all(kinds.index(each) < kinds.index(kind) for each in STEPS[kind].key if each in kinds)
+    functions = [STEPS[kind].verified_by, *([job] if (job := STEPS[kind].job) else [])]
+    assert all(callable(pkgutil.resolve_name(each)) for each in functions)
 
 
-def test_the_evaluation_address_changes_only_with_evaluate_version() -> None:
-    assert addresses.EVALUATE_VERSION == 2
-    assert evaluation_address("toy", "toy-net", A) == "evaluations/toy/toy-net/6e15791747b19cc6"
-
-
-def test_the_report_address_changes_only_with_report_version() -> None:
-    assert addresses.REPORT_VERSION == 1
-    assert report_address("toy", A, [A, B]) == "reports/toy/880e7a87f7896d08"
-
-
-def test_checkpoints_lie_at_their_models_key() -> None:
-    assert checkpoints_address("models/models/net/0123") == "checkpoints/models/net/0123"
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        "INGEST_VERSION",
-        "PREPARE_VERSION",
-        "WEIGHTS_VERSION",
-        "FEATURES_VERSION",
-        "TRAIN_VERSION",
-        "EVALUATE_VERSION",
-        "REPORT_VERSION",
-    ],
-)
-def test_raising_one_steps_version_moves_that_step_alone(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def all_addresses() -> dict[str, str]:
-        return {
-            "INGEST_VERSION": dataset_address(SPEC),
-            "PREPARE_VERSION": prepared_address(SPEC, A, None),
-            "WEIGHTS_VERSION": weights_address("mobilenet", {"sha256": "c" * 64}),
-            "FEATURES_VERSION": features_address("toy", FROZEN, A, 0, B),
-            "TRAIN_VERSION": model_address("toy", RECIPE, A, 0),
-            "EVALUATE_VERSION": evaluation_address("toy", "toy-net", A),
-            "REPORT_VERSION": report_address("toy", A, [A]),
-        }
-
-    before = all_addresses()
-    monkeypatch.setattr(addresses, step, 99)
-    after = all_addresses()
-    assert [name for name in before if before[name] != after[name]] == [step]
+def test_checkpoints_lie_at_the_address_of_what_they_are_for() -> None:
+    assert checkpoints_address("models/models/net/0123") == "checkpoints/models/models/net/0123"
 
 
 @pytest.mark.parametrize(
@@ -210,5 +179,40 @@ def test_features_move_with_what_they_are_computed_from_and_no_other_setting() -
 
 
 def test_a_report_does_not_depend_on_the_order_of_its_evaluations() -> None:
-    assert report_address("toy", A, [A, B]) == report_address("toy", A, [B, A])
-    assert report_address("toy", A, [A]) != report_address("toy", A, [A, B])
+    def address(*evaluations: Ref) -> str:
+        return STEPS["report"].address(dataset_name="toy", prepared=A, evaluations=list(evaluations))
+
+    assert address(A, B) == address(B, A)
+    assert address(A) != address(A, B)
+
+
+class LaterRecipe(Recipe):
+    """A recipe of a later version of this code, with an optional field more."""
+
+    colour_jitter: float = 0.0
+
+
+class LaterPhase(Phase):
+    """The same of a phase."""
+
+    ema: float | None = None
+
+
+def test_a_new_optional_field_of_a_recipe_moves_no_key() -> None:
+    later = LaterRecipe(**{**dict(RECIPE), "phases": (LaterPhase(epochs=2, learning_rate=0.001),)})
+    assert model_address("toy", later, A, 0) == model_address("toy", RECIPE, A, 0)
+    used = later.model_copy(update={"colour_jitter": 0.1})
+    assert model_address("toy", used, A, 0) != model_address("toy", RECIPE, A, 0)
+
+
+def test_a_resolved_recipe_has_what_differs_from_the_defaults_and_reads_back_whole() -> None:
+    assert RECIPE.resolved() == {
+        "name": "toy-net",
+        "network": "softmax",
+        "phases": [{"epochs": 2, "learning_rate": 0.001}],
+        "augmentation": {"flip": True},
+    }
+    settings = settings_of(RECIPE.resolved())
+    assert settings == RECIPE.settings()
+    assert (settings["batch_size"], settings["phases"][0]["optimizer"]) == (128, "adamw")
+    assert settings_of({**RECIPE.resolved(), "unheard_of": 1}) == {**RECIPE.resolved(), "unheard_of": 1}

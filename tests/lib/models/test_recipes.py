@@ -8,10 +8,9 @@ import pytest
 from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
 from lib.lineage.manifests import Ref
-from lib.lineage.steps import model_address
 from lib.models import recipes
 from lib.models.recipes import RECIPES, choose_recipes, find_recipe, override
-from lib.models.schema import Augmentation, Phase, Recipe
+from lib.models.schema import Augmentation, Phase, Recipe, model_address
 
 TOY = Recipe(
     name="toy",

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
-from lib.data.datasets import DATASETS
+from lib.data.datasets import DATASETS, dataset_address, prepared_address
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit
-from lib.lineage.steps import dataset_address, evaluation_address, model_address, prepared_address, report_address
+from lib.lineage.steps import STEPS
 from lib.models import recipes
-from lib.models.schema import Backbone, Phase, Recipe
-from lib.planning.plan import Plan, find_evaluation, find_prepared, find_report, make_plan, resolve_seed
+from lib.models.schema import Backbone, Phase, Recipe, model_address
+from lib.planning.outputs import find_evaluation, find_prepared, find_report
+from lib.planning.plan import Plan, make_plan, resolve_seed
+from lib.planning.request import TrainingRequest, read_request
 from lib.store import LocalStore
 
 TOYS = {
@@ -38,9 +40,21 @@ def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path)
 
 
+def evaluation_address(recipe: str, model: Ref) -> str:
+    return STEPS["evaluation"].address(dataset_name="digits", recipe_name=recipe, model=model)
+
+
+def report_address(prepared: Ref, evaluations: list[Ref]) -> str:
+    return STEPS["report"].address(dataset_name="digits", prepared=prepared, evaluations=evaluations)
+
+
 def put(store: LocalStore, kind: Any, address: str) -> Ref:
     """A finished output at `address`, empty."""
     return commit(store, address, Manifest(kind=kind, inputs={}, facts={}, content={}, files={}, made_by={}))
+
+
+def planned(**request: Any) -> Plan:
+    return make_plan(read_request(TrainingRequest, request))
 
 
 def names(plan: Plan) -> list[str]:
@@ -48,13 +62,13 @@ def names(plan: Plan) -> list[str]:
 
 
 def test_a_plan_has_the_data_sets_own_recipes_and_baselines_when_asked() -> None:
-    assert names(make_plan("digits")) == ["one", "two"]
-    assert names(make_plan("digits", baselines=True)) == ["one", "two", "old"]
-    assert names(make_plan("digits", models=["old"])) == ["old"]
+    assert names(planned()) == ["one", "two"]
+    assert names(planned(baselines=True)) == ["one", "two", "old"]
+    assert names(planned(models=["old"])) == ["old"]
 
 
 def test_a_plan_holds_what_was_asked_resolved() -> None:
-    plan = make_plan("digits", models=["two"], epochs=3, limit=10, seed=7, overrides={"batch_size": "32"})
+    plan = planned(models=["two"], epochs=3, limit=10, seed=7, overrides={"batch_size": "32"})
     assert (plan.dataset, plan.limit, plan.seed) == (DATASETS["digits"], 10, 7)
     assert plan.recipes == (
         TOYS["two"].model_copy(update={"phases": (Phase(epochs=3, learning_rate=0.1),), "batch_size": 32}),
@@ -69,8 +83,8 @@ def test_a_plan_holds_what_was_asked_resolved() -> None:
             f"unknown dataset 'mnist'; known: {', '.join(sorted(DATASETS))}",
         ),
         ({"models": ["resnet8"]}, "unknown recipe 'resnet8'; known: old, one, two"),
-        ({"epochs": 0}, "--epochs must be a whole number of at least 1; received 0"),
-        ({"limit": -5}, "--limit must be a whole number of at least 1; received -5"),
+        ({"epochs": 0}, "the request is not valid: epochs: Input should be greater than or equal to 1; received 0"),
+        ({"limit": -5}, "the request is not valid: limit: Input should be greater than or equal to 1; received -5"),
         ({"limit": 9}, "--limit must be at least 10, one row of each class of digits; received 9"),
         (
             {"dataset": "cifar100", "models": ["one"], "limit": 99},
@@ -91,32 +105,32 @@ def test_a_plan_holds_what_was_asked_resolved() -> None:
 )
 def test_what_cannot_be_done_is_refused_with_the_rule(asked: dict[str, Any], message: str) -> None:
     with pytest.raises(PermanentError) as caught:
-        make_plan(**{"dataset": "digits", **asked})
+        planned(**asked)
     assert str(caught.value) == message
 
 
 def test_a_limit_of_one_row_a_class_is_taken() -> None:
-    assert make_plan("digits", limit=10).limit == 10
+    assert planned(limit=10).limit == 10
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
 def test_a_seed_within_range_is_taken_as_it_is(seed: int) -> None:
-    assert make_plan("digits", seed=seed).seed == seed
+    assert planned(seed=seed).seed == seed
 
 
 def test_a_fresh_seed_is_the_date_of_the_runs_start() -> None:
-    assert make_plan("digits", seed="fresh", today=datetime(2024, 3, 9, 23, 59, tzinfo=UTC)).seed == 20240309
+    assert make_plan(TrainingRequest(seed="fresh"), datetime(2024, 3, 9, 23, 59, tzinfo=UTC)).seed == 20240309
     assert resolve_seed("fresh", datetime(2031, 12, 1, tzinfo=UTC)) == 20311201
 
 
 def test_a_fresh_seed_without_a_start_is_todays() -> None:
     before = datetime.now(UTC)
-    seed = make_plan("digits", seed="fresh").seed
+    seed = planned(seed="fresh").seed
     assert seed in {int(f"{day:%Y%m%d}") for day in (before, before + timedelta(minutes=1))}
 
 
 def test_another_learning_rate_is_another_model_on_the_same_prepared_data(store: LocalStore) -> None:
-    plain, faster = make_plan("digits"), make_plan("digits", overrides={"learning_rate": "0.5"})
+    plain, faster = planned(), planned(overrides={"learning_rate": "0.5"})
     put(store, "dataset", dataset_address(plain.dataset))
     dataset = put(store, "dataset", dataset_address(faster.dataset))
     prepared = put(store, "prepared", prepared_address(plain.dataset, dataset, None))
@@ -131,7 +145,7 @@ def test_another_learning_rate_is_another_model_on_the_same_prepared_data(store:
 
 
 def test_prepared_data_are_found_for_their_limit_alone(store: LocalStore) -> None:
-    plan = make_plan("digits", limit=20)
+    plan = planned(limit=20)
     assert find_prepared(store, plan.dataset, plan.limit) is None
     dataset = put(store, "dataset", dataset_address(plan.dataset))
     assert find_prepared(store, plan.dataset, plan.limit) is None
@@ -142,22 +156,29 @@ def test_prepared_data_are_found_for_their_limit_alone(store: LocalStore) -> Non
 
 
 def test_a_report_is_found_once_each_models_evaluation_and_it_are_there(store: LocalStore) -> None:
-    plan = make_plan("digits", seed=5)
+    plan = planned(seed=5)
     assert find_report(store, plan, allow_cpu=False) is None
     dataset = put(store, "dataset", dataset_address(plan.dataset))
     prepared = put(store, "prepared", prepared_address(plan.dataset, dataset, None))
     evaluations = []
-    for recipe in plan.recipes:
-        assert find_evaluation(store, plan, recipe, prepared) is None
+    for trial in plan.trials:
+        recipe = trial.recipe
+        assert find_evaluation(store, plan, trial, prepared) is None
         model = put(store, "model", model_address("digits", recipe, prepared, 5))
-        assert find_evaluation(store, plan, recipe, prepared) is None
-        evaluations.append(put(store, "evaluation", evaluation_address("digits", recipe.name, model)))
-        assert find_evaluation(store, plan, recipe, prepared) == evaluations[-1]
+        assert find_evaluation(store, plan, trial, prepared) is None
+        evaluations.append(
+            put(
+                store,
+                "evaluation",
+                evaluation_address(recipe.name, model),
+            )
+        )
+        assert find_evaluation(store, plan, trial, prepared) == evaluations[-1]
         assert find_report(store, plan, allow_cpu=False) is None
-    report = put(store, "report", report_address("digits", prepared, evaluations))
+    report = put(store, "report", report_address(prepared, evaluations))
     assert find_report(store, plan, allow_cpu=False) == report
-    assert find_report(store, make_plan("digits", seed=6), allow_cpu=False) is None
-    assert find_report(store, make_plan("digits", seed=5, models=["one"]), allow_cpu=False) is None
+    assert find_report(store, planned(seed=6), allow_cpu=False) is None
+    assert find_report(store, planned(seed=5, models=["one"]), allow_cpu=False) is None
 
 
 def with_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,14 +191,14 @@ def with_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_weights_replace_those_that_backbones_start_from(monkeypatch: pytest.MonkeyPatch) -> None:
     with_backbones(monkeypatch)
-    plan = make_plan("digits", models=["one", "fine", "other"], weights="none")
+    plan = planned(models=["one", "fine", "other"], weights="none")
     assert [recipe.title for recipe in plan.recipes] == ["one", "fine (weights: none)", "other (weights: none)"]
-    assert names(make_plan("digits", models=["fine"])) == ["fine"]
+    assert names(planned(models=["fine"])) == ["fine"]
 
 
 def test_several_weights_train_each_backbone_from_each(monkeypatch: pytest.MonkeyPatch) -> None:
     with_backbones(monkeypatch)
-    plan = make_plan("digits", models=["one", "fine"], weights=["imagenet", "none"])
+    plan = planned(models=["one", "fine"], weights=["imagenet", "none"])
     assert [recipe.title for recipe in plan.recipes] == ["one", "fine", "fine (weights: none)"]
 
 
@@ -191,5 +212,5 @@ def test_several_weights_train_each_backbone_from_each(monkeypatch: pytest.Monke
 def test_weights_that_fit_nothing_are_refused(models: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with_backbones(monkeypatch)
     with pytest.raises(PermanentError) as caught:
-        make_plan("digits", models=models, weights="my.h5")
+        planned(models=models, weights="my.h5")
     assert str(caught.value).startswith(message)

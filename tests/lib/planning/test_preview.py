@@ -5,23 +5,16 @@ from typing import Any
 
 import pytest
 
-from lib.data.datasets import DATASETS
+from lib.data.datasets import DATASETS, dataset_address, prepared_address
 from lib.data.upstream import UpstreamFile
 from lib.lineage.manifests import Manifest, Ref, commit
-from lib.lineage.steps import (
-    checkpoints_address,
-    dataset_address,
-    evaluation_address,
-    features_address,
-    model_address,
-    prepared_address,
-    report_address,
-    weights_address,
-)
+from lib.lineage.steps import STEPS, checkpoints_address
 from lib.models import recipes, weights
-from lib.models.schema import Backbone, Phase, Recipe
+from lib.models.schema import Backbone, Phase, Recipe, features_address, model_address
+from lib.models.weights import weights_address
 from lib.planning.plan import make_plan
-from lib.planning.preview import Step, preview
+from lib.planning.preview import Line, preview
+from lib.planning.request import TrainingRequest
 from lib.store import LocalStore
 
 LINEAR = Recipe(
@@ -47,6 +40,14 @@ def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path)
 
 
+def evaluation_address(recipe: str, model: Ref) -> str:
+    return STEPS["evaluation"].address(dataset_name="digits", recipe_name=recipe, model=model)
+
+
+def report_address(prepared: Ref, evaluations: list[Ref]) -> str:
+    return STEPS["report"].address(dataset_name="digits", prepared=prepared, evaluations=evaluations)
+
+
 def put(store: LocalStore, kind: Any, address: str, at: str = "2026-01-01", **more: Any) -> Ref:
     """A finished output at `address`."""
     fields = {"inputs": {}, "facts": {}, "content": {}, "files": {}, "made_by": {"at": at}} | more
@@ -69,9 +70,9 @@ def told(store: LocalStore, allow_cpu: bool = False, **asked: Any) -> list[tuple
     return [(step.name, step.state, step.why) for step in steps(store, allow_cpu, **asked)]
 
 
-def steps(store: LocalStore, allow_cpu: bool = False, **asked: Any) -> list[Step]:
+def steps(store: LocalStore, allow_cpu: bool = False, **asked: Any) -> list[Line]:
     before = {path: path.read_bytes() for path in store.root.rglob("*") if path.is_file()}
-    found = preview(store, make_plan("digits", **asked), allow_cpu)
+    found = preview(store, make_plan(TrainingRequest(**asked)), allow_cpu)
     assert before == {path: path.read_bytes() for path in store.root.rglob("*") if path.is_file()}, "it only looks"
     return found
 
@@ -82,11 +83,13 @@ def test_of_an_empty_store_all_would_run_and_what_needs_a_gpu_is_left_out(store:
         ("ingest digits", "would run", "not in the store yet"),
         ("prepare digits", "would run", "not in the store yet"),
         ("train linear", "would run", "never trained"),
+        ("evaluate linear", "would run", "not in the store yet"),
         ("train on-gpu", "left out", why),
         ("ingest weights of toy", "would run", "not in the store yet"),
         ("compute features for frozen", "would run", "not in the store yet"),
         ("train frozen", "would run", "never trained"),
-        ("report", "would run", "its models are not all done"),
+        ("evaluate frozen", "would run", "not in the store yet"),
+        ("report on digits", "would run", "its models are not all done"),
     ]
     assert ("train on-gpu", "would run", "never trained") in told(store, allow_cpu=True)
 
@@ -100,22 +103,27 @@ def test_of_a_half_done_store_each_step_is_told_by_what_is_there(store: LocalSto
         ("ingest digits", "done", ""),
         ("prepare digits", "done", ""),
         ("train linear", "would resume", "after epoch 3 of 4"),
-        ("train on-gpu", "left out", told(store)[3][2]),
+        ("evaluate linear", "would run", "not in the store yet"),
+        ("train on-gpu", "left out", told(store)[4][2]),
         ("ingest weights of toy", "done", ""),
         ("compute features for frozen", "done", ""),
         ("train frozen", "would run", "never trained"),
-        ("report", "would run", "its models are not all done"),
+        ("evaluate frozen", "would run", "not in the store yet"),
+        ("report on digits", "would run", "its models are not all done"),
     ]
 
 
 def test_of_a_finished_store_all_is_done(store: LocalStore) -> None:
     prepared = put_prepared(store)
     model = put_model(store, prepared, LINEAR)
-    assert told(store, models=["linear"])[2] == ("train linear", "would run", "trained, but not evaluated")
-    evaluation = put(store, "evaluation", evaluation_address("digits", "linear", model))
-    assert [state for _, state, _ in told(store, models=["linear"])] == ["done", "done", "done", "would run"]
-    put(store, "report", report_address("digits", prepared, [evaluation]))
-    assert [state for _, state, _ in told(store, models=["linear"])] == ["done"] * 4
+    assert told(store, models=["linear"])[2:4] == [
+        ("train linear", "done", ""),
+        ("evaluate linear", "would run", "not in the store yet"),
+    ]
+    evaluation = put(store, "evaluation", evaluation_address("linear", model))
+    assert [state for _, state, _ in told(store, models=["linear"])] == ["done"] * 4 + ["would run"]
+    put(store, "report", report_address(prepared, [evaluation]))
+    assert [state for _, state, _ in told(store, models=["linear"])] == ["done"] * 5
     assert [state for _, state, _ in told(store, models=["linear", "on-gpu"])][-2:] == ["left out", "done"]
 
 

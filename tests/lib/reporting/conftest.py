@@ -1,5 +1,7 @@
 """One store with a report of two models, for all tests of reports: they add to it and change nothing."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from lib.lineage.manifests import Ref
@@ -7,6 +9,14 @@ from lib.reporting.report import build_report
 from lib.store import LocalStore
 
 from . import made
+
+
+@pytest.fixture(scope="session", autouse=True)
+def undrawn() -> Iterator[None]:
+    """Each picture is made.PNG: drawing takes time, and pictures are outside the ref."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lib.reporting.pictures.draw", made.undrawn)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -11,17 +12,26 @@ from lib.data.ingest import ingest
 from lib.data.prepare import prepare
 from lib.data.rows import Rows, read_rows
 from lib.evaluation.metrics import SplitMetrics, measure
-from lib.lineage.manifests import Manifest, Ref, commit, digest_json, load, local_file, put_file
+from lib.evaluation.prediction_table import encode_predictions
+from lib.lineage.digests import digest_json
+from lib.lineage.manifests import Manifest, Ref, commit, load, local_file, put_file
 from lib.lineage.provenance import made_by
-from lib.lineage.steps import evaluation_address, model_address
+from lib.lineage.steps import STEPS
 from lib.models.recipes import RECIPES
-from lib.models.schema import Recipe
+from lib.models.schema import Recipe, model_address
+from lib.reporting.pictures import DATA_PICTURES, MODEL_PICTURES
 from lib.store import Store
 
 PNG = b"\x89PNG\r\n\x1a\n"
-PICTURES = ("curves", "confusion", "per_class", "examples")
+"""What a picture is where drawing it would only take time."""
 SURE = 0.9
 """What a model here gives to the class that it predicts; the others share the rest."""
+
+
+def undrawn(store: Store, prepared: Manifest, evaluations: Mapping[str, Manifest]) -> dict[str, bytes]:
+    """In place of `lib.reporting.pictures.draw`."""
+    names = [*DATA_PICTURES, *(f"{name}-{picture}" for name in evaluations for picture in MODEL_PICTURES)]
+    return dict.fromkeys(names, PNG)
 
 
 def prepared_digits(store: Store, limit: int | None = None) -> Ref:
@@ -41,7 +51,6 @@ def evaluated(
     right: tuple[float, float, float] = (1.0, 0.9, 0.8),
     seed: int = 0,
     seconds: float = 75.0,
-    picture: bytes = PNG,
     weights: str | None = None,
     **changes: object,
 ) -> Ref:
@@ -58,11 +67,10 @@ def evaluated(
     )  # fmt: skip
     model = _model(store, prepared, resolved, history, seed, seconds, weights)
     rows = read_rows(store, data, ("train", "validation", "test"))
-    metrics = {
-        split: measure(_guess(each, share, len(names)), each.labels, names)
-        for (split, each), share in zip(rows.items(), right, strict=True)
-    }
-    return _evaluation(store, model, metrics, dict.fromkeys(PICTURES, picture))
+    guesses = {split: _guess(each, share, len(names)) for (split, each), share in zip(rows.items(), right, strict=True)}
+    metrics = {split: measure(guesses[split], each.labels, names) for split, each in rows.items()}
+    predictions = encode_predictions({split: (rows[split], guesses[split]) for split in ("validation", "test")})
+    return _evaluation(store, model, metrics, predictions)
 
 
 def _guess(rows: Rows, share: float, classes: int) -> np.ndarray:
@@ -115,17 +123,16 @@ def _model(
     return commit(store, address, manifest)
 
 
-def _evaluation(store: Store, model: Ref, metrics: dict[str, SplitMetrics], pictures: dict[str, bytes]) -> Ref:
+def _evaluation(store: Store, model: Ref, metrics: dict[str, SplitMetrics], predictions: bytes) -> Ref:
     made = load(store, model)
     dataset, recipe = made.facts["dataset"], made.facts["recipe"]["name"]
-    address = evaluation_address(dataset, recipe, model)
+    address = STEPS["evaluation"].address(dataset_name=dataset, recipe_name=recipe, model=model)
     left_out = {"recipe", "layers"}
     written = {split: values.model_dump() for split, values in metrics.items()}
     summary = {split: values.model_dump(exclude={"per_class", "confusion"}) for split, values in metrics.items()}
     files = {
         "metrics": put_file(store, address, "metrics.json", json.dumps(written).encode()),
-        "predictions": put_file(store, address, "predictions.parquet", b"not read by a report"),
-        **{name: put_file(store, address, f"{name}.png", data) for name, data in pictures.items()},
+        "predictions": put_file(store, address, "predictions.parquet", predictions),
     }
     manifest = Manifest(
         kind="evaluation",

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from lib.runtime.gpus import one_gpu, visible_gpus
+from lib.runtime.jobs import Job
+from lib.settings import Settings
 
 HOLD = """
 import os, sys
@@ -27,13 +29,13 @@ with one_gpu(visible_gpus(devices), print, locks) as gpu:
     sys.stdin.read()
 """
 JOB = """
-import sys
+import dataclasses, sys
 from pathlib import Path
 from lib.runtime import jobs
 
 gpus, job = sys.argv[1:]
 jobs.visible_gpus = lambda: Path(gpus).read_text().split()
-jobs.STEPS["train"] = "pretended_step"
+jobs.STEPS["model"] = dataclasses.replace(jobs.STEPS["model"], job="pretended_step:run")
 sys.exit(jobs.main(job))
 """
 PRETENDED_STEP = """
@@ -56,7 +58,7 @@ def no_choice_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def devices(tmp_path: Path) -> Path:
     """A /dev with two GPUs."""
-    folder = tmp_path / "validation"
+    folder = tmp_path / "dev"
     folder.mkdir()
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"):
         (folder / name).touch()
@@ -225,8 +227,8 @@ def job(tmp_path: Path) -> tuple[Path, Path, dict[str, str]]:
     """Of a job whose step says what it saw: its GPUs, its file and its environment."""
     (tmp_path / "gpus").write_text("0 1")
     (tmp_path / "pretended_step.py").write_text(PRETENDED_STEP)
-    told = {"step": "train", "store_uri": str(tmp_path / "store"), "runs_on": "gpu", "arguments": {}}
-    (tmp_path / "job.json").write_text(json.dumps(told))
+    told = Job(step="model", settings=Settings(store_uri=str(tmp_path / "store")), runs_on="gpu", arguments={})
+    (tmp_path / "job.json").write_text(told.model_dump_json())
     return tmp_path / "gpus", tmp_path / "job.json", {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)}
 
 

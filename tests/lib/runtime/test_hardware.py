@@ -5,10 +5,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import NoGpu
-from lib.models.recipes import find_recipe
 from lib.runtime.hardware import can_run_here, has_gpu, require_hardware
-
-GPU, CPU = find_recipe("resnet50"), find_recipe("cifar-cnn")
 
 
 @pytest.fixture(autouse=True)
@@ -33,18 +30,18 @@ def test_a_hidden_gpu_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, h
 def test_a_gpu_recipe_is_refused_without_one_unless_a_cpu_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     with pytest.raises(NoGpu, match=r"^resnet50 runs on a GPU and this machine has none; --allow-cpu \(ALLOW_CPU=1\)"):
-        require_hardware(GPU, allow_cpu=False)
-    require_hardware(GPU, allow_cpu=True)
-    require_hardware(CPU, allow_cpu=False)
-    assert (can_run_here(GPU, False), can_run_here(GPU, True), can_run_here(CPU, False)) == (False, True, True)
+        require_hardware("resnet50", "gpu", allow_cpu=False)
+    require_hardware("resnet50", "gpu", allow_cpu=True)
+    require_hardware("cifar-cnn", "cpu", allow_cpu=False)
+    assert (can_run_here("gpu", False), can_run_here("gpu", True), can_run_here("cpu", False)) == (False, True, True)
 
 
 def test_on_a_worker_the_refusal_names_its_pool_and_what_to_set_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     with pytest.raises(NoGpu) as refusal:
-        require_hardware(GPU, allow_cpu=False, pool="gpu")
+        require_hardware("resnet50", "gpu", allow_cpu=False, pool="gpu")
     assert str(refusal.value) == (
         "resnet50 runs on a GPU and this worker of the pool gpu has none; start it on a machine with one, "
         "or set ALLOW_CPU=1 in its environment to train there without, slowly"
     )
-    require_hardware(GPU, allow_cpu=True, pool="gpu")
+    require_hardware("resnet50", "gpu", allow_cpu=True, pool="gpu")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lib.runtime import failures
 from lib.runtime.jobs import Job
-from lib.settings import REPOSITORY
+from lib.settings import REPOSITORY, Settings
 
 STEP = """
 import time
@@ -28,14 +28,25 @@ def run(store, settings, emit, *, said):
         Path(said).write_text(f"whole chunks: {done}")
         raise
 """
-MAIN = "import sys; from lib.runtime import jobs; jobs.STEPS['train'] = 'a_step'; sys.exit(jobs.main(sys.argv[1]))"
+MAIN = """
+import dataclasses, sys
+from lib.lineage.steps import STEPS
+from lib.runtime import jobs
+STEPS["model"] = dataclasses.replace(STEPS["model"], job="a_step:run")
+sys.exit(jobs.main(sys.argv[1]))
+"""
 
 
 def test_where_its_flow_was_killed_the_chunk_under_way_is_finished(tmp_path: Path) -> None:
     (tmp_path / "a_step.py").write_text(STEP)
     said, file = tmp_path / "said", tmp_path / "job.json"
     file.write_text(
-        Job(step="train", store_uri=str(tmp_path), runs_on="cpu", arguments={"said": str(said)}).model_dump_json()
+        Job(
+            step="model",
+            settings=Settings(store_uri=str(tmp_path)),
+            runs_on="cpu",
+            arguments={"said": str(said)},
+        ).model_dump_json()
     )
     process = subprocess.Popen(
         [sys.executable, "-c", MAIN, str(file)],

@@ -1,0 +1,31 @@
+"""All commands: `python -m flows COMMAND …` does what `python -m flows.COMMAND …` does."""
+
+import sys
+from importlib import import_module
+
+COMMANDS = {
+    "train": "train a dataset's models and rank them: the main job",
+    "train_model": "train and evaluate one recipe: the unit that a worker runs",
+    "ingest": "bring a dataset into the store and prepare it",
+    "verify": "check an output and all that it was made of",
+    "retention": "say what nothing needs any more, and remove it",
+}
+
+
+def main() -> None:
+    name = sys.argv[1].replace("-", "_") if len(sys.argv) > 1 else ""
+    if name in COMMANDS:
+        sys.argv = [f"python -m flows {name}", *sys.argv[2:]]
+        module = import_module(f"flows.{name}")
+        module.main_of(module.command)
+    listed = "\n".join(f"  {command:<12} {does}" for command, does in COMMANDS.items())
+    known = f"usage: python -m flows COMMAND [--help]\n\n{listed}"
+    if name in {"", "__help", "_h"}:
+        print(known)
+        sys.exit(0)
+    print(f"error: unknown command {name!r}; known: {', '.join(COMMANDS)}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Which outputs a plan comes to, where each lies or will lie, and which are there: told from the store alone."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lib.data.datasets import DatasetSpec
+from lib.lineage.manifests import Manifest, Ref, find
+from lib.lineage.steps import STEPS, Step
+from lib.models.schema import Recipe
+from lib.models.weights import find_weights
+from lib.planning.plan import Plan, Trial
+from lib.runtime.hardware import can_run_here
+from lib.store import Store
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a step makes for a plan."""
+
+    step: Step
+    does: str
+    """What the step does, in words."""
+    address: str | None
+    """None where that cannot be said before what it is made of is there."""
+    ref: Ref | None
+    manifest: Manifest | None
+
+
+def dataset_outputs(store: Store, spec: DatasetSpec, limit: int | None) -> list[Output]:
+    """The dataset and its prepared form."""
+    return _walk(store, "dataset", {**spec.key_values(), "limit": limit})
+
+
+def model_outputs(store: Store, plan: Plan, trial: Trial, prepared: Ref | None) -> list[Output]:
+    """All that one training needs and leads to, from its weights to its evaluation and what is made of that."""
+    recipe, seed = trial
+    weights = find_weights(store, recipe.backbone) if recipe.backbone else None
+    values = {"dataset_name": plan.dataset.name, "title": recipe.title, **recipe.key_values(seed, weights)}
+    if prepared:
+        values["prepared"] = prepared
+    if recipe.pretrained and not weights:
+        del values["weights"], values["start"]
+    return _walk(store, "model", values, recipe)
+
+
+def report_output(store: Store, plan: Plan, prepared: Ref, evaluations: list[Ref]) -> Output:
+    """The report over these evaluations."""
+    values = {"dataset_name": plan.dataset.name, "prepared": prepared, "evaluations": evaluations}
+    (output,) = _walk(store, "report", values)
+    return output
+
+
+def _walk(
+    store: Store, per: Literal["dataset", "model", "report"], values: dict[str, Any], recipe: Recipe | None = None
+) -> list[Output]:
+    """The outputs of these steps in their order; each that is there is among the values of the next."""
+    outputs = []
+    for step in STEPS.values():
+        if step.per == per and (step.only_for == "all" or getattr(recipe, step.only_for)):
+            known: Any = values.get(step.kind)
+            address = known.uri if known else step.address(**values) if step.is_known(values) else None
+            ref, manifest = (find(store, address) if address else None) or (None, None)
+            if ref:
+                values = {**values, step.kind: ref}
+            outputs.append(Output(step, step.does.format_map(values), address, ref, manifest))
+    return outputs
+
+
+def find_prepared(store: Store, spec: DatasetSpec, limit: int | None) -> Ref | None:
+    """The prepared data, if they are there."""
+    return _ref_of("prepared", dataset_outputs(store, spec, limit))
+
+
+def find_evaluation(store: Store, plan: Plan, trial: Trial, prepared: Ref) -> Ref | None:
+    """The evaluation of the trial's model, if it is there."""
+    return _ref_of("evaluation", model_outputs(store, plan, trial, prepared))
+
+
+def find_report(store: Store, plan: Plan, allow_cpu: bool) -> Ref | None:
+    """The report of a plan that is done already, but for what this machine would leave out; or None."""
+    if not (prepared := find_prepared(store, plan.dataset, plan.limit)):
+        return None
+    found = {trial: find_evaluation(store, plan, trial, prepared) for trial in plan.trials}
+    evaluations = [evaluation for evaluation in found.values() if evaluation]
+    missing = [trial for trial, evaluation in found.items() if not evaluation]
+    if not evaluations or any(can_run_here(trial.recipe.runs_on, allow_cpu) for trial in missing):
+        return None
+    return report_output(store, plan, prepared, evaluations).ref
+
+
+def _ref_of(kind: str, outputs: list[Output]) -> Ref | None:
+    return next((output.ref for output in outputs if output.step.kind == kind), None)

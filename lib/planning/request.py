@@ -1,0 +1,82 @@
+"""What a run is asked to do. Each field is a parameter of a flow, a field of its form and an option of its command.
+
+To add one, write it here and in the flow's signature: form, option and help follow (`flows.parameters`).
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lib.data.datasets import DATASETS
+from lib.errors import explain_validation
+from lib.lineage.manifests import Ref
+from lib.models.recipes import RECIPES
+
+AnyRequest = TypeVar("AnyRequest", bound=BaseModel)
+Count = Annotated[int | None, Field(ge=1)]
+Seed = int | Literal["fresh"]
+RecipeName = Annotated[str, Field(description="A recipe.", json_schema_extra={"enum": list(RECIPES)})]
+START = "imagenet, none (a random start), or a file or s3:// address; without it, the recipe's own"
+
+
+class DataRequest(BaseModel):
+    """A dataset, and how much of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str = Field("digits", description="The dataset", json_schema_extra={"enum": list(DATASETS)})
+    limit: Count = Field(
+        None,
+        description="Use so many training images, with validation and test in proportion; not compared with full runs",
+    )
+
+
+class RecipeRequest(DataRequest):
+    """How recipes are trained on it."""
+
+    epochs: Count = Field(None, description="At most so many epochs in each phase of a recipe")
+    seed: Seed = Field(
+        0, description="A number, or fresh: the date of the run's scheduled start, the same over its retries"
+    )
+    overrides: dict[str, str] | None = Field(
+        None, description="Fields of the recipes to override, such as learning_rate: 0.001 or augmentation.flip: true"
+    )
+
+
+class TrainingRequest(RecipeRequest):
+    """Which recipes: the parameters of train-all."""
+
+    models: list[RecipeName] | None = Field(
+        None, description="The recipes to train; without it, all of the dataset's own"
+    )
+    baselines: bool = Field(False, description="Train the 2023 notebook's own settings too, for comparison")
+    weights: str | list[str] | None = Field(
+        None, description=f"What backbones start from; of several, one model from each: {START}"
+    )
+
+    @property
+    def starts(self) -> list[str]:
+        """`weights` as a list."""
+        return [self.weights] if isinstance(self.weights, str) else self.weights or []
+
+
+class ModelRequest(RecipeRequest):
+    """One recipe: the parameters of train-model."""
+
+    model: str = Field(description="The recipe to train", json_schema_extra={"enum": list(RECIPES)})
+    weights: str | None = Field(None, description=f"What the backbone starts from: {START}")
+    prepared: Ref | None = Field(None, description="The prepared data; made or found where this is empty")
+
+    def alone(self) -> TrainingRequest:
+        """The same as a request for one recipe."""
+        shared = self.model_dump(include=set(RecipeRequest.model_fields))
+        return TrainingRequest(**shared, models=[self.model], weights=self.weights)
+
+
+def read_request(kind: type[AnyRequest], values: Mapping[str, Any]) -> AnyRequest:
+    """The request of `kind` that `values` make. Raises PermanentError where they break a rule."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise explain_validation(error, "the request") from error

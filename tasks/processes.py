@@ -1,0 +1,20 @@
+"""Run a step in a process of its own, and show what it says."""
+
+from typing import Any
+
+from prefect.logging import get_run_logger
+from pydantic import BaseModel
+
+from lib.lineage.manifests import Ref
+from lib.models.schema import Recipe
+from lib.runtime.jobs import Job, run_job
+from tasks.display import show_job
+from tasks.settings import current_settings
+
+
+def run_step(step: str, recipe_of_run: Recipe, /, **arguments: Any) -> Ref:
+    """The output of the step of this kind, run where the recipe asks for; `arguments` are its job's own."""
+    plain = {name: value.model_dump() if isinstance(value, BaseModel) else value for name, value in arguments.items()}
+    job = Job(step=step, settings=current_settings(), runs_on=recipe_of_run.runs_on, arguments=plain)
+    with show_job(recipe_of_run.name, get_run_logger()) as on_event:
+        return run_job(job, on_event)
