@@ -1,8 +1,6 @@
 """The command of a real S3 server, SeaweedFS, for one machine. It keeps its data in a folder and outlives a kill."""
 
-import socket
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 PORTS = ("s3.port", "filer.port", "master.port", "volume.port", "webdav.port", "admin.port")
@@ -30,12 +28,3 @@ def weed_command(folder: Path, ports: list[int]) -> list[str]:
     named = [f"-{name}={port}" for name, port in zip(PORTS, http, strict=True)]
     named += [f"-{name}.grpc={port}" for name, port in zip(PORTS, grpc, strict=True) if "dav" not in name]
     return [weed, "mini", f"-dir={folder}", *FLAGS, *named]
-
-
-def free_ports(count: int) -> list[int]:
-    """All held open at once, so that they differ."""
-    with ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in held]

@@ -9,7 +9,6 @@ import os
 import secrets
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,7 +24,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
 
 from deployments import postgres
-from deployments.s3_server import PORTS_NEEDED, free_ports, weed_command
+from deployments.ports import free_ports, is_free, preferred
+from deployments.s3_server import PORTS_NEEDED, weed_command
 from lib.command_line import main_of, parser
 from lib.errors import PermanentError, TransientError
 from lib.runtime.gpus import visible_gpus
@@ -65,8 +65,8 @@ class Stack:
         file = self.folder / "made-at-first-start.json"
         if not file.exists():
             made = MadeAtFirstStart(
-                prefect_port=_preferred(PREFECT_PORT),
-                s3_ports=(_preferred(S3_PORT), *free_ports(PORTS_NEEDED - 1)),
+                prefect_port=preferred(PREFECT_PORT),
+                s3_ports=(preferred(S3_PORT), *free_ports(PORTS_NEEDED - 1)),
                 access_key=secrets.token_hex(10),
                 secret_key=secrets.token_hex(20),
             )
@@ -158,7 +158,7 @@ class Stack:
         """Raise PermanentError where another program has taken a port since the first start."""
         made = self._made_at_first_start
         for port in (made.prefect_port, *made.s3_ports):
-            if not _is_free(port):
+            if not is_free(port):
                 raise PermanentError(
                     f"port {port} must be free for the stack; another program listens there: stop it, or remove "
                     f"{self.folder} with all that it holds"
@@ -255,21 +255,6 @@ def kill_all(processes: list[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-
-
-def _preferred(port: int) -> int:
-    """`port` where it is free, or else another."""
-    return port if _is_free(port) else free_ports(1)[0]
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just left is free
-        try:
-            tried.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def _end(supervisor: "subprocess.Popen[bytes]") -> None:

@@ -14,6 +14,7 @@ from flows.tables import show_leaderboard, show_plan
 from flows.train_model import train_model
 from lib.command_line import parser
 from lib.errors import SomeModelsFailed
+from lib.lineage.index import read_index
 from lib.lineage.manifests import Ref
 from lib.planning.outputs import find_report
 from lib.planning.plan import make_plan
@@ -76,6 +77,8 @@ def command(arguments: list[str] | None = None) -> None:
     with using(settings):
         if done := find_report(store, plan, settings.allow_cpu):
             print("All done before: nothing to train.")
+        elif note := read_index(store, store.list(f"prepared/{plan.dataset.name}")).note():
+            print(note)
         show_leaderboard(store, plan, done or train_all(**dict(request)), settings.allow_cpu)
 
 

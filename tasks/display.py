@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -57,38 +58,47 @@ def show_job(name: str, logger: Logger) -> Iterator[Emit]:
     )
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
         row = bars.add_task(name, total=None, metrics="starting")
-        artifact = EpochProgress(name, logger)
-        told = 0
+        artifact, tenths = EpochProgress(name, logger), _Tenths()
 
         def on_event(event: Event) -> None:
-            nonlocal told
             artifact.show(event)
-            if event["event"] in {"progress", "epoch"}:
-                steps = event["steps"]
-                done = (event["epoch"] - 1) * steps + event.get("step", steps)
-                bars.update(
-                    row,
-                    completed=done,
-                    total=event["epochs"] * steps,
-                    description=f"{name} epoch {event['epoch']}/{event['epochs']}",
-                    metrics=f"loss {event['loss']:.3f} accuracy {event['accuracy']:.3f}",
-                )
-            if event["event"] == "features":
-                bars.update(row, completed=event["rows"], total=event["of"], metrics="features")
-                percent = 100 * event["rows"] // event["of"]
-                if percent // 10 == told // 10:
-                    return
-                told = percent
-            if event["event"] == "evaluating":
-                bars.update(row, metrics=f"evaluating on {event['split']}")
+            bars.update(row, **_bar(name, event))
             if event["event"] == "chunk":
                 logger.debug("%s begins with step %d of epoch %d", name, event["step"] + 1, event["epoch"])
-            elif event["event"] != "progress":
+            elif event["event"] != "progress" and tenths.passed(event):
                 bars.stop()  # or the log's line ends up behind the bar
                 _log(name, logger, event)
                 bars.start()
 
         yield on_event
+
+
+class _Tenths:
+    """Lets one event of features through for each tenth of them, and all others."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def passed(self, event: Event) -> bool:
+        if event["event"] != "features":
+            return True
+        before, self.told = self.told, 10 * event["rows"] // event["of"]
+        return self.told > before
+
+
+def _bar(name: str, event: Event) -> dict[str, Any]:
+    """What the event changes of the bar."""
+    if event["event"] in {"progress", "epoch"}:
+        steps = event["steps"]
+        return {
+            "completed": (event["epoch"] - 1) * steps + event.get("step", steps),
+            "total": event["epochs"] * steps,
+            "description": f"{name} epoch {event['epoch']}/{event['epochs']}",
+            "metrics": f"loss {event['loss']:.3f} accuracy {event['accuracy']:.3f}",
+        }
+    if event["event"] == "features":
+        return {"completed": event["rows"], "total": event["of"], "metrics": "features"}
+    return {"metrics": f"evaluating on {event['split']}"} if event["event"] == "evaluating" else {}
 
 
 def _log(name: str, logger: Logger, event: Event) -> None:
@@ -102,7 +112,6 @@ def _log(name: str, logger: Logger, event: Event) -> None:
         )
     elif kind == "features":
         logger.info("%s has features of %s of %s rows", name, f"{event['rows']:,}", f"{event['of']:,}")
-
     elif kind == "resumed":
         logger.info("%s resumes after epoch %d, step %d", name, event["epoch"], event["step"])
     elif kind == "waiting":

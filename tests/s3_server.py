@@ -8,7 +8,8 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deployments.s3_server import PORTS_NEEDED, free_ports, weed_command
+from deployments.ports import free_ports
+from deployments.s3_server import PORTS_NEEDED, weed_command
 
 
 class S3Server:

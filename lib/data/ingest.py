@@ -26,8 +26,7 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
         return done[0]
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        kept = _kept(store, spec)
+        folder, kept = Path(name), _kept(store, spec)
         sources = {
             file.role: store.local_path(kept[file.name].path, kept[file.name].sha256)
             if file.name in kept
@@ -39,32 +38,34 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
         raw = {file.name: kept.get(file.name) or _keep(store, spec, file, sources[file.role]) for file in spec.files}
         if raw:
             store.write(_index(spec), json.dumps({n: f.model_dump() for n, f in raw.items()}, indent=2).encode())
-        files: dict[str, StoredFile] = {}
-        content: dict[str, str] = {}
-        for split in list(decoded):
-            data = decoded.pop(split)  # one split in memory is enough
-            path = folder / f"{split}.parquet"
-            content |= split_content(split, data)
-            write_images(path, spec, data)
-            del data
-            files[split] = put_file(store, address, path.name, path)
-        manifest = Manifest(
-            kind="dataset",
-            inputs={},
-            facts={
-                "dataset": spec.name,
-                "rows": dict(spec.rows),
-                "image_shape": list(spec.image_shape),
-                "class_names": list(spec.class_names),
-                "superclass_names": list(spec.superclass_names),
-                "licence": spec.licence,
-                "source": spec.source,
-            },
-            content=content,
-            files={**files, **{f"raw/{n}": f for n, f in raw.items()}},
-            made_by=made_by(time.monotonic() - started, fetched_from=mirror_url or "publisher"),
-        )
-        return commit(store, address, manifest)
+        content, files = _write_tables(store, address, spec, decoded, folder)
+    facts = {"dataset": spec.name, "rows": dict(spec.rows), "licence": spec.licence, "source": spec.source}
+    lists = {name: list(getattr(spec, name)) for name in ("image_shape", "class_names", "superclass_names")}
+    manifest = Manifest(
+        kind="dataset",
+        inputs={},
+        facts={**facts, **lists},
+        content=content,
+        files={**files, **{f"raw/{n}": f for n, f in raw.items()}},
+        made_by=made_by(time.monotonic() - started, fetched_from=mirror_url or "publisher"),
+    )
+    return commit(store, address, manifest)
+
+
+def _write_tables(
+    store: Store, address: str, spec: DatasetSpec, decoded: dict[str, SourceSplit], folder: Path
+) -> tuple[dict[str, str], dict[str, StoredFile]]:
+    """Content and files of the splits, which leave `decoded`: one in memory is enough."""
+    content: dict[str, str] = {}
+    files: dict[str, StoredFile] = {}
+    for split in list(decoded):
+        data = decoded.pop(split)
+        path = folder / f"{split}.parquet"
+        content |= split_content(split, data)
+        write_images(path, spec, data)
+        del data
+        files[split] = put_file(store, address, path.name, path)
+    return content, files
 
 
 def split_content(name: str, split: SourceSplit) -> dict[str, str]:

@@ -37,20 +37,12 @@ def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) ->
     train, test = tables["train"], tables["test"]
     duplicates = find_duplicates(train, test)
     splits = limited(split_rows(spec, train.labels, test.labels, duplicates), train.labels, test.labels, limit)
-    rows = _rows_per_class(spec, splits, train.labels, test.labels)
-    profile: dict[str, Any] = {
-        "rows_per_class": rows,
-        "missing_values": {split: table.missing for split, table in tables.items()},
-        "channels": channel_statistics(train.images, splits.train),
-        "pixels": pixel_table(train.images, splits.train),
-    }
+    profile = _profile(spec, splits, tables)
     facts = {
         "dataset": spec.name,
         "limit": limit,
-        "rows": {name: sum(counts) for name, counts in rows.items()},
-        "image_shape": list(spec.image_shape),
-        "class_names": list(spec.class_names),
-        "superclass_names": list(spec.superclass_names),
+        "rows": {name: sum(counts) for name, counts in profile["rows_per_class"].items()},
+        **{name: list(getattr(spec, name)) for name in ("image_shape", "class_names", "superclass_names")},
         "missing_values": sum(sum(t.missing.values()) for t in tables.values()),
         "duplicates": {name: len(rows) for name, rows in duplicates.items()},
     }
@@ -75,15 +67,19 @@ def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "profile", digest_json(json.loads(local_file(store, manifest, "profile").read_bytes()))
 
 
-def _rows_per_class(
-    spec: DatasetSpec, splits: Splits, train_labels: np.ndarray, test_labels: np.ndarray
-) -> dict[str, list[int]]:
+def _profile(spec: DatasetSpec, splits: Splits, tables: dict[Any, ImageTable]) -> dict[str, Any]:
+    train, test = tables["train"], tables["test"]
     labels = {
-        "train": train_labels[splits.train],
-        "validation": train_labels[splits.validation],
-        "test": test_labels[splits.test],
+        "train": train.labels[splits.train],
+        "validation": train.labels[splits.validation],
+        "test": test.labels[splits.test],
     }
-    return {name: rows_per_class(values, len(spec.class_names)) for name, values in labels.items()}
+    return {
+        "rows_per_class": {name: rows_per_class(values, len(spec.class_names)) for name, values in labels.items()},
+        "missing_values": {split: table.missing for split, table in tables.items()},
+        "channels": channel_statistics(train.images, splits.train),
+        "pixels": pixel_table(train.images, splits.train),
+    }
 
 
 def check(spec: DatasetSpec, split: str, table: ImageTable) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from lib.errors import PermanentError
 from lib.lineage.manifests import MANIFEST, Manifest, OtherVersion, find
 from lib.store import Store
 
@@ -13,15 +14,19 @@ class Index:
     """Finished outputs by address."""
 
     outputs: dict[str, Manifest]
-    passed_over: list[str]
+    other_versions: list[str]
     """Addresses of what another version of this code wrote."""
+    damaged: dict[str, PermanentError]
+    """Addresses whose manifest was changed after it was written, and what is to be said of each."""
 
     def note(self) -> str:
         """One line on what was passed over; empty where nothing was."""
-        if not (others := self.passed_over):
-            return ""
-        what = "1 output" if len(others) == 1 else f"{len(others):,} outputs"
-        return f"{what} of another version of this code left alone, such as {others[0]}"
+        problems = {"of another version of this code": self.other_versions, "with a damaged manifest": [*self.damaged]}
+        return "; ".join(
+            f"{len(addresses):,} output{'s' * (len(addresses) > 1)} {problem} left alone, such as {addresses[0]}"
+            for problem, addresses in problems.items()
+            if addresses
+        )
 
     def newest(self) -> Manifest | None:
         """The output that was made last."""
@@ -29,8 +34,8 @@ class Index:
 
 
 def read_index(store: Store, paths: Iterable[str]) -> Index:
-    """The outputs whose manifests are among `paths`. Raises PermanentError where one is damaged."""
-    outputs, passed_over = {}, []
+    """The outputs whose manifests are among `paths`."""
+    outputs, other_versions, damaged = {}, [], {}
     for path in paths:
         if PurePosixPath(path).name == MANIFEST:
             address = str(PurePosixPath(path).parent)
@@ -38,5 +43,7 @@ def read_index(store: Store, paths: Iterable[str]) -> Index:
                 if found := find(store, address):
                     outputs[address] = found[1]
             except OtherVersion:
-                passed_over.append(address)
-    return Index(outputs, passed_over)
+                other_versions.append(address)
+            except PermanentError as error:
+                damaged[address] = error
+    return Index(outputs, other_versions, damaged)

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from lib.errors import PermanentError
-from lib.lineage.index import Index, read_index
+from lib.lineage.index import read_index
 from lib.lineage.manifests import MANIFEST, Manifest
 from lib.lineage.steps import STEPS, Kept, checkpoints_address
 from lib.store import Store
@@ -48,7 +48,9 @@ def plan(store: Store, keep: int | None = None) -> CleanUp:
     if keep is not None and keep < 1:
         raise PermanentError(f"--keep must be a whole number of at least 1; received {keep}")
     paths = [path for root in dict.fromkeys(step.root for step in STEPS.values()) for path in store.list(root)]
-    index: Index = read_index(store, paths)
+    index = read_index(store, paths)
+    for error in index.damaged.values():
+        raise error
     manifests = {address: each for address, each in index.outputs.items() if each.kind in STEPS}
     checkpoints, finished = store.list("checkpoints"), {checkpoints_address(address) for address in manifests}
     removals = [Removal(path, LITTER) for path in _litter(paths, manifests)]

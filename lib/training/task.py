@@ -13,7 +13,7 @@ import pandas as pd
 
 from lib.data.rows import read_rows
 from lib.lineage.digests import digest_arrays, digest_json
-from lib.lineage.manifests import Manifest, Ref, commit, load, local_file, put_file
+from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.models.networks import HEAD, build, build_head
 from lib.models.schema import RANDOM, Recipe
@@ -74,28 +74,17 @@ class TrainingTask:
 
         `weights` are those that the recipe keeps, `last` is the state at the end of the training.
         """
-        progress = last.progress
         keras.config.set_dtype_policy("float32")
         model = self._build(store, data)
         (model if self.features is None else model.get_layer(HEAD)).set_weights(weights)
-        history = pd.DataFrame(progress.history).astype({"epoch": int, "phase": int})
-        table = io.BytesIO()
-        history.to_parquet(table, index=False)
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "model.keras"
-            model.save(file)
-            files = {
-                "model": put_file(store, address, file.name, file),
-                "history": put_file(store, address, "history.parquet", table.getvalue()),
-            }
         inputs = {"prepared": self.prepared, "weights": self.weights, "features": self.features}
-
+        progress = last.progress
         manifest = Manifest(
             kind="model",
             inputs={name: ref for name, ref in inputs.items() if ref},
             facts=self._facts(store, data, model, progress),
             content={"weights": digest_weights(model), "history": digest_json(progress.history)},
-            files=files,
+            files=_put_files(store, address, model, progress),
             made_by=made_by(
                 progress.seconds,
                 checkpoint_seconds=round(progress.checkpoint_seconds, 3),
@@ -140,6 +129,19 @@ def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
 def digest_weights(model: keras.Model) -> str:
     """sha256 over the paths and values of all weights."""
     return digest_arrays(zip((w.path for w in model.weights), model.get_weights(), strict=True))
+
+
+def _put_files(store: Store, address: str, model: keras.Model, progress: Progress) -> dict[str, StoredFile]:
+    history = pd.DataFrame(progress.history).astype({"epoch": int, "phase": int})
+    table = io.BytesIO()
+    history.to_parquet(table, index=False)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.keras"
+        model.save(file)
+        return {
+            "model": put_file(store, address, file.name, file),
+            "history": put_file(store, address, "history.parquet", table.getvalue()),
+        }
 
 
 def _summary(model: keras.Model) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from deployments.checks import (
     check_weights,
 )
 from deployments.doctor import attempt, command
-from deployments.s3_server import free_ports
+from deployments.ports import free_ports
 from lib.errors import PermanentError
 from lib.models.recipes import RECIPES
 from lib.models.weights import ingest_weights

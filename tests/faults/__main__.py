@@ -181,8 +181,6 @@ def _play_all(folder: Path, api: str, rows: list[Row | StackRow]) -> list[Outcom
 
         def work_on_installation() -> dict[int, Outcome]:
             chosen = {place: row for place, row in enumerate(rows) if isinstance(row, StackRow)}
-            if not chosen:
-                return {}
             installation = Installation(folder / "installation")
             try:
                 installation.start()
@@ -202,7 +200,7 @@ def _play_all(folder: Path, api: str, rows: list[Row | StackRow]) -> list[Outcom
                 server.stop()
             return done
 
-        on_installation = pool.submit(work_on_installation)
+        on_installation = pool.submit(work_on_installation if any(isinstance(r, StackRow) for r in rows) else dict)
         found = [outcome for outcomes in pool.map(work, range(SERVERS)) for outcome in outcomes.items()]
         found += on_installation.result().items()
     return [outcome for _, outcome in sorted(found)]

@@ -1,72 +1,23 @@
 """What nothing needs any more goes, all else stays, and a clean-up that is cut leaves nothing half there."""
 
-import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 import uuid
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lib.errors import PermanentError, TransientError
 from lib.lineage import retention
-from lib.lineage.manifests import Manifest, Ref, commit, put_file
 from lib.lineage.retention import CleanUp, apply, plan
 from lib.lineage.steps import STEPS
 from lib.store import LocalStore, Store, open_store
 
+from .made import addresses, assert_whole, computed_features, everything, reported, trained
+
 FOLDERS = [step.root for step in STEPS.values()]
-
-
-def output(store: Store, address: str, kind: Any, inputs: dict[str, Ref], day: int = 1, **facts: Any) -> Ref:
-    """Commit an output of one file, made on a day of January."""
-    return commit(
-        store,
-        address,
-        Manifest(
-            kind=kind,
-            inputs=inputs,
-            facts=facts,
-            content={},
-            files={"data": put_file(store, address, "data.bin", address.encode())},
-            made_by={"at": f"2026-01-{day:02d}T00:00:00+00:00"},
-        ),
-    )
-
-
-def prepared_data(store: Store, limit: int | None = None) -> Ref:
-    dataset = output(store, "datasets/toy/d", "dataset", {}, dataset="toy")
-    return output(store, f"prepared/toy/{limit}", "prepared", {"dataset": dataset}, dataset="toy", limit=limit)
-
-
-def computed_features(store: Store, key: str) -> Ref:
-    inputs = {
-        "prepared": prepared_data(store),
-        "weights": output(store, "weights/net/w", "weights", {}, backbone="net"),
-    }
-    return output(store, f"features/toy/{key}", "features", inputs, dataset="toy")
-
-
-def trained(
-    store: Store, key: str, day: int, recipe: str = "cnn", limit: int | None = None, features: Ref | None = None
-) -> Ref:
-    """The evaluation of a new model."""
-    prepared = prepared_data(store, limit)
-    facts = {"dataset": "toy", "limit": limit}
-    inputs = {"prepared": prepared, **({"features": features} if features else {})}
-    model = output(store, f"models/toy/{recipe}/{key}", "model", inputs, day, recipe={"name": recipe}, **facts)
-    inputs = {"model": model, "prepared": prepared}
-    return output(store, f"evaluations/toy/{recipe}/{key}", "evaluation", inputs, day, recipe=recipe, **facts)
-
-
-def reported(store: Store, key: str, day: int, *evaluations: Ref, limit: int | None = None) -> Ref:
-    inputs = {"prepared": prepared_data(store, limit), **{ref.uri: ref for ref in evaluations}}
-    return output(store, f"reports/toy/{key}", "report", inputs, day, dataset="toy", limit=limit)
 
 
 @pytest.fixture
@@ -89,26 +40,6 @@ def history(store: LocalStore) -> LocalStore:
     (store.root / "models/toy/.partial-cut").write_bytes(b"half")
     os.utime(store.root / "models/toy/.partial-cut", (0, 0))
     return store
-
-
-def everything(store: LocalStore) -> list[str]:
-    return sorted(p.relative_to(store.root).as_posix() for p in store.root.rglob("*") if p.is_file())
-
-
-def addresses(store: LocalStore, folder: str) -> list[str]:
-    """What is finished in `folder`, without its name."""
-    paths = (p for p in everything(store) if p.startswith(f"{folder}/") and p.endswith("/manifest.json"))
-    return [path.removeprefix(f"{folder}/").removesuffix("/manifest.json") for path in paths]
-
-
-def assert_whole(store: LocalStore) -> None:
-    """Every manifest's files are there with the right bytes, and so are the manifests of its inputs."""
-    for manifest in store.root.rglob("manifest.json"):
-        fields = json.loads(manifest.read_bytes())
-        for file in fields["files"].values():
-            assert hashlib.sha256((store.root / file["path"]).read_bytes()).hexdigest() == file["sha256"]
-        for ref in fields["inputs"].values():
-            assert (store.root / ref["uri"] / "manifest.json").is_file(), f"{manifest} refers to {ref['uri']}"
 
 
 def clean(store: Store, keep: int | None = None) -> list[str]:
@@ -305,52 +236,3 @@ def test_a_damaged_alias_stops_all(history: LocalStore) -> None:
     history.write("registry/toy/champion.json", b'{"uri": ')
     with pytest.raises(PermanentError, match=r"an alias must be JSON; received registry/toy/champion\.json in"):
         plan(history, keep=1)
-
-
-def run(store: LocalStore, *arguments: str) -> tuple[int, list[str], list[str]]:
-    """Exit code, and the lines on standard output and standard error."""
-    command = [sys.executable, "-m", "flows.retention", "--store", store.uri, *arguments]
-    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
-
-
-def test_the_command_removes_only_when_told_to(store: LocalStore) -> None:
-    trained(store, "old", 1)
-    trained(store, "new", 2)
-    store.write("models/toy/cnn/new/loser.bin", b"loser")
-    before = everything(store)
-    sizes = [
-        len((store.root / path).read_bytes())
-        for kind in ("evaluations", "models")
-        for path in sorted(store.list(f"{kind}/toy/cnn/old"), reverse=True)  # the manifest first
-    ]
-    total = f"5 files, {sum(sizes):,} bytes and 1 of unknown size"
-    code, said, errors = run(store, "--keep", "1")
-    assert (code, errors) == (0, [])
-    assert said[0] == "would remove  models/toy/cnn/new/loser.bin  named by no manifest"
-    assert said[1] == f"would remove  evaluations/toy/cnn/old/manifest.json  old evaluation, {sizes[0]:,} bytes"
-    assert said[3] == f"would remove  models/toy/cnn/old/manifest.json  old model, {sizes[2]:,} bytes"
-    assert said[5:] == [f"would remove {total}; nothing is removed; add --delete"]
-    assert everything(store) == before
-    code, said, errors = run(store, "--keep", "1", "--delete")
-    assert (code, errors, len(said)) == (0, [], 6)
-    assert said[0] == "removed  models/toy/cnn/new/loser.bin  named by no manifest"
-    assert said[5] == f"removed {total}"
-    assert [path for path in before if path not in everything(store)] == sorted(
-        line.split("  ")[1] for line in said[:5]
-    )
-    assert run(store, "--keep", "1") == (0, ["would remove 0 files, 0 bytes"], [])
-
-
-def test_the_command_says_in_one_line_what_it_cannot_do(store: LocalStore) -> None:
-    trained(store, "m", 1)
-    store.write("models/toy/cnn/m/loser.bin", b"loser")
-    assert run(store, "--keep", "0", "--delete") == (
-        2,
-        [],
-        ["error: --keep must be a whole number of at least 1; received 0"],
-    )
-    store.write("models/toy/cnn/m/manifest.json", b"{}")
-    code, said, errors = run(store, "--delete")
-    assert (code, said, len(errors)) == (2, [], 1)
-    assert store.exists("models/toy/cnn/m/loser.bin")

@@ -1,0 +1,64 @@
+"""The command that cleans up."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib.store import LocalStore
+from tests.lib.lineage.made import everything, trained
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
+
+
+def run(store: LocalStore, *arguments: str) -> tuple[int, list[str], list[str]]:
+    """Exit code, and the lines on standard output and standard error."""
+    command = [sys.executable, "-m", "flows.retention", "--store", store.uri, *arguments]
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
+
+
+def test_the_command_removes_only_when_told_to(store: LocalStore) -> None:
+    trained(store, "old", 1)
+    trained(store, "new", 2)
+    store.write("models/toy/cnn/new/loser.bin", b"loser")
+    before = everything(store)
+    sizes = [
+        len((store.root / path).read_bytes())
+        for kind in ("evaluations", "models")
+        for path in sorted(store.list(f"{kind}/toy/cnn/old"), reverse=True)  # the manifest first
+    ]
+    total = f"5 files, {sum(sizes):,} bytes and 1 of unknown size"
+    code, said, errors = run(store, "--keep", "1")
+    assert (code, errors) == (0, [])
+    assert said[0] == "would remove  models/toy/cnn/new/loser.bin  named by no manifest"
+    assert said[1] == f"would remove  evaluations/toy/cnn/old/manifest.json  old evaluation, {sizes[0]:,} bytes"
+    assert said[3] == f"would remove  models/toy/cnn/old/manifest.json  old model, {sizes[2]:,} bytes"
+    assert said[5:] == [f"would remove {total}; nothing is removed; add --delete"]
+    assert everything(store) == before
+    code, said, errors = run(store, "--keep", "1", "--delete")
+    assert (code, errors, len(said)) == (0, [], 6)
+    assert said[0] == "removed  models/toy/cnn/new/loser.bin  named by no manifest"
+    assert said[5] == f"removed {total}"
+    assert [path for path in before if path not in everything(store)] == sorted(
+        line.split("  ")[1] for line in said[:5]
+    )
+    assert run(store, "--keep", "1") == (0, ["would remove 0 files, 0 bytes"], [])
+
+
+def test_the_command_says_in_one_line_what_it_cannot_do(store: LocalStore) -> None:
+    trained(store, "m", 1)
+    store.write("models/toy/cnn/m/loser.bin", b"loser")
+    assert run(store, "--keep", "0", "--delete") == (
+        2,
+        [],
+        ["error: --keep must be a whole number of at least 1; received 0"],
+    )
+    store.write("models/toy/cnn/m/manifest.json", b"{}")
+    code, said, errors = run(store, "--delete")
+    assert (code, said, len(errors)) == (2, [], 1)
+    assert store.exists("models/toy/cnn/m/loser.bin")

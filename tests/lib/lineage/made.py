@@ -1,0 +1,74 @@
+"""A store's outputs, each of one small file."""
+
+import hashlib
+import json
+from typing import Any
+
+from lib.lineage.manifests import Manifest, Ref, commit, put_file
+from lib.store import LocalStore, Store
+
+
+def output(store: Store, address: str, kind: Any, inputs: dict[str, Ref], day: int = 1, **facts: Any) -> Ref:
+    """Commit an output of one file, made on a day of January."""
+    return commit(
+        store,
+        address,
+        Manifest(
+            kind=kind,
+            inputs=inputs,
+            facts=facts,
+            content={},
+            files={"data": put_file(store, address, "data.bin", address.encode())},
+            made_by={"at": f"2026-01-{day:02d}T00:00:00+00:00"},
+        ),
+    )
+
+
+def prepared_data(store: Store, limit: int | None = None) -> Ref:
+    dataset = output(store, "datasets/toy/d", "dataset", {}, dataset="toy")
+    return output(store, f"prepared/toy/{limit}", "prepared", {"dataset": dataset}, dataset="toy", limit=limit)
+
+
+def computed_features(store: Store, key: str) -> Ref:
+    inputs = {
+        "prepared": prepared_data(store),
+        "weights": output(store, "weights/net/w", "weights", {}, backbone="net"),
+    }
+    return output(store, f"features/toy/{key}", "features", inputs, dataset="toy")
+
+
+def trained(
+    store: Store, key: str, day: int, recipe: str = "cnn", limit: int | None = None, features: Ref | None = None
+) -> Ref:
+    """The evaluation of a new model."""
+    prepared = prepared_data(store, limit)
+    facts = {"dataset": "toy", "limit": limit}
+    inputs = {"prepared": prepared, **({"features": features} if features else {})}
+    model = output(store, f"models/toy/{recipe}/{key}", "model", inputs, day, recipe={"name": recipe}, **facts)
+    inputs = {"model": model, "prepared": prepared}
+    return output(store, f"evaluations/toy/{recipe}/{key}", "evaluation", inputs, day, recipe=recipe, **facts)
+
+
+def reported(store: Store, key: str, day: int, *evaluations: Ref, limit: int | None = None) -> Ref:
+    inputs = {"prepared": prepared_data(store, limit), **{ref.uri: ref for ref in evaluations}}
+    return output(store, f"reports/toy/{key}", "report", inputs, day, dataset="toy", limit=limit)
+
+
+def everything(store: LocalStore) -> list[str]:
+    return sorted(p.relative_to(store.root).as_posix() for p in store.root.rglob("*") if p.is_file())
+
+
+def addresses(store: LocalStore, folder: str) -> list[str]:
+    """What is finished in `folder`, without its name."""
+    paths = (p for p in everything(store) if p.startswith(f"{folder}/") and p.endswith("/manifest.json"))
+    return [path.removeprefix(f"{folder}/").removesuffix("/manifest.json") for path in paths]
+
+
+def assert_whole(store: LocalStore) -> None:
+    """Every manifest's files are there with the right bytes, and so are the manifests of its inputs."""
+    for manifest in store.root.rglob("manifest.json"):
+        fields = json.loads(manifest.read_bytes())
+        for file in fields["files"].values():
+            assert hashlib.sha256((store.root / file["path"]).read_bytes()).hexdigest() == file["sha256"]
+        for ref in fields["inputs"].values():
+            assert (store.root / ref["uri"] / "manifest.json").is_file(), f"{manifest} refers to {ref['uri']}"

@@ -1,0 +1,137 @@
+"""What a folder alone does."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lib.errors import PermanentError
+from lib.store import LocalStore, open_store
+
+from .made import message
+
+
+@pytest.mark.parametrize("use", ["create", "replace"])
+def test_of_many_processes_exactly_one_wins(tmp_path: Path, use: str) -> None:
+    script = """
+import sys
+from pathlib import Path
+from lib.store import LocalStore
+store = LocalStore(Path(sys.argv[1]))
+version = store.read_version("old")[1]
+print("ready", flush=True)
+sys.stdin.readline()
+me = sys.argv[3].encode()
+print(store.create("new", me) if sys.argv[2] == "create" else store.replace("old", me, version))
+"""
+    store = LocalStore(tmp_path)
+    store.write("old", b"start")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path), use, str(number)],
+            cwd=Path(__file__).parents[3],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(4)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=30)[0].strip() for process in processes]
+    assert sorted(said) == ["False", "False", "False", "True"]
+    assert store.read("new" if use == "create" else "old") == b"%d" % said.index("True")
+
+
+def test_a_local_write_cut_by_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from lib.errors import PermanentError
+from lib.store import LocalStore
+store = LocalStore(Path(sys.argv[1]))
+for use in (store.write, store.create):
+    try:
+        use("a/x", bytes(1_000_000))
+        sys.exit("the write should have failed")
+    except PermanentError as error:
+        print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "store")],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    line = f"the store must be a folder that can be written; received {tmp_path / 'store'}: File too large; "
+    assert [text.startswith(line) for text in done.stdout.splitlines()] == [True, True]
+    assert [p for p in (tmp_path / "store").rglob("*") if p.is_file()] == []
+
+
+def test_a_half_written_file_is_not_listed(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / ".partial-killed").write_bytes(b"half")
+    assert LocalStore(tmp_path).list("a") == []
+
+
+def test_a_local_incomplete_upload_is_as_old_as_its_last_byte(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    for age_s in (50, 70):
+        (tmp_path / f".partial-{age_s}").write_bytes(b"half")
+        os.utime(tmp_path / f".partial-{age_s}", (time.time() - age_s,) * 2)
+    assert store.incomplete_uploads(older_than_s=60) == [".partial-70"]
+
+
+def test_a_write_killed_before_its_end_is_an_incomplete_upload(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys
+from pathlib import Path
+from lib.store import LocalStore
+os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+LocalStore(Path(sys.argv[1])).write("a/x", b"half")
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=Path(__file__).parents[3], check=False)
+    store = LocalStore(tmp_path)
+    assert store.list("a") == []
+    (cut,) = store.incomplete_uploads(older_than_s=0)
+    store.discard(cut)
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_stored_files_have_the_rights_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    LocalStore(tmp_path).write("stored", b"")
+    assert (tmp_path / "stored").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_file_address_is_a_folder(tmp_path: Path) -> None:
+    open_store((tmp_path / "my store").as_uri(), tmp_path / "cache").write("x", b"hello")
+    assert (tmp_path / "my store" / "x").read_bytes() == b"hello"
+
+
+def test_a_store_under_a_regular_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    store = LocalStore(tmp_path / "file" / "store")
+    for use in (lambda: store.write("x", b""), lambda: store.create("x", b""), lambda: store.replace("x", b"", "v")):
+        with pytest.raises(PermanentError, match="the store must be a folder that can be written; received") as error:
+            use()
+        assert f"{tmp_path}/file/store: Not a directory; set STORE_URI or --store to another place" in message(error)
+
+
+@pytest.mark.parametrize("uri", ["ftp://host/x", "s3:///prefix"])
+def test_other_addresses_are_refused(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(PermanentError, match="s3://bucket/prefix; received") as error:
+        open_store(uri, tmp_path)
+    assert repr(uri) in message(error)

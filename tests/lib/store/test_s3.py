@@ -1,0 +1,123 @@
+"""What S3 alone does, and what is said where it cannot be reached."""
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lib.errors import NotFound, PermanentError, TransientError
+from lib.store import Store, open_store
+
+from .made import HELLO, cut_a_write, message
+
+
+def test_s3_links_are_signed_by_the_present_rules(s3_environment: object, tmp_path: Path) -> None:
+    assert "X-Amz-Signature=" in open_store("s3://bucket/prefix", tmp_path).url("x")
+
+
+def test_a_bucket_is_a_store_without_a_prefix(s3_environment, tmp_path: Path) -> None:
+    store = open_store(f"s3://{s3_environment.bucket}/", tmp_path)
+    store.write("bare/x", b"hello")
+    assert store.list("bare") == ["bare/x"]
+    assert store.read("bare/x") == b"hello"
+
+
+def test_a_file_from_s3_is_kept_here_and_fetched_again_when_damaged(s3_environment, tmp_path: Path) -> None:
+    store = open_store(f"s3://{s3_environment.bucket}/{uuid.uuid4().hex}", tmp_path / "cache")
+    store.write("a/x.bin", b"hello")
+    kept = store.local_path("a/x.bin", HELLO)
+    kept.write_bytes(b"hellx")
+    assert store.local_path("a/x.bin", HELLO).read_bytes() == b"hello"
+    store.delete("a/x.bin")
+    assert store.local_path("a/x.bin", HELLO).read_bytes() == b"hello"
+    assert [p for p in (tmp_path / "cache").rglob("*") if p.is_file()] == [kept]
+
+
+def test_a_cache_that_cannot_be_written_is_named(s3_environment, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_bytes(b"")
+    store = open_store(f"s3://{s3_environment.bucket}/{uuid.uuid4().hex}", tmp_path / "cache")
+    store.write("x", b"hello")
+    with pytest.raises(PermanentError, match="CACHE_DIR must be a folder that can be written; received") as error:
+        store.local_path("x", HELLO)
+    assert str(tmp_path / "cache") in message(error)
+
+
+def test_incomplete_uploads_are_those_of_this_prefix(s3_environment, tmp_path: Path) -> None:
+    prefix = uuid.uuid4().hex
+    one, two = (open_store(f"s3://{s3_environment.bucket}/{p}", tmp_path) for p in (prefix, f"{prefix}2"))
+    cut_a_write(two, "x")
+    assert one.incomplete_uploads(older_than_s=0) == []
+    (cut,) = two.incomplete_uploads(older_than_s=0)
+    assert f"{prefix}2/{cut}" in open_store(f"s3://{s3_environment.bucket}", tmp_path).incomplete_uploads(
+        older_than_s=0
+    )
+    two.discard(cut)
+
+
+def uses(store: Store) -> list[Callable[[], object]]:
+    return [
+        lambda: store.read("x"),
+        lambda: store.write("x", b""),
+        lambda: store.write("x", Path(__file__)),
+        lambda: store.create("x", b""),
+        lambda: store.exists("x"),
+        lambda: store.list("x"),
+    ]
+
+
+def test_wrong_keys_are_refused_for_good(s3_environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    store = open_store(f"s3://{s3_environment.bucket}/p", tmp_path)
+    for use in uses(store):
+        with pytest.raises(PermanentError, match=r"S3 refused s3://test-bucket/p/x: SignatureDoesNotMatch") as error:
+            use()
+        assert "check the keys in AWS_ACCESS_KEY_ID" in message(error)
+    with pytest.raises(PermanentError, match="S3 refused s3://test-bucket/p/x"):
+        store.local_path("x", HELLO)
+
+
+def test_missing_keys_are_asked_for(s3_environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    store = open_store(f"s3://{s3_environment.bucket}/p", tmp_path)
+    for use in (*uses(store), lambda: store.url("x")):
+        with pytest.raises(PermanentError, match="s3://test-bucket/p/x needs S3 credentials") as error:
+            use()
+        assert "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in message(error)
+
+
+def test_a_bucket_that_is_missing_is_named(s3_environment, tmp_path: Path) -> None:
+    store = open_store("s3://no-such-bucket/p", tmp_path)
+    for use in uses(store):
+        with pytest.raises(PermanentError, match="the bucket of s3://no-such-bucket/p/x does not exist") as error:
+            use()
+        assert not isinstance(error.value, NotFound)
+        assert "set STORE_URI or --store" in message(error)
+
+
+def test_a_bucket_name_that_cannot_be_is_refused(s3_environment, tmp_path: Path) -> None:
+    with pytest.raises(PermanentError, match="s3://no such bucket/p/x is not an address in S3") as error:
+        open_store("s3://no such bucket/p", tmp_path).read("x")
+    assert "set STORE_URI or --store" in message(error)
+
+
+def test_a_server_that_does_not_answer_may_answer_later(
+    s3_environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    for use in uses(open_store("s3://bucket/p", tmp_path)):
+        with pytest.raises(TransientError, match="s3://bucket/p/x") as error:
+            use()
+        assert "check AWS_ENDPOINT_URL_S3 and the network" in message(error)
+
+
+def test_an_endpoint_that_is_no_address_is_refused(
+    s3_environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "localhost:8333")
+    with pytest.raises(PermanentError, match="check AWS_ENDPOINT_URL_S3") as error:
+        open_store("s3://bucket/p", tmp_path).read("x")
+    assert "localhost:8333" in message(error)
