@@ -1,0 +1,247 @@
+"""What the code of each step means: small results on fixed input, pinned in code_meaning.json.
+
+`python -m tests.code_meaning` pins them anew. It refuses where a result has changed and its step's version has not been
+raised: stored outputs would otherwise be taken for those of the changed code.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.lineage.digests import digest_array
+from lib.lineage.steps import STEPS
+
+PINNED = Path(__file__).with_suffix(".json")
+TOLERANCE = 1e-4
+"""Relative; floating-point sums differ in their last bits from one CPU to another."""
+
+Meaning = Callable[[], Any]
+MEANINGS: dict[tuple[str, str], Meaning] = {}
+
+
+def of_step(kind: str) -> Callable[[Meaning], Meaning]:
+    def note(meaning: Meaning) -> Meaning:
+        MEANINGS[kind, meaning.__name__] = meaning
+        return meaning
+
+    return note
+
+
+def changes() -> list[tuple[str, str, bool]]:
+    """Step, what of it is not as it was pinned, and whether the step's version must be raised for it."""
+    pinned = json.loads(PINNED.read_text()) if PINNED.exists() else {}
+    found = []
+    for (kind, name), meaning in MEANINGS.items():
+        step = pinned.get(kind, {"version": None, "results": {}})
+        raised, new = step["version"] != STEPS[kind].version, name not in step["results"]
+        if raised or new or not alike(step["results"][name], meaning()):
+            found.append((kind, name, not (raised or new)))
+    return found
+
+
+def alike(pinned: Any, result: Any) -> bool:
+    """Whether two results are the same: numbers within TOLERANCE, and of a pinned table each entry it has."""
+    if isinstance(pinned, dict) and isinstance(result, dict):
+        return all(name in result and alike(value, result[name]) for name, value in pinned.items())
+    if isinstance(pinned, list | tuple) and isinstance(result, list | tuple):
+        return len(pinned) == len(result) and all(map(alike, pinned, result))
+    if isinstance(pinned, float) and isinstance(result, float | int):
+        return math.isclose(pinned, result, rel_tol=TOLERANCE, abs_tol=TOLERANCE / 10)
+    return bool(pinned == result)
+
+
+def images(rows: int, side: int = 8, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (rows, side, side, channels), np.uint8)
+
+
+def labels(rows: int) -> np.ndarray:
+    return (np.arange(rows) % 3).astype(np.int16)
+
+
+def moments(array: Any) -> list[float]:
+    """Mean, deviation, first and last value: of what differs in its last bits from one CPU to another."""
+    flat = np.asarray(array, np.float64).ravel()
+    return [float(flat.mean()), float(flat.std()), float(flat[0]), float(flat[-1])]
+
+
+@of_step("dataset")
+def parsed_digits() -> Any:
+    from lib.data.datasets import DATASETS
+    from lib.data.parsers import decode_digits
+
+    return {split: data.digests().model_dump() for split, data in decode_digits(DATASETS["digits"], {}).items()}
+
+
+@of_step("prepared")
+def splits_and_limits() -> Any:
+    from lib.data.datasets import DATASETS
+    from lib.data.splits import limited, split_rows
+
+    spec = DATASETS["digits"].model_copy(update={"validation_rows": 12})
+    duplicates = {"train_in_test": np.array([4]), "train_grouped": np.array([4, 7, 11])}
+    splits = split_rows(spec, labels(90), labels(30), duplicates)
+    return [each.content() for each in (splits, limited(splits, labels(90), labels(30), 9))]
+
+
+@of_step("prepared")
+def profile() -> Any:
+    from lib.data.profile import channel_statistics, pixel_table
+
+    rows = np.arange(0, 40, 3)
+    return channel_statistics(images(40, 3), rows), pixel_table(images(40, 3, 1), rows)
+
+
+@of_step("weights")
+def accepted_layouts() -> Any:
+    from lib.models.weights import IMAGENET_FILES
+
+    return {name: [file.name for file in files] for name, files in IMAGENET_FILES.items()}
+
+
+@of_step("features")
+def pooled_maps_of_both_views() -> Any:
+    from lib.models.networks import build_features
+    from lib.models.schema import Augmentation, Backbone
+    from lib.training.features import _views
+
+    backbone = Backbone(name="mobilenet", image_px=32, frozen=True, weights="none", pooled=("conv_pw_1_relu",))
+    recipe = toy(backbone=backbone, augmentation=Augmentation(flip=True))
+    network = build_features(recipe, (8, 8, 3), seed=0)
+    return moments(_views(images(4), True, lambda batch: network.predict(batch, verbose=0)))
+
+
+def toy(**fields: Any) -> Any:
+    from lib.models.schema import Augmentation, Phase, Recipe
+
+    given: dict[str, Any] = {
+        "name": "toy",
+        "datasets": (),
+        "description": "",
+        "network": "digits-cnn",
+        "phases": (Phase(epochs=2, learning_rate=0.01, weight_decay=0.1),),
+        "batch_size": 8,
+        "augmentation": Augmentation(shift_px=2, flip=True, cutout_px=3),
+    }
+    return Recipe(**given | fields)
+
+
+@of_step("model")
+def defaults_of_recipes() -> Any:
+    """A key holds only what differs from its default, so that another default is another meaning of the same key."""
+    from lib.models.schema import Augmentation, Backbone, Phase, Recipe
+
+    def of(model: Any) -> dict[str, Any]:
+        fields = {name: field for name, field in model.model_fields.items() if not field.is_required()}
+        return json.loads(model.model_construct().model_dump_json(include=set(fields)))  # type: ignore[no-any-return]
+
+    return {model.__name__: of(model) for model in (Recipe, Phase, Augmentation, Backbone)}
+
+
+@of_step("model")
+def augmented_chunk() -> Any:
+    from lib.training.batches import TrainingImages
+
+    rows = TrainingImages(images(24), labels(24), toy().augmentation, 8, seed=3)
+    return [digest_array(part) for part in rows.chunk(epoch=1, chunk=1, chunk_steps=2)]
+
+
+@of_step("model")
+def chunk_of_features() -> Any:
+    from lib.training.batches import TrainingFeatures
+
+    features = np.arange(96, dtype=np.float16).reshape(24, 2, 2)
+    return [digest_array(part) for part in TrainingFeatures(features, labels(24), 8, seed=3).chunk(0, 0, 2)]
+
+
+@of_step("model")
+def first_weights_and_those_after_a_step() -> Any:
+    from lib.models.networks import build
+    from lib.models.schema import Phase
+    from lib.training.batches import TrainingImages
+    from lib.training.devices import prepare_keras
+    from lib.training.fit import Trainer
+
+    # By SGD: of Adam's first step only the gradients' signs count, and those near 0 may differ from CPU to CPU.
+    recipe = toy(phases=(Phase(epochs=2, learning_rate=0.01, optimizer="sgd"),))
+    prepare_keras(recipe, allow_cpu=True)
+    rows = TrainingImages(images(8), labels(8), recipe.augmentation, 8, seed=3)
+    network = build(recipe, (8, 8, 3), 3, seed=3)
+    first = [moments(weight) for weight in network.get_weights()]
+    trainer = Trainer(recipe, network, rows, (images(6), labels(6)), 3, lambda event: None)
+    trainer.start(None)
+    trainer._chunk()
+    return [first, [moments(weight) for weight in network.get_weights()]]
+
+
+@of_step("model")
+def learning_rates() -> Any:
+    from lib.models.schema import Phase
+    from lib.training.optimizers import _schedule
+
+    phases = [
+        Phase(epochs=2, learning_rate=0.5),
+        Phase(epochs=2, learning_rate=0.5, schedule="warmup-cosine"),
+        Phase(epochs=2, learning_rate=0.5, schedule="decay-per-epoch", decay_per_epoch=0.9),
+    ]
+    rates = [_schedule(phase, 10) for phase in phases]
+    return [[float(rate(step)) if callable(rate) else rate for step in (0, 1, 2, 10, 19)] for rate in rates]
+
+
+@of_step("model")
+def losses() -> Any:
+    from lib.training.optimizers import make_loss
+
+    guesses = np.float32([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])
+    return [
+        np.asarray(make_loss(toy(label_smoothing=smoothing), 3)(labels(2), guesses)).tolist() for smoothing in (0, 0.1)
+    ]
+
+
+@of_step("evaluation")
+def metrics() -> Any:
+    from lib.evaluation.metrics import measure
+
+    guesses = np.random.default_rng(0).random((12, 3)).astype(np.float32)
+    return measure(guesses / guesses.sum(axis=1, keepdims=True), labels(12), ["a", "b", "c"]).model_dump()
+
+
+@of_step("evaluation")
+def features_that_a_head_is_given() -> Any:
+    from lib.training.features import predicting_features
+
+    return predicting_features(np.float16([[[1, 2], [3, 5]]])).tolist()
+
+
+@of_step("report")
+def leaderboard() -> Any:
+    from lib.lineage.manifests import Manifest, Ref
+    from lib.reporting.report import leaderboard_rows
+
+    def evaluation(recipe: str, accuracy: float, seed: int) -> Manifest:
+        split = {"accuracy": accuracy, "loss": 1 - accuracy, "top5_accuracy": 1.0, "macro_f1": accuracy}
+        facts = {"recipe": recipe, "seed": seed, "weights": None, "parameters": 9, "epochs": 2, "baseline": False}
+        model = Ref(uri=f"models/toy/{recipe}/{seed}", sha256="0" * 64)
+        scores = {"metrics": {"validation": split, "test": split}}
+        return Manifest(
+            kind="evaluation", inputs={"model": model}, facts=facts | scores, content={}, files={}, made_by={}
+        )
+
+    return leaderboard_rows([evaluation("a", 0.5, 0), evaluation("b", 0.7, 0), evaluation("a", 0.6, 1)])
+
+
+def main() -> None:
+    if changed := [f"{kind}: {name}" for kind, name, must_raise in changes() if must_raise]:
+        sys.exit(f"error: raise the version in lib/lineage/steps.py of what has changed: {', '.join(changed)}")
+    pinned: dict[str, Any] = {kind: {"version": step.version, "results": {}} for kind, step in STEPS.items()}
+    for (kind, name), meaning in MEANINGS.items():
+        pinned[kind]["results"][name] = meaning()
+    PINNED.write_text(json.dumps(pinned, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
