@@ -6,7 +6,7 @@ ENV_FILE ?= .env
 READ_ENV = set -a; if test -e "$(ENV_FILE)"; then . "$(realpath $(ENV_FILE))"; \
 	elif test "$(origin ENV_FILE)" != file; then echo "error: there is no $(ENV_FILE)" >&2; exit 2; fi; set +a;
 
-.PHONY: help setup train test test-all faults lint stack deploy doctor
+.PHONY: help setup train test test-all faults docs lint stack deploy doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ deploy: setup ## make the Prefect server what deployments/prefect.yaml says; saf
 
 doctor: setup ## check server, workers, store and clock, one line each
 	@$(READ_ENV) $(BIN)/python -m deployments.doctor $(ARGS)
+
+docs: setup ## write the generated pages of docs/
+	@$(BIN)/python -m docs.generate
 
 lint: setup ## style, types and layers
 	$(BIN)/ruff check .

@@ -1,15 +1,17 @@
 """Parameters and floating-point operations of each recipe's network, as a table that is read without TensorFlow.
 
-`python -m lib.models.counts` writes it anew; a test holds it true.
+`make docs` adds what is missing, `python -m lib.models.counts` counts all anew; a test holds it true.
 """
 
 import json
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from lib.data.datasets import DATASETS
 from lib.models.recipes import RECIPES
 from lib.models.schema import Recipe
 
@@ -62,17 +64,18 @@ def count(recipe: Recipe, image_shape: tuple[int, int, int], classes: int) -> Co
     return Counts(parameters=model.count_params(), trainable=trainable, flops=profile.total_float_ops)
 
 
-def main() -> None:
-    from lib.data.datasets import DATASETS
-
+def update(known: Mapping[str, Mapping[str, Counts]]) -> None:
+    """Write the table anew: `known` counts as they are, and what is missing among them counted."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     table: dict[str, dict[str, object]] = {}
     for name, spec in DATASETS.items():
         for recipe in (each for each in RECIPES.values() if name in each.datasets):
-            counts = count(recipe, spec.image_shape, len(spec.class_names))
+            listed = known.get(name, {}).get(recipe.name)
+            counts = listed or count(recipe, spec.image_shape, len(spec.class_names))
             table.setdefault(name, {})[recipe.name] = counts.model_dump()
     TABLE.write_text(json.dumps(table, indent=2) + "\n")
+    read_counts.cache_clear()
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    main()
+    update({})

@@ -58,10 +58,10 @@ CASES = {
     "unknown dataset": Case("unknown dataset 'mnist'…known: cifar100, digits, fashion-mnist", ("--dataset", "mnist")),
     "unknown model": Case("unknown recipe 'resnet8'…known: ", ("--models", "resnet8"), module="flows.train"),
     "no epochs": Case(
-        "--epochs must be a whole number of at least 1; received 0", ("--epochs", "0"), module="flows.train"
+        "epochs: Input should be greater than or equal to 1; received 0", ("--epochs", "0"), module="flows.train"
     ),
     "negative limit": Case(
-        "--limit must be a whole number of at least 1; received -5", ("--limit", "-5"), module="flows.train"
+        "limit: Input should be greater than or equal to 1; received -5", ("--limit", "-5"), module="flows.train"
     ),
     "unknown setting": Case("--set takes KEY=VALUE…'colour'", ("--set", "colour=red"), module="flows.train"),
     "invalid setting": Case("greater than 0; received -1", ("--set", "learning_rate=-1"), module="flows.train"),

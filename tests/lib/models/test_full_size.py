@@ -128,9 +128,8 @@ def test_big_networks_train_save_and_open_in_plain_keras(key: tuple[str, str], t
     check([key], tmp_path)
 
 
-def test_every_recipe_is_held_to_its_size() -> None:
-    listed = {(dataset, name) for name, recipe in RECIPES.items() for dataset in recipe.datasets}
-    assert listed == {*PARAMETERS, ("cifar100", "mobilenet-frozen"), ("fashion-mnist", "mobilenet-frozen")}
+def test_every_network_of_the_notebook_has_a_recipe() -> None:
+    assert set(PARAMETERS) <= {(dataset, name) for name, recipe in RECIPES.items() for dataset in recipe.datasets}
 
 
 def counted(dataset: str, name: str) -> tuple[Counts, Counts | None]:
@@ -141,14 +140,14 @@ def counted(dataset: str, name: str) -> tuple[Counts, Counts | None]:
 @pytest.mark.parametrize("key", SMALL, ids="-".join)
 def test_the_table_of_counts_is_true_of_small_networks(key: tuple[str, str]) -> None:
     found, listed = counted(*key)
-    assert found == listed, "run: python -m lib.models.counts"
+    assert found == listed, "run: make docs; if the network has changed: python -m lib.models.counts"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("key", BIG, ids="-".join)
 def test_the_table_of_counts_is_true_of_big_networks(key: tuple[str, str]) -> None:
     found, listed = counted(*key)
-    assert found == listed, "run: python -m lib.models.counts"
+    assert found == listed, "run: make docs; if the network has changed: python -m lib.models.counts"
     if key in PARAMETERS:
         assert (found.parameters, found.trainable) == PARAMETERS[key]
 

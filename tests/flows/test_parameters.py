@@ -1,0 +1,77 @@
+"""Form, options and help of a flow are made from the fields of its request."""
+
+import pytest
+from prefect import flow
+from prefect.utilities.callables import parameter_schema
+from pydantic import BaseModel, Field
+
+from flows.ingest import ingest
+from flows.parameters import add_options, read_options, takes
+from flows.train import train_all
+from flows.train_model import train_model
+from lib.command_line import parser
+from lib.data.datasets import DATASETS
+from lib.errors import PermanentError
+from lib.models.recipes import RECIPES
+from lib.planning.request import DataRequest, ModelRequest, TrainingRequest
+
+
+class Toy(BaseModel):
+    """A request with a field of each kind."""
+
+    rows: int | None = Field(None, ge=1, description="So many rows")
+    fast: bool = Field(False, description="Be quick")
+    names: list[str] | None = Field(None, description="The names", json_schema_extra={"enum": ["a", "b"]})
+    title: str = Field("toy", description="What it is called")
+
+
+def test_each_parameter_of_the_form_has_the_description_and_choices_of_its_field() -> None:
+    @flow
+    @takes(Toy)
+    def toy(rows: int | None = None, fast: bool = False, names: list[str] | None = None, title: str = "toy") -> None:
+        """Nothing."""
+
+    properties = parameter_schema(toy).properties
+    assert [each["description"] for each in properties.values()] == [
+        "So many rows.", "Be quick.", "The names.", "What it is called.",
+    ]  # fmt: skip
+    assert properties["names"]["enum"] == ["a", "b"]
+    assert properties["rows"]["anyOf"][0] == {"minimum": 1, "type": "integer"}
+
+
+def test_a_signature_that_does_not_fit_the_request_is_refused_as_it_is_defined() -> None:
+    def one_missing(rows: int | None = None, fast: bool = False, names: list[str] | None = None) -> None: ...
+
+    def another_default(
+        rows: int | None = 5, fast: bool = False, names: list[str] | None = None, title: str = "toy"
+    ) -> None: ...
+
+    for function in (one_missing, another_default):
+        with pytest.raises(TypeError, match=rf"{function.__name__} must take .*'rows': None.*received"):
+            takes(Toy)(function)
+
+
+def test_each_option_has_the_description_default_and_choices_of_its_field() -> None:
+    options = parser("A toy.")
+    add_options(options, Toy, "fast")
+    text = " ".join(options.format_help().split())
+    assert "--rows N So many rows" in text
+    assert "--names NAME [NAME ...] The names: a, b" in text
+    assert "--title NAME What it is called (default: toy)" in text
+    assert "--fast" not in text
+    assert read_options(Toy, options.parse_args(["--rows", "3", "--names", "a", "b"])) == Toy(rows=3, names=["a", "b"])
+    with pytest.raises(PermanentError, match=r"^the request is not valid: rows: .* or equal to 1; received 0$"):
+        read_options(Toy, options.parse_args(["--rows", "0"]))
+
+
+def test_the_forms_choose_among_the_datasets_and_recipes_there_are() -> None:
+    train, model, data = (parameter_schema(each).properties for each in (train_all, train_model, ingest))
+    assert [each["dataset"]["enum"] for each in (train, model, data)] == [list(DATASETS)] * 3
+    assert model["model"]["enum"] == train["models"]["anyOf"][0]["items"]["enum"] == list(RECIPES)
+
+
+def test_a_request_for_one_model_says_the_same_as_that_for_all() -> None:
+    shared = {"dataset": "cifar100", "limit": 500, "epochs": 2, "seed": 7, "overrides": {"batch_size": "8"}}
+    request = ModelRequest(**shared, model="mobilenet", weights="none")
+    assert request.alone() == TrainingRequest(**shared, models=["mobilenet"], weights="none")
+    assert set(DataRequest.model_fields) < set(ModelRequest.model_fields)
