@@ -1,7 +1,7 @@
 """All commands: `python -m flows COMMAND …` does what `python -m flows.COMMAND …` does."""
 
+import runpy
 import sys
-from importlib import import_module
 
 COMMANDS = {
     "train": "train a dataset's models and rank them: the main job",
@@ -15,9 +15,8 @@ COMMANDS = {
 def main() -> None:
     name = sys.argv[1].replace("-", "_") if len(sys.argv) > 1 else ""
     if name in COMMANDS:
-        sys.argv = [f"python -m flows {name}", *sys.argv[2:]]
-        module = import_module(f"flows.{name}")
-        module.main_of(module.command)
+        sys.argv = sys.argv[1:]
+        runpy.run_module(f"flows.{name}", run_name="__main__", alter_sys=True)
     listed = "\n".join(f"  {command:<12} {does}" for command, does in COMMANDS.items())
     known = f"usage: python -m flows COMMAND [--help]\n\n{listed}"
     if name in {"", "__help", "_h"}:

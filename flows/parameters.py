@@ -44,7 +44,7 @@ def add_options(options: argparse.ArgumentParser, request: type[BaseModel], *lea
         if name not in leave_out:
             shape = next((SHAPES[kind] for kind in SHAPES if kind in _kinds(field.annotation)), {"metavar": "NAME"})
             required = {"required": True} if field.is_required() else {"default": field.default}
-            flag = FLAGS.get(name, f"--{name}")
+            flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
             options.add_argument(flag, dest=name, help=_help(field), **{**required, **shape})
 
 
@@ -93,8 +93,13 @@ def _extra(field: FieldInfo) -> dict[str, Any]:
 
 
 def _help(field: FieldInfo) -> str:
-    known = _extra(field).get("enum")
-    default = (
-        "" if field.default is None or field.default is False or field.is_required() else f" (default: {field.default})"
-    )
+    known = _extra(field).get("enum") or _item_choices(field)
+    shown = not (field.is_required() or field.default is None or field.default is False)
+    default = f" (default: {field.default})" if shown else ""
     return f"{field.description}{': ' + ', '.join(known) if known else ''}{default}"
+
+
+def _item_choices(field: FieldInfo) -> list[str]:
+    """The choices of a list's items."""
+    items = [item for part in get_args(field.annotation) for item in get_args(part) if get_origin(item) is Annotated]
+    return [choice for item in items for info in item.__metadata__ for choice in _extra(info).get("enum", [])]

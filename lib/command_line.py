@@ -21,8 +21,12 @@ _errors: list[str] = []
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
+    module = getattr(sys.modules["__main__"], "__spec__", None)
     return argparse.ArgumentParser(
-        description=description, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=f"python -m {module.name}" if module else None,
+        description=description,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 

@@ -17,7 +17,7 @@ AnyRequest = TypeVar("AnyRequest", bound=BaseModel)
 Count = Annotated[int | None, Field(ge=1)]
 Seed = int | Literal["fresh"]
 RecipeName = Annotated[str, Field(description="A recipe.", json_schema_extra={"enum": list(RECIPES)})]
-START = "imagenet, none (a random start), or a file or s3:// address; without it, the recipe's own"
+START = "imagenet, none (random), a file or an s3:// address (default: the recipe's own)"
 
 
 class DataRequest(BaseModel):
@@ -25,34 +25,32 @@ class DataRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dataset: str = Field("digits", description="The dataset", json_schema_extra={"enum": list(DATASETS)})
+    dataset: str = Field("digits", description="Dataset", json_schema_extra={"enum": list(DATASETS)})
     limit: Count = Field(
         None,
-        description="Use so many training images, with validation and test in proportion; not compared with full runs",
+        description="Use a subset of N training images (validation and test shrink too); not compared with full runs",
     )
 
 
 class RecipeRequest(DataRequest):
     """How recipes are trained on it."""
 
-    epochs: Count = Field(None, description="At most so many epochs in each phase of a recipe")
+    epochs: Count = Field(None, description="Train for at most N epochs in each phase of a recipe")
     seed: Seed = Field(
-        0, description="A number, or fresh: the date of the run's scheduled start, the same over its retries"
+        0, description="A number, or fresh: the date of the scheduled start, which is the same over a run's retries"
     )
     overrides: dict[str, str] | None = Field(
-        None, description="Fields of the recipes to override, such as learning_rate: 0.001 or augmentation.flip: true"
+        None, description="Recipe fields to override, such as learning_rate with 0.001 or augmentation.flip with true"
     )
 
 
 class TrainingRequest(RecipeRequest):
     """Which recipes: the parameters of train-all."""
 
-    models: list[RecipeName] | None = Field(
-        None, description="The recipes to train; without it, all of the dataset's own"
-    )
-    baselines: bool = Field(False, description="Train the 2023 notebook's own settings too, for comparison")
+    models: list[RecipeName] | None = Field(None, description="Recipes to train (default: all of the dataset's own)")
+    baselines: bool = Field(False, description="Also train the 2023 notebook's own settings, for comparison")
     weights: str | list[str] | None = Field(
-        None, description=f"What backbones start from; of several, one model from each: {START}"
+        None, description=f"Initial backbone weights; with several values, one model from each: {START}"
     )
 
     @property
@@ -64,9 +62,9 @@ class TrainingRequest(RecipeRequest):
 class ModelRequest(RecipeRequest):
     """One recipe: the parameters of train-model."""
 
-    model: str = Field(description="The recipe to train", json_schema_extra={"enum": list(RECIPES)})
-    weights: str | None = Field(None, description=f"What the backbone starts from: {START}")
-    prepared: Ref | None = Field(None, description="The prepared data; made or found where this is empty")
+    model: str = Field(description="Recipe to train", json_schema_extra={"enum": list(RECIPES)})
+    weights: str | None = Field(None, description=f"Initial backbone weights: {START}")
+    prepared: Ref | None = Field(None, description="Prepared data; found or made where this is empty")
 
     def alone(self) -> TrainingRequest:
         """The same as a request for one recipe."""

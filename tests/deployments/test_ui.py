@@ -128,8 +128,8 @@ def test_the_report_shows_its_pictures_and_links_to_the_bucket(
 def test_parameters_are_a_form_with_choices_and_descriptions(
     browser: Browser, stack: RunningStack, trained: Run
 ) -> None:
-    page = browser.open(f"deployments/deployment/{trained['deployment_id']}/run", shows="The dataset.")
-    expect(page.get_by_text("At most so many epochs in each phase of a recipe.")).to_be_visible()
+    page = browser.open(f"deployments/deployment/{trained['deployment_id']}/run", shows="Train for at most N epochs")
+    expect(page.get_by_text("Train for at most N epochs in each phase of a recipe.")).to_be_visible()
     browser.keep("form")
     page.get_by_role("button", name="digits", exact=True).focus()
     page.keyboard.press("ArrowDown")

@@ -23,5 +23,5 @@ def test_an_unknown_command_is_answered_with_the_known_ones(commands: Commands) 
 def test_a_command_explains_itself(commands: Commands, name: str) -> None:
     done = commands.run("flows", name, "--help")
     assert done.returncode == 0
-    assert done.stdout.startswith(f"usage: python -m flows {name} ")
+    assert done.stdout.startswith(f"usage: python -m flows.{name} ")
     assert "--store URI" in done.stdout
