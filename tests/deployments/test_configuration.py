@@ -87,7 +87,7 @@ def repeat_deployment(told: dict) -> None:
         (change_module, "entrypoint must be module.flow; received flows.training.train_all"),
         (change_parameter, "unknown epoch"),
         (change_value, "'new' is not valid"),
-        (change_choice, "'cifar10' is not one of ['digits', 'cifar100', 'fashion-mnist']"),
+        (change_choice, f"'cifar10' is not one of {list(DATASETS)}"),
         (change_tags, f"must bear the tag {TAG}"),
         (repeat_deployment, "must name each deployment once; received train-all/cifar100 2 times"),
     ],

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lib.data.datasets import DATASETS
+
 from .conftest import Commands
 
 CLOSED = "127.0.0.1:9"  # the discard port: nothing listens there
@@ -55,7 +57,7 @@ class Case:
 
 CIFAR, FASHION = ("--dataset", "cifar100"), ("--dataset", "fashion-mnist")
 CASES = {
-    "unknown dataset": Case("unknown dataset 'mnist'…known: cifar100, digits, fashion-mnist", ("--dataset", "mnist")),
+    "unknown dataset": Case(f"unknown dataset 'mnist'…known: {\', \'.join(sorted(DATASETS))}", ("--dataset", "mnist")),
     "unknown model": Case("unknown recipe 'resnet8'…known: ", ("--models", "resnet8"), module="flows.train"),
     "no epochs": Case(
         "epochs: Input should be greater than or equal to 1; received 0", ("--epochs", "0"), module="flows.train"
