@@ -1,4 +1,4 @@
-"""Run a step in a process of its own: `python -m lib.runtime.jobs JOB.json`.
+"""Run a step in a process of its own.
 
 Memory, GPU memory too, goes back when it ends; an out-of-memory kill takes one model and not the flow. For a recipe
 that runs on a GPU it takes one of the machine's, or waits for it; for others it sees none. The job says what happens as
@@ -9,7 +9,6 @@ import json
 import os
 import pkgutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -17,7 +16,6 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TextIO
 
 from pydantic import BaseModel, ConfigDict
@@ -30,14 +28,14 @@ from lib.runtime.failures import ASKED_TO_STOP, CTRL_C
 from lib.runtime.gpus import no_gpu, one_gpu, visible_gpus
 from lib.runtime.hardware import RunsOn
 from lib.runtime.interrupts import Interrupted, catch_signals
-from lib.settings import REPOSITORY, Settings
+from lib.runtime.processes import GRACE_S, JobProcess, start_job
+from lib.settings import Settings
 from lib.store import open_store
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
 
 ERRORS = {kind.__name__: kind for kind in (PermanentError, TransientError, NotFound, NoGpu)}
-GRACE_S = 30.0
 LOG_LINES = 20
 FAULT_OF_OURS = 1
 
@@ -65,39 +63,30 @@ def run_job(job: Job, on_event: Emit) -> Ref:
     one, ends the job too, after time to save its state.
     """
     oom_kills = failures.oom_kills()
-    with tempfile.TemporaryDirectory() as folder:
-        file, log = Path(folder) / "job.json", Path(folder) / "stderr"
-        file.write_text(job.model_dump_json())
-        with log.open("w") as stderr:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "lib.runtime.jobs", str(file)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                cwd=REPOSITORY,
-                env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "PYTHONUNBUFFERED": "1"},
-            )
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
+        process = start_job(job.model_dump(mode="json"), log)
         try:
             last = _follow(process, on_event)
         finally:
-            _end(process)
-        if process.returncode == CTRL_C:
+            process.end()
+        code = process.returncode
+        if code == CTRL_C:
             raise KeyboardInterrupt  # it reached the whole group; Prefect may have lost ours
         if last.get("event") == "done":
             return Ref.model_validate(last["ref"])
         if last.get("event") == "failed":
             raise ERRORS[last["kind"]](last["message"])
-        said = "\n".join([line for line in log.read_text(errors="replace").splitlines() if line.strip()][-LOG_LINES:])
-        if process.returncode == FAULT_OF_OURS:
+        log.seek(0)
+        said = "\n".join([line for line in log.read().splitlines() if line.strip()][-LOG_LINES:])
+        if code == FAULT_OF_OURS:
             print(said, file=sys.stderr)  # noqa: T201 - whoever mends it needs the traceback
-        raise failures.of_process(job.process, process.returncode, said, failures.oom_kills() - oom_kills)
+        raise failures.of_process(job.process, code or 0, said, failures.oom_kills() - oom_kills)
 
 
-def _follow(process: subprocess.Popen[str], on_event: Emit) -> Event:
+def _follow(process: JobProcess, on_event: Emit) -> Event:
     """Pass on events until the output ends; the last one that says how it ended."""
     last: Event = {}
-    for line in process.stdout or ():
+    for line in process.stdout:
         if not line.endswith("\n"):  # it was killed while it wrote
             break
         event = json.loads(line)
@@ -109,20 +98,7 @@ def _follow(process: subprocess.Popen[str], on_event: Emit) -> Event:
     return last
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    for stream in (process.stdin, process.stdout):
-        if stream:
-            stream.close()
-
-
-def main(path: str) -> int:
+def run(job: Job) -> int:
     """The job's side: run it, say how it ended, and return the exit code."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print must not end up among the events
@@ -135,13 +111,12 @@ def main(path: str) -> int:
     def warn(message: str) -> None:
         emit({"event": "warning", "message": message})
 
-    job = Job.model_validate_json(Path(path).read_text())
     settings = job.settings
     try:
         # Before the step loads TensorFlow, which keeps the GPUs that it finds.
         with one_gpu(visible_gpus(), warn) if job.runs_on == "gpu" else no_gpu():
-            run = pkgutil.resolve_name(str(STEPS[job.step].job))
-            ref = run(open_store(settings.store_uri, settings.cache_dir), settings, emit, **job.arguments)
+            step = pkgutil.resolve_name(str(STEPS[job.step].job))
+            ref = step(open_store(settings.store_uri, settings.cache_dir), settings, emit, **job.arguments)
         emit({"event": "done", "ref": ref.model_dump()})
     except Interrupted as stop:
         return CTRL_C if stop.args == (signal.SIGINT,) else ASKED_TO_STOP
@@ -166,11 +141,3 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)
     os._exit(ASKED_TO_STOP)
-
-
-if __name__ == "__main__":
-    from lib.runtime.jobs import (
-        main as job,  # not __main__'s copy: a step that imports this module must meet the same classes
-    )
-
-    sys.exit(job(sys.argv[1]))

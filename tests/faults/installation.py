@@ -10,6 +10,7 @@ from deployments.stack import kill_all
 from lib.store import Store
 from tests.faults.rows import IN_EPOCH_2
 from tests.faults.scene import BEGINS, ENVIRONMENT
+from tests.job_processes import jobs_under
 from tests.running_stack import RunningStack
 
 ASKED = {"models": ["digits-cnn"], "limit": 1200, "epochs": 3, "overrides": {"batch_size": "12"}}
@@ -158,7 +159,7 @@ def is_waiting_for_a_training(process: psutil.Process) -> bool:
 
 
 def _has_training(process: psutil.Process) -> bool:
-    return any("lib.runtime.jobs" in each.cmdline() for each in process.children(recursive=True))
+    return bool(jobs_under(process.pid))
 
 
 def is_server(process: psutil.Process) -> bool:

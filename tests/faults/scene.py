@@ -17,6 +17,7 @@ from lib.errors import PipelineError
 from lib.lineage.manifests import MANIFEST, Manifest, Ref
 from lib.store import LocalStore, Store, open_store
 from tests.faults.proxy import Proxy
+from tests.job_processes import job_of
 from tests.s3_server import S3Server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -72,15 +73,9 @@ class Run:
         assert any(text in line for line in list(self.lines)), f"it ended without {text!r}:\n{self.said()}"
         return self
 
-    def job(self, step: str = "lib.runtime.jobs") -> int:
+    def job(self) -> int:
         """The process id of the training or evaluation process."""
-        return wait_for(lambda: self._job(step), f"a {step} process")
-
-    def _job(self, step: str) -> int | None:
-        listed = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)], capture_output=True, text=True, check=False
-        ).stdout
-        return next((int(line.split()[0]) for line in listed.splitlines() if step in line), None)
+        return wait_for(lambda: job_of(self.process.pid), "a job's process")
 
     def signal(self, number: int) -> "Run":
         """To the flow's process alone."""

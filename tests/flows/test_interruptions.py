@@ -12,6 +12,7 @@ import pytest
 
 from lib.store import LocalStore
 from tests.faults.scene import outputs
+from tests.job_processes import job_of
 
 from .conftest import QUICK, Commands
 
@@ -26,14 +27,6 @@ def wait_for(what: Callable[[], Found], seconds: float = 120) -> Found:
             return found
         time.sleep(0.01)
     raise AssertionError("it did not happen in time")
-
-
-def job_of(flow: "subprocess.Popen[str]") -> int | None:
-    """The process id of the training process that `flow` started."""
-    done = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(flow.pid)], capture_output=True, text=True, check=False
-    )
-    return next((int(line.split()[0]) for line in done.stdout.splitlines() if "lib.runtime.jobs" in line), None)
 
 
 def in_second_epoch(store: Path) -> bool:
@@ -53,7 +46,7 @@ def test_a_killed_training_process_is_retried_from_its_checkpoint_and_ends_with_
     running: "tuple[subprocess.Popen[str], Path]", finished: tuple[Path, str]
 ) -> None:
     flow, store = running
-    job = job_of(flow)
+    job = job_of(flow.pid)
     assert job is not None
     os.kill(job, signal.SIGKILL)
     _, said = flow.communicate(timeout=200)
@@ -65,7 +58,7 @@ def test_a_killed_training_process_is_retried_from_its_checkpoint_and_ends_with_
 
 def test_a_killed_flow_takes_its_training_process_along(running: "tuple[subprocess.Popen[str], Path]") -> None:
     flow, store = running
-    job = job_of(flow)
+    job = job_of(flow.pid)
     assert job is not None
     flow.kill()
     flow.communicate()

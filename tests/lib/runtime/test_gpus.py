@@ -36,7 +36,7 @@ from lib.runtime import jobs
 gpus, job = sys.argv[1:]
 jobs.visible_gpus = lambda: Path(gpus).read_text().split()
 jobs.STEPS["model"] = dataclasses.replace(jobs.STEPS["model"], job="pretended_step:run")
-sys.exit(jobs.main(job))
+sys.exit(jobs.run(jobs.Job.model_validate_json(Path(job).read_text())))
 """
 PRETENDED_STEP = """
 import os

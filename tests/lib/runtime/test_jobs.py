@@ -33,7 +33,7 @@ import dataclasses, sys
 from lib.lineage.steps import STEPS
 from lib.runtime import jobs
 STEPS["model"] = dataclasses.replace(STEPS["model"], job="a_step:run")
-sys.exit(jobs.main(sys.argv[1]))
+sys.exit(jobs.run(jobs.Job.model_validate_json(open(sys.argv[1]).read())))
 """
 
 
