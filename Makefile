@@ -11,7 +11,7 @@ READ_ENV = set -a; if test -e "$(ENV_FILE)"; then . "$(realpath $(ENV_FILE))"; \
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: .venv/.ready ## make the environment in .venv from requirements.lock
+setup: .venv/.ready ## create the environment in .venv from requirements.lock
 
 .venv/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed; this is {v[0]}.{v[1]}. Name another one: make setup PYTHON=python3.12")'
@@ -24,19 +24,19 @@ setup: .venv/.ready ## make the environment in .venv from requirements.lock
 train: setup ## run the main job; pass options with ARGS="--dataset cifar100 --epochs 2"
 	@$(BIN)/python -m flows.train $(ARGS)
 
-test: setup ## the default tests: under 5 minutes on 2 cores, no network
+test: setup ## run the default tests: under 5 minutes on 2 cores, no network
 	$(BIN)/python -m pytest
 
-test-all: setup ## the default tests and those on real data
+test-all: setup ## run the default tests and those on real data
 	$(BIN)/python -m pytest -m "not gpu and not stack"
 
-faults: setup ## inject faults into real runs and print how each ended; one of them: make faults ARGS="--only clock"
+faults: setup ## inject faults into real runs and print how each ended; only some: make faults ARGS="--only clock"
 	@$(BIN)/python -m tests.faults $(ARGS)
 
-stack: setup ## start a whole installation on this machine, for trial: server, store, workers; Ctrl-C ends it
+stack: setup ## start a complete installation on this machine, for trial: server, store, workers; Ctrl-C stops it
 	@$(BIN)/python -m deployments.stack $(ARGS)
 
-deploy: setup ## make the Prefect server what deployments/prefect.yaml says; safe to run again
+deploy: setup ## apply deployments/prefect.yaml to the Prefect server; safe to run again
 	@$(READ_ENV) $(BIN)/python -m deployments.deploy $(ARGS)
 
 doctor: setup ## check server, workers, store and clock, one line each
@@ -45,7 +45,7 @@ doctor: setup ## check server, workers, store and clock, one line each
 docs: setup ## write the generated pages of docs/
 	@$(BIN)/python -m docs.generate
 
-lint: setup ## style, types and layers
+lint: setup ## check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

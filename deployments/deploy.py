@@ -1,9 +1,11 @@
-"""Make the Prefect server what deployments/prefect.yaml and deployments/automations.py say: `make deploy`.
+"""Apply deployments/prefect.yaml and deployments/automations.py to the Prefect server: `make deploy`.
 
-Pools, deployments with their schedules, automations. Safe to run again: what left the files leaves the server, where it
-bears our tag. NOTIFY_WEBHOOK_URL names the address that is told of failures and of reports.
+It creates work pools, and creates or updates deployments with their schedules, and automations. Of those with the tag
+image-training-flows, it deletes what is no longer in the files. It is safe to run again. Notifications of failures and
+reports go to NOTIFY_WEBHOOK_URL.
 """
 
+import argparse
 import subprocess
 import sys
 from contextlib import suppress
@@ -155,12 +157,20 @@ def _say(done: str, what: str) -> None:
     print(f"{done:<10} {what}", flush=True)
 
 
-def command(arguments: list[str] | None = None) -> None:
+def make_parser() -> argparse.ArgumentParser:
     options = parser(__doc__)
     options.add_argument(
-        "--file", type=Path, default=FILE, help="another prefect.yaml (default: deployments/prefect.yaml)"
+        "--file",
+        type=Path,
+        default=FILE,
+        metavar="FILE",
+        help="apply this file (default: deployments/prefect.yaml)",
     )
-    chosen = options.parse_args(arguments)
+    return options
+
+
+def command(arguments: list[str] | None = None) -> None:
+    chosen = make_parser().parse_args(arguments)
     if PREFECT_API_URL.value() is None:  # Prefect would deploy to a server of its own that nobody sees
         raise PermanentError(
             "PREFECT_API_URL must name the Prefect server; it is not set: set it, or start one: make stack"

@@ -1,11 +1,13 @@
-"""Check an installation, one line each, and say what to do where something is amiss: `python -m deployments.doctor`.
+"""Check an installation and say what to do about each problem: `python -m deployments.doctor`.
 
 It checks what its environment names; `make doctor` reads the environment file first, `.env` or `ENV_FILE`.
 
-Server, work pools and their workers, deployments, store, mirror, weights, GPUs, clocks and leases. It changes nothing:
-what it writes into the store, to try it, it removes. The exit code is 2 if a line says FAIL.
+It prints one line per check: server, work pools and their workers, deployments, store, mirror, weights, GPUs, clocks
+and leases. It changes nothing, apart from a test file in the store that it deletes. The exit code is 2 if a line says
+FAIL.
 """
 
+import argparse
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -98,10 +100,14 @@ def attempt(name: str, check: Callable[P, Verdict], *args: P.args, **kwargs: P.k
         return Verdict(name, "FAIL", kind + " ".join(str(error).split()))
 
 
-def command(arguments: list[str] | None = None) -> None:
+def make_parser() -> argparse.ArgumentParser:
     options = parser(__doc__)
     add_store_option(options)
-    chosen = options.parse_args(arguments)
+    return options
+
+
+def command(arguments: list[str] | None = None) -> None:
+    chosen = make_parser().parse_args(arguments)
     os.environ.setdefault("AWS_MAX_ATTEMPTS", "3")  # what does not answer is better said soon
     failed = total = 0
     for verdict in examine(settings_of(chosen)):

@@ -1,9 +1,11 @@
-"""The whole installation on this machine, for trial: `make stack`.
+"""Start a complete installation on this machine, for trial: `make stack`.
 
-PostgreSQL, a Prefect server, an S3 server and workers of the three pools, each restarted when it dies, on the loopback
-alone. Ctrl-C ends all; what is under way goes on some 5 minutes after the next start, when it counts as lost.
+It runs PostgreSQL, a Prefect server, an S3 server and workers of the three pools, and restarts each one that dies. They
+listen on 127.0.0.1 only. Ctrl-C stops all of them. Interrupted runs continue about 5 minutes after the next start, when
+the server counts them as crashed.
 """
 
+import argparse
 import fcntl
 import os
 import secrets
@@ -266,18 +268,34 @@ def _end(supervisor: "subprocess.Popen[bytes]") -> None:
             supervisor.kill()
 
 
-def command(arguments: list[str] | None = None) -> None:
+def make_parser() -> argparse.ArgumentParser:
     options = parser(__doc__)
-    options.add_argument("--folder", type=Path, default=REPOSITORY / ".stack", help="where it keeps all (.stack)")
-    options.add_argument("--env-file", type=Path, default=REPOSITORY / ".env", help="how to reach it (.env)")
+    options.add_argument(
+        "--folder",
+        type=Path,
+        default=REPOSITORY / ".stack",
+        metavar="FOLDER",
+        help="keep all data, logs and keys in this folder (default: .stack)",
+    )
+    options.add_argument(
+        "--env-file",
+        type=Path,
+        default=REPOSITORY / ".env",
+        metavar="FILE",
+        help="write how to reach the installation to this file (default: .env)",
+    )
     options.add_argument(
         "--gpu-trainings",
         type=int,
         default=max(1, len(visible_gpus())),
         metavar="N",
-        help="trainings at once on the worker of the pool gpu (default: the number of GPUs, at least 1)",
+        help="run at most N trainings at once in the pool gpu (default: the number of GPUs, at least 1)",
     )
-    chosen = options.parse_args(arguments)
+    return options
+
+
+def command(arguments: list[str] | None = None) -> None:
+    chosen = make_parser().parse_args(arguments)
     signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))  # a terminal that is closed ends it too
     Stack(chosen.folder.resolve(), chosen.env_file.resolve(), chosen.gpu_trainings).run()
 

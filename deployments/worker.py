@@ -1,10 +1,11 @@
-"""A Prefect worker that ends after what it has started: `python -m deployments.worker --pool cpu --limit 1`.
+"""A Prefect worker that stops only after its trainings: `python -m deployments.worker --pool cpu --limit 1`.
 
-Asked to stop (SIGTERM, Ctrl-C), Prefect's own worker is gone in a moment, and the trainings it leaves behind need up to
-30 s to save their state: a container, or a supervisor, that ends with the worker would kill them. This one waits for
-them. All arguments are those of `prefect worker start`. For Linux.
+When Prefect's own worker is asked to stop (SIGTERM, Ctrl-C), it ends at once. Its trainings need up to 30 s more to
+save their state, and a container or supervisor that ends with the worker would kill them. This worker waits for them.
+It passes all its options on to `prefect worker start --type process`, also those not listed here. It needs Linux.
 """
 
+import argparse
 import ctypes
 import os
 import signal
@@ -15,6 +16,30 @@ from pathlib import Path
 
 DIES_WITH_PARENT, ADOPTS_ORPHANS = 1, 36
 """PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER of <linux/prctl.h>."""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """It explains the options that matter here; Prefect reads them, and has more."""
+    options = argparse.ArgumentParser(
+        prog="python -m deployments.worker",
+        usage="%(prog)s --pool NAME [--limit N] [--name NAME] [any option of prefect worker start]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+    )
+    options.add_argument(
+        "--pool", required=True, metavar="NAME", help="take runs from this work pool: flows, cpu or gpu"
+    )
+    options.add_argument("--limit", metavar="N", help="execute at most N runs at once (default: no limit)")
+    options.add_argument("--name", metavar="NAME", help="name in the Prefect UI (default: Prefect makes one)")
+    return options
+
+
+def command(arguments: list[str]) -> int:
+    """`main`, after our own help where help is asked for: Prefect's follows."""
+    if {"-h", "--help"} & set(arguments):
+        print(f"{make_parser().format_help()}\nThe help of prefect worker start:", flush=True)
+    return main(arguments)
 
 
 def main(arguments: list[str]) -> int:
@@ -54,4 +79,4 @@ def _tell_kernel(option: int, value: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(command(sys.argv[1:]))

@@ -4,11 +4,11 @@ import runpy
 import sys
 
 COMMANDS = {
-    "train": "train a dataset's models and rank them: the main job",
+    "train": "train the models of a dataset and rank them: the main job",
     "train_model": "train and evaluate one recipe: the unit that a worker runs",
-    "ingest": "bring a dataset into the store and prepare it",
-    "verify": "check an output and all that it was made of",
-    "retention": "say what nothing needs any more, and remove it",
+    "ingest": "fetch a dataset into the store and prepare it",
+    "verify": "verify an output and everything it was made from",
+    "retention": "list files that are no longer needed, or delete them",
 }
 
 

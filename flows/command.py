@@ -17,7 +17,7 @@ def add_place_options(options: argparse.ArgumentParser, hardware: bool = False) 
         options.add_argument(
             "--allow-cpu",
             action="store_true",
-            help="train recipes that run on a GPU where there is none, slowly (default: ALLOW_CPU)",
+            help="train GPU recipes on the CPU if there is no GPU, slowly (default: ALLOW_CPU)",
         )
 
 

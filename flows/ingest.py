@@ -1,4 +1,6 @@
-"""Bring a dataset into the store and prepare it: `python -m flows.ingest --dataset cifar100`."""
+"""Fetch a dataset into the store and prepare it: `python -m flows.ingest --dataset cifar100`."""
+
+import argparse
 
 from prefect import flow
 
@@ -25,11 +27,15 @@ def ingest(dataset: str = "digits", limit: int | None = None) -> Ref:
     return with_retries(prepare_dataset)(dataset, ingested, limit)
 
 
-def command(arguments: list[str] | None = None) -> None:
+def make_parser() -> argparse.ArgumentParser:
     options = parser(__doc__)
     add_options(options, DataRequest)
     add_place_options(options)
-    chosen = options.parse_args(arguments)
+    return options
+
+
+def command(arguments: list[str] | None = None) -> None:
+    chosen = make_parser().parse_args(arguments)
     request, settings = read_options(DataRequest, chosen), settings_of(chosen)
     spec, store = find_dataset(request.dataset), open_store(settings.store_uri, settings.cache_dir)
     check_limit(spec, request.limit)

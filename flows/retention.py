@@ -1,12 +1,14 @@
-"""Remove what nothing needs any more: `python -m flows.retention --keep 3 --delete`; without --delete, only list it.
+"""List files that are no longer needed, or delete them: `python -m flows.retention --keep 3 --delete`.
 
-Always: files of lost races, checkpoints of finished work, and incomplete uploads. With --keep N: reports,
-evaluations, models and features that neither the newest report of a dataset and limit, nor an alias, nor one of
-the newest N models of a dataset, recipe and limit reaches. Data and weights stay.
+It always selects files beside finished outputs that no manifest names, checkpoints of finished work, and incomplete
+uploads older than a day. With --keep N it also selects old reports, evaluations, models and features. It keeps the
+newest report of each dataset and limit, the newest N models of each dataset, recipe and limit, what an alias names, and
+everything these were made from. It keeps all finished data and weights.
 
-Run it while no flow runs: what a flow has just found done must not go before it is used.
+Stop all flows first. Otherwise it could delete what a flow is about to use.
 """
 
+import argparse
 import sys
 
 from lib.command_line import add_store_option, main_of, parser, settings_of
@@ -14,12 +16,16 @@ from lib.lineage.retention import Removal, apply, plan
 from lib.store import open_store
 
 
-def command(arguments: list[str] | None = None) -> None:
+def make_parser() -> argparse.ArgumentParser:
     options = parser(__doc__)
     add_store_option(options)
-    options.add_argument("--keep", type=int, metavar="N", help="remove old models too, but a recipe's newest N")
-    options.add_argument("--delete", action="store_true", help="remove; without it nothing is removed")
-    chosen = options.parse_args(arguments)
+    options.add_argument("--keep", type=int, metavar="N", help="also remove all but the newest N models of each recipe")
+    options.add_argument("--delete", action="store_true", help="delete the files; without it they are only listed")
+    return options
+
+
+def command(arguments: list[str] | None = None) -> None:
+    chosen = make_parser().parse_args(arguments)
     settings = settings_of(chosen)
     store = open_store(settings.store_uri, settings.cache_dir)
     clean_up, verb = plan(store, chosen.keep), "removed" if chosen.delete else "would remove"

@@ -1,7 +1,9 @@
-"""Train a dataset's models and rank them: `python -m flows.train --dataset cifar100`.
+"""Train the models of a dataset and rank them: `python -m flows.train --dataset cifar100`.
 
-Finished work is found in the store and not done again.
+It reuses all results that are already in the store.
 """
+
+import argparse
 
 from prefect import flow
 from prefect.logging import get_run_logger
@@ -61,14 +63,18 @@ def train_all(
     return report
 
 
-def command(arguments: list[str] | None = None) -> None:
+def make_parser() -> argparse.ArgumentParser:
     options = parser(__doc__)
     add_options(options, TrainingRequest)
     options.add_argument(
-        "--plan", action="store_true", help="say what would run and why, with sizes and times, and run nothing"
+        "--plan", action="store_true", help="show what would run and why, with sizes and times; run nothing"
     )
     add_place_options(options, hardware=True)
-    chosen = options.parse_args(arguments)
+    return options
+
+
+def command(arguments: list[str] | None = None) -> None:
+    chosen = make_parser().parse_args(arguments)
     settings, request = settings_of(chosen), read_options(TrainingRequest, chosen)
     store, plan = open_store(settings.store_uri, settings.cache_dir), make_plan(request)
     if chosen.plan:

@@ -1,7 +1,9 @@
 """Train and evaluate one recipe: `python -m flows.train_model --dataset digits --model digits-cnn`.
 
-The unit that a worker runs.
+A worker runs the same flow for each model.
 """
+
+import argparse
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -59,11 +61,15 @@ def train_model(
     return with_retries(evaluate_model)(recipe, trained)
 
 
-def command(arguments: list[str] | None = None) -> None:
+def make_parser() -> argparse.ArgumentParser:
     options = parser(__doc__)
     add_options(options, ModelRequest, "prepared")
     add_place_options(options, hardware=True)
-    chosen = options.parse_args(arguments)
+    return options
+
+
+def command(arguments: list[str] | None = None) -> None:
+    chosen = make_parser().parse_args(arguments)
     settings, request = settings_of(chosen), read_options(ModelRequest, chosen)
     store, plan = open_store(settings.store_uri, settings.cache_dir), make_plan(request.alone())
     prepared = find_prepared(store, plan.dataset, plan.limit)

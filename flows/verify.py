@@ -1,9 +1,10 @@
-"""Check an output and all that it was made of, from the store alone: `python -m flows.verify reports/digits/<key>`.
+"""Verify an output and everything it was made from: `python -m flows.verify reports/digits/<key>`.
 
-Walks the manifests back to the raw files, recomputes every digest, of files and of what is in them, and names the
-first link that does not hold. Needs no network.
+It follows the manifests back to the raw files, recomputes every digest, of files and of what is in them, and names the
+first that does not match. It reads the store and nothing else.
 """
 
+import argparse
 import os
 from pathlib import Path, PurePosixPath
 
@@ -13,11 +14,17 @@ from lib.lineage.verify import verify
 from lib.store import open_store
 
 
-def command(arguments: list[str] | None = None) -> None:
+def make_parser() -> argparse.ArgumentParser:
     options = parser(__doc__)
-    options.add_argument("ref", nargs="+", metavar="REF", help="an address in the store, such as reports/digits/<key>")
+    options.add_argument(
+        "ref", nargs="+", metavar="REF", help="address of an output in the store, such as reports/digits/<key>"
+    )
     add_store_option(options)
-    chosen = options.parse_args(arguments)
+    return options
+
+
+def command(arguments: list[str] | None = None) -> None:
+    chosen = make_parser().parse_args(arguments)
     settings = settings_of(chosen)
     store = open_store(settings.store_uri, settings.cache_dir)
     _start_keras_quietly()

@@ -4,6 +4,7 @@ import argparse
 import atexit
 import signal
 import sys
+import textwrap
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -11,21 +12,29 @@ from lib.errors import PipelineError
 from lib.runtime.failures import CTRL_C, of_exception
 from lib.settings import Settings, read_settings
 
-EXIT_CODES = """exit codes: 0 done; 2 bad input, trying again will not help; 3 something did not answer, after
-its retries; 4 some models failed, the others have results; 130 interrupted; 143 asked to stop (SIGTERM). The last
-line on standard error is the error."""
 TERMINATED = 128 + signal.SIGTERM
+EXIT_CODES = {
+    0: "done",
+    2: "bad input or another permanent error, a retry does not help",
+    3: "a temporary error after all retries, such as a server that does not answer",
+    4: "some models failed, the others have results",
+    CTRL_C: "interrupted (Ctrl-C)",
+    TERMINATED: "asked to stop (SIGTERM)",
+}
+LAST_LINE = "The last line on standard error is the error."
 GO_ON = "run the same command again to go on from the last checkpoint"
 
 _errors: list[str] = []
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser that explains the command by `description`, and the exit codes."""
+    codes = "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
     module = getattr(sys.modules["__main__"], "__spec__", None)
     return argparse.ArgumentParser(
         prog=f"python -m {module.name}" if module else None,
         description=description,
-        epilog=EXIT_CODES,
+        epilog=textwrap.fill(f"exit codes: {codes}. {LAST_LINE}", 110),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 

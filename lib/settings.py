@@ -16,29 +16,52 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", validate_default=True)
 
-    store_uri: str = str(REPOSITORY / ".store")
-    """A folder, or s3://bucket/prefix."""
-    mirror_url: str | None = None
-    """Fetch upstream files from here instead of their publishers: file://, https:// or s3://."""
-    cache_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Path("~/.cache/image-training-flows")
-    """Files of an S3 store are kept here under their digest."""
-    retry_delays_s: tuple[NonNegativeFloat, ...] = (5.0, 20.0, 60.0)
-    """Waits before each new try after a transient error, as JSON: [5, 20, 60]. Up to half as much again is added."""
-    checkpoint_interval_s: NonNegativeFloat = 300.0
-    """Within long epochs, training state is saved this often."""
-    allow_cpu: bool = False
-    """Train recipes that run on a GPU where there is none, slowly."""
-    lost_after_s: float = Field(default=310.0, ge=60)
-    """`make deploy`: a run that has said nothing for this long is marked Crashed, and run again.
-
-    Below 300 that takes 15 minutes more where the server was started anew: `deployments.automations` says why.
-    """
-    notify_webhook_url: str | None = None
-    """`make deploy` has failures and reports told there, as JSON with text and url."""
-    image_commit: str | None = None
-    """The code's commit, where there is no git to ask: deployments/Dockerfile sets it."""
-    lease_s: float = Field(default=60.0, gt=0)
-    """A training that has not renewed its lease on a model for this long counts as dead."""
+    store_uri: str = Field(
+        default=str(REPOSITORY / ".store"),
+        description="Where all outputs are stored: a folder, or `s3://bucket/prefix`.",
+    )
+    mirror_url: str | None = Field(
+        default=None,
+        description="Fetch datasets and pretrained weights from here instead of from their publishers: "
+        "`file://`, `https://` or `s3://`.",
+    )
+    cache_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
+        default=Path("~/.cache/image-training-flows"),
+        description="Folder for local copies of files of an S3 store, each under its digest.",
+    )
+    retry_delays_s: tuple[NonNegativeFloat, ...] = Field(
+        default=(5.0, 20.0, 60.0),
+        description="Seconds to wait before each retry of a step after a transient error, as a JSON list. "
+        "Its length is the number of retries. Each wait varies at random, up to half as much again.",
+    )
+    checkpoint_interval_s: NonNegativeFloat = Field(
+        default=300.0,
+        description="Seconds between checkpoints within an epoch. There is always one after each epoch.",
+    )
+    allow_cpu: bool = Field(default=False, description="`1`: train GPU recipes on the CPU if there is no GPU, slowly.")
+    lost_after_s: float = Field(
+        default=310.0,
+        ge=60,
+        # Why more than 300: see `deployments.automations`.
+        description="For `make deploy`: heartbeat timeout in seconds, at least 60. The server marks a run that is "
+        "silent for longer as Crashed, and runs it again. Set more than 300: with less, this can take 15 minutes "
+        "longer after a restart of the server.",
+    )
+    notify_webhook_url: str | None = Field(
+        default=None,
+        description="For `make deploy`: notifications of failures and reports go to this URL, as JSON with `text` and "
+        "`url`.",
+    )
+    image_commit: str | None = Field(
+        default=None,
+        description="Git commit of the code, if it is not in a git repository. `deployments/Dockerfile` sets it.",
+    )
+    lease_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="A training process renews a lease on the model that it trains. After this many seconds without a "
+        "renewal it counts as dead, and another run takes over.",
+    )
 
 
 def read_settings() -> Settings:

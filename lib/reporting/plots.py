@@ -13,6 +13,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from PIL import Image
 
 from lib.data.datasets import readable
 
@@ -28,9 +29,10 @@ DPI = 110
 
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
+    canvas = FigureCanvasAgg(figure)  # whatever MPLBACKEND says
+    canvas.draw()  # once: savefig would draw twice where a layout is to be worked out
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure)  # whatever MPLBACKEND says
-    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 9})
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "png", compress_level=9)
     return buffer.getvalue()
 
 

@@ -1,7 +1,8 @@
-"""What orchestration costs: `python -m tests.benchmarks.orchestration`.
+"""Measure what orchestration costs: `python -m tests.benchmarks.orchestration`.
 
-On a trial stack of its own: from `prefect deployment run` to the first training step, a task that does nothing, and the
-whole of train-all/digits beside the same work by `python -m flows.train`, in turns, on an otherwise idle machine.
+It starts a local installation of its own and measures three durations: from `prefect deployment run` to the first
+training step, for a task that does nothing, and for all of train-all/digits, in turns with the same work by
+`python -m flows.train`. Run it on an otherwise idle machine.
 """
 
 import argparse
@@ -92,10 +93,14 @@ def local(folder: Path, seed: int) -> float:
     return time.time() - began
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--rounds", type=int, default=3, metavar="N", help="runs of each kind, in turns (3)")
-    rounds = options.parse_args().rounds
+    options.add_argument("--rounds", type=int, default=3, metavar="N", help="runs of each kind (default: 3)")
+    return options
+
+
+def main() -> None:
+    rounds = make_parser().parse_args().rounds
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         stack = RunningStack(folder, PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL="DEBUG").start()

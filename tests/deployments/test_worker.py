@@ -76,5 +76,19 @@ def test_killed_itself_it_leaves_no_worker_behind(worker: "subprocess.Popen[byte
     assert not Path(f"/proc/{child}").exists()
 
 
+def test_its_help_explains_it_and_prefects_follows(said: Path) -> None:
+    said.with_name("prefect").write_text('#!/bin/sh\necho "$@"\n')
+    done = subprocess.run(
+        [said.with_name("python"), "-m", "deployments.worker", "--help"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("usage: python -m deployments.worker --pool NAME ")
+    assert "This worker waits for them." in done.stdout
+    assert done.stdout.splitlines()[-1] == "worker start --type process --help"
+
+
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

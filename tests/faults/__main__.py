@@ -1,8 +1,8 @@
 """Inject faults into a real training and say how each ended: `make faults`, or `python -m tests.faults --only clock`.
 
-On real Prefect servers, real S3 servers, a real installation with its workers, and the real digits. Exits with 1 where
-a row does not end as it must: completed with every bit equal to those of an undisturbed run, or in a clear error with
-the store intact.
+It uses real Prefect servers, real S3 servers, a real installation with its workers, and the real digits. Each run must
+either complete with exactly the bits of an undisturbed run, or end in a clear error with the store intact. The exit
+code is 1 if one does not.
 """
 
 import argparse
@@ -148,10 +148,21 @@ class Matrix:
         return ""
 
 
-def main() -> int:
+def make_parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--only", nargs="+", default=[""], metavar="TEXT", help="rows that have one of these in them")
-    options.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there too")
+    options.add_argument(
+        "--only",
+        nargs="+",
+        default=[""],
+        metavar="TEXT",
+        help="inject only faults whose name or place contains one of these texts (default: all faults)",
+    )
+    options.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to this file")
+    return options
+
+
+def main() -> int:
+    options = make_parser()
     chosen = options.parse_args()
     rows = [row for row in (*ROWS, *STACK_ROWS) if any(text in f"{row.fault} {row.where}" for text in chosen.only)]
     if not rows:
