@@ -2,38 +2,53 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
+UV := uv==0.13.9
+INSTALL := $(BIN)/uv pip install --quiet --no-cache --python $(BIN)/python
+LOCK := pyproject.toml --universal --python-version 3.11 --no-annotate --quiet --custom-compile-command "make lock"
 ENV_FILE ?= .env
 READ_ENV = set -a; if test -e "$(ENV_FILE)"; then . "$(realpath $(ENV_FILE))"; \
 	elif test "$(origin ENV_FILE)" != file; then echo "error: there is no $(ENV_FILE)" >&2; exit 2; fi; set +a;
 
-.PHONY: help setup train test test-all faults docs lint stack deploy doctor
+.PHONY: help setup develop lock train test test-all faults docs lint stack deploy doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: .venv/.ready ## create the environment in .venv from requirements.lock
+setup: .venv/.ready ## create the environment in .venv: what running needs (requirements.lock)
+
+develop: .venv/.ready-to-develop ## add what tests, checks and the trial installation need (requirements-dev.lock)
 
 .venv/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed; this is {v[0]}.{v[1]}. Name another one: make setup PYTHON=python3.12")'
-	@echo "Setting up .venv: about 3 GB and a few minutes, once"
+	@echo "Setting up .venv: about 2.7 GB and a minute or two, once"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
+	@$(INSTALL) -r requirements.lock
+	@$(INSTALL) --no-deps --editable .
 	@touch $@
+
+.venv/.ready-to-develop: .venv/.ready requirements-dev.lock
+	@echo "Adding what tests and the trial installation need: about 0.6 GB"
+	@$(INSTALL) -r requirements-dev.lock
+	@touch $@
+
+lock: develop ## pin all packages anew, from the ranges in pyproject.toml
+	$(BIN)/uv pip compile $(LOCK) -o requirements.lock
+	$(BIN)/uv pip compile $(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
 
 train: setup ## run the main job; pass options with ARGS="--dataset cifar100 --epochs 2"
 	@$(BIN)/python -m flows.train $(ARGS)
 
-test: setup ## run the default tests: under 5 minutes on 2 cores, no network
+test: develop ## run the default tests: under 5 minutes on 2 cores, no network
 	$(BIN)/python -m pytest
 
-test-all: setup ## run the default tests and those on real data
+test-all: develop ## run the default tests and those on real data
 	$(BIN)/python -m pytest -m "not gpu and not stack"
 
-faults: setup ## inject faults into real runs and print how each ended; only some: make faults ARGS="--only clock"
+faults: develop ## inject faults into real runs and print how each ended; only some: make faults ARGS="--only clock"
 	@$(BIN)/python -m tests.faults $(ARGS)
 
-stack: setup ## start a complete installation on this machine, for trial: server, store, workers; Ctrl-C stops it
+stack: develop ## start a complete installation on this machine, for trial: server, store, workers; Ctrl-C stops it
 	@$(BIN)/python -m deployments.stack $(ARGS)
 
 deploy: setup ## apply deployments/prefect.yaml to the Prefect server; safe to run again
@@ -42,10 +57,10 @@ deploy: setup ## apply deployments/prefect.yaml to the Prefect server; safe to r
 doctor: setup ## check server, workers, store and clock, one line each
 	@$(READ_ENV) $(BIN)/python -m deployments.doctor $(ARGS)
 
-docs: setup ## write the generated pages of docs/
+docs: develop ## write the generated pages of docs/
 	@$(BIN)/python -m docs.generate
 
-lint: setup ## check style, types and layers
+lint: develop ## check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

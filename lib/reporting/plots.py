@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from math import ceil
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ DPI = 110
 
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
-    canvas = FigureCanvasAgg(figure)  # whatever MPLBACKEND says
+    canvas: Any = FigureCanvasAgg(figure)  # whatever MPLBACKEND says
     canvas.draw()  # once: savefig would draw twice where a layout is to be worked out
     buffer = io.BytesIO()
     Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "png", compress_level=9)
