@@ -1,0 +1,51 @@
+"""The README does what it says, and is short."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import REPOSITORY, Commands
+
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+README = PAGES[0].read_text()
+BLOCKS = re.findall(r"^```([^\n]*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+QUICK = [line for kind, text in BLOCKS if kind == "sh quick" for line in text.splitlines()]
+SNIPPETS = [text for kind, text in BLOCKS if kind == "python"]
+
+
+def test_it_is_read_in_five_minutes() -> None:
+    assert len(README.split()) <= 1_200
+
+
+@pytest.mark.parametrize("line", QUICK)
+def test_each_quick_command_runs_as_printed(line: str, commands: Commands, tmp_path: Path) -> None:
+    python, *arguments = shlex.split(line, comments=True)
+    assert (python, arguments[0]) == (".venv/bin/python", "-m")
+    done = commands.run(*arguments[1:], STORE_URI=str(tmp_path / "store"))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=["model", "table"])
+def test_each_python_example_runs_as_printed(snippet: str, finished: tuple[Path, str], tmp_path: Path) -> None:
+    (tmp_path / ".store").symlink_to(finished[0])
+    done = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_link_leads_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
+        file = page.parent / target if target else page
+        assert file.exists(), f"{page.name} links to {target}"
+        if anchor:
+            assert anchor in anchors(file), f"{page.name} links to {target}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
