@@ -1,0 +1,18 @@
+"""What runs, in which order. Each module is also a command: `python -m flows`."""
+
+import logging
+
+from lib.errors import PipelineError
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Where the error is one that we explain, its traceback says nothing more."""
+    if record.exc_info and isinstance(record.exc_info[1], PipelineError):
+        record.exc_info = None
+        record.exc_text = None
+    return True
+
+
+# At import: on a worker it is Prefect that loads a flow, and that logs what it raises.
+for name in ("prefect.engine", "prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(name).addFilter(_without_traceback)

@@ -1,12 +1,11 @@
 """How the command lines of the flows begin and end."""
 
 import argparse
-import logging
 from collections.abc import Callable
 from typing import NoReturn
 
 from lib import command_line
-from lib.errors import PermanentError, PipelineError, TransientError
+from lib.errors import PermanentError, TransientError
 from lib.settings import Settings
 
 
@@ -29,8 +28,6 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
 
 def main_of(command: Callable[[], None]) -> NoReturn:
     """Run `command`, which runs flows, and exit as all our commands do."""
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addFilter(_without_traceback)
     command_line.main_of(lambda: _checked(command))
 
 
@@ -50,11 +47,3 @@ def _checked(command: Callable[[], None]) -> None:
         if not isinstance(error, ParameterTypeError):
             raise
         raise PermanentError(" ".join(str(error).split())) from error
-
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """Where the error is one that we explain, its traceback says nothing more."""
-    if record.exc_info and isinstance(record.exc_info[1], PipelineError):
-        record.exc_info = None
-        record.exc_text = None
-    return True

@@ -258,5 +258,5 @@ def _set(data: dict[str, Any], key: str, value: Any) -> None:
     except (KeyError, IndexError, ValueError, TypeError) as error:
         known = sorted((set(data) - {"name", "datasets"}) | set(Phase.model_fields))
         raise PermanentError(
-            f"--set takes KEY=VALUE with a field of a recipe; received {key!r}; known: {', '.join(known)}"
+            f"overrides (--set KEY=VALUE) must name fields of a recipe; received {key!r}; known: {', '.join(known)}"
         ) from error

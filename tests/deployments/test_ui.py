@@ -19,7 +19,7 @@ FLAGS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 PATIENCE_MS = 30_000
-WIDTH, HEIGHT = 1500, 1000
+WIDTH, HEIGHT = 1280, 900
 
 
 class Browser:

@@ -66,7 +66,11 @@ CASES = {
     "negative limit": Case(
         "limit: Input should be greater than or equal to 1; received -5", ("--limit", "-5"), module="flows.train"
     ),
-    "unknown setting": Case("--set takes KEY=VALUE…'colour'", ("--set", "colour=red"), module="flows.train"),
+    "unknown setting": Case(
+        "overrides (--set KEY=VALUE) must name fields of a recipe…'colour'",
+        ("--set", "colour=red"),
+        module="flows.train",
+    ),
     "invalid setting": Case("greater than 0; received -1", ("--set", "learning_rate=-1"), module="flows.train"),
     "truncated archive": Case(
         "train-images-idx3-ubyte.gz must be a whole gzip file…fetch it again",

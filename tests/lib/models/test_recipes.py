@@ -120,7 +120,7 @@ def test_an_unknown_key_is_answered_with_the_known_ones(key: str) -> None:
         override(TOY, None, {key: "1"})
     message = str(caught.value)
     assert message.startswith(
-        f"--set takes KEY=VALUE with a field of a recipe; received {key!r}; known: augmentation, "
+        f"overrides (--set KEY=VALUE) must name fields of a recipe; received {key!r}; known: augmentation, "
     )
     known = message.split("known: ")[1].split(", ")
     assert {"batch_size", "dropout", "learning_rate", "weight_decay"} <= set(known)
@@ -162,7 +162,7 @@ def test_a_value_that_is_not_valid_is_named_with_its_rule(
 
 
 def test_a_phase_cannot_be_set_where_there_is_none() -> None:
-    with pytest.raises(PermanentError, match=r"^--set takes KEY=VALUE with a field of a recipe; received 'epochs'"):
+    with pytest.raises(PermanentError, match=r"^overrides \(--set .* must name fields of a recipe; received 'epochs'"):
         override(TOY, None, {"phases": "3", "epochs": "1"})
 
 
