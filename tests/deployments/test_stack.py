@@ -212,6 +212,10 @@ def test_one_model_failing_loses_one_model_and_the_webhook_is_told(
     assert run["state"]["type"] == "FAILED"
     says = "resnet50: train resnet50 on digits ended as Failed: PermanentError: the ImageNet weights of resnet50 cannot"
     assert says in run["state"]["message"]
+    (child,) = (each for each in stack.children(run["id"]) if each["name"] == "train resnet50 on digits")
+    for shown in (run["id"], child["id"]):
+        logs = stack.post("logs/filter", logs={"flow_run_id": {"any_": [shown]}})
+        assert [log["message"] for log in logs if "Traceback" in log["message"]] == []
     boards = [report.facts["leaderboard"] for report in stack.manifests("reports").values()]
     assert ["digits-softmax"] in [[row["model"] for row in board] for board in boards]
     told = stack.wait_until(lambda: [each for each in webhook.told if says in each["text"]], "the webhook", 60)

@@ -78,7 +78,7 @@ def test_the_run_says_what_it_did(browser: Browser, stack: RunningStack, trained
         told = f"{recipe} is trained by the run train {recipe} on digits in the pool {pool}"
         expect(page.get_by_text(told).first).to_be_visible()
     page.wait_for_timeout(2000)  # the graph is drawn on a canvas
-    browser.keep("run")
+    browser.keep("run-page")
     page.get_by_text("Task Runs", exact=True).click()
     page.get_by_role("link", name="report on digits").click()
     expect(page).to_have_url(re.compile("/task-run/"))
@@ -99,7 +99,7 @@ def test_the_leaderboard_compares_the_models(browser: Browser, stack: RunningSta
     for recipe in ("digits-cnn", "digits-cnn-gpu", "digits-softmax"):
         expect(page.get_by_text(recipe, exact=True).first).to_be_visible()
     assert not is_cut_off(page, "Training time")
-    browser.keep("leaderboard")
+    browser.keep("leaderboard-artifact")
 
 
 def test_the_report_shows_its_pictures_and_links_to_the_bucket(
@@ -123,6 +123,23 @@ def test_the_report_shows_its_pictures_and_links_to_the_bucket(
     page.goto(link)
     expect(page.get_by_role("heading", name="Optical recognition of handwritten digits")).to_be_visible()
     browser.keep("report-from-the-bucket")
+
+
+def test_the_pictures_of_the_readme(browser: Browser, stack: RunningStack, trained: Run) -> None:
+    """`SCREENSHOTS=docs/images … -k readme` takes them anew."""
+    page = browser.open(f"runs/flow-run/{trained['id']}", shows="train all on digits")
+    page.wait_for_timeout(2000)  # the graph is drawn on a canvas
+    browser.keep("run")
+    page = browser.open(artifact(stack, "report-file-digits", trained["id"]), shows="The report as one page")
+    page.goto(page.get_by_text("The report as one page").get_attribute("href") or "")
+    table = page.locator("table").first.bounding_box()
+    assert table
+    bottom = table["y"] + table["height"] + 16
+    page.screenshot(
+        path=browser.pictures / "leaderboard.png",
+        clip={"x": 0, "y": 0, "width": WIDTH, "height": bottom},
+        full_page=True,
+    )
 
 
 def test_parameters_are_a_form_with_choices_and_descriptions(
