@@ -8,7 +8,6 @@ the server counts them as crashed.
 import argparse
 import fcntl
 import os
-import secrets
 import shlex
 import signal
 import subprocess
@@ -23,11 +22,11 @@ import boto3
 import httpx
 import psutil
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import BaseModel, ConfigDict
 
 from deployments import postgres
-from deployments.ports import free_ports, is_free, preferred
-from deployments.s3_server import PORTS_NEEDED, weed_command
+from deployments.first_start import MadeAtFirstStart, made_at_first_start
+from deployments.ports import is_free
+from deployments.s3_server import weed_command
 from lib.command_line import main_of, parser
 from lib.errors import PermanentError, TransientError
 from lib.runtime.gpus import visible_gpus
@@ -37,20 +36,8 @@ CONFIGURATION = Path(__file__).with_name("supervisord.conf")
 BUCKET = "image-training"
 NOT_INHERITED = ("AWS_", "PREFECT_API_", "PREFECT_SERVER_", "PREFECT_PROFILE")
 """It is a world of its own: a database or keys that the terminal knows are not the stack's."""
-PREFECT_PORT, S3_PORT = 4200, 8333
 HEADER = "# Written by `make stack`, removed when it ends: how to reach it.\n"
 STARTS_WITHIN_S, ENDS_WITHIN_S = 180.0, 90.0
-
-
-class MadeAtFirstStart(BaseModel):
-    """Ports and keys of an installation, the same at each start."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    prefect_port: int
-    s3_ports: tuple[int, ...]
-    access_key: str
-    secret_key: str
 
 
 @dataclass(frozen=True)
@@ -64,19 +51,7 @@ class Stack:
 
     @property
     def _made_at_first_start(self) -> MadeAtFirstStart:
-        file = self.folder / "made-at-first-start.json"
-        if not file.exists():
-            made = MadeAtFirstStart(
-                prefect_port=preferred(PREFECT_PORT),
-                s3_ports=(preferred(S3_PORT), *free_ports(PORTS_NEEDED - 1)),
-                access_key=secrets.token_hex(10),
-                secret_key=secrets.token_hex(20),
-            )
-            begun = file.with_suffix(".begun")
-            begun.touch(mode=0o600)
-            begun.write_text(made.model_dump_json(indent=2))
-            begun.replace(file)
-        return MadeAtFirstStart.model_validate_json(file.read_text())
+        return made_at_first_start(self.folder)
 
     def reached_by(self) -> dict[str, str]:
         """The variables by which commands and workers reach it."""
