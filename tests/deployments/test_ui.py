@@ -129,7 +129,7 @@ def test_the_pictures_of_the_readme(browser: Browser, stack: RunningStack, train
     """`SCREENSHOTS=docs/images … -k readme` takes them anew."""
     page = browser.open(f"runs/flow-run/{trained['id']}", shows="train all on digits")
     page.wait_for_timeout(2000)  # the graph is drawn on a canvas
-    browser.keep("run")
+    page.screenshot(path=browser.pictures / "run.png", clip={"x": 256, "y": 0, "width": WIDTH - 256, "height": 504})
     page = browser.open(artifact(stack, "report-file-digits", trained["id"]), shows="The report as one page")
     page.goto(page.get_by_text("The report as one page").get_attribute("href") or "")
     table = page.locator("table").first.bounding_box()
