@@ -45,7 +45,7 @@ def test_pages_do_not_depend_on_the_machine_and_need_no_tensorflow(tmp_path: Pat
         check=True,
     )
     pages, loaded = json.loads(done.stdout)
-    assert pages == {name: (FOLDER / name).read_text() for name in PAGES}
+    assert pages == {name: (FOLDER / name).read_text() for name in PAGES}, "run: make docs"
     assert loaded == []
 
 

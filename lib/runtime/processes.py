@@ -80,16 +80,19 @@ class ForkServer:
     def start(self, job: dict[str, Any], stderr: IO[Any]) -> JobProcess:
         """Fork a process for `job`. Raises TransientError where the server has died."""
         (stdin, our_stdin), (our_stdout, stdout), (our_status, status) = os.pipe(), os.pipe(), os.pipe()
-        theirs = [stdin, stdout, stderr.fileno(), status]
-        with suppress(OSError):  # then nothing is told
-            self._send(json.dumps(job).encode() + b"\n", theirs)
-        for each in (stdin, stdout, status):
-            os.close(each)
-        told = os.read(our_status, NUMBER.size)
-        if not told:
+        try:
+            try:
+                with suppress(OSError):  # then nothing is told
+                    self._send(json.dumps(job).encode() + b"\n", [stdin, stdout, stderr.fileno(), status])
+            finally:
+                for each in (stdin, stdout, status):
+                    os.close(each)
+            if not (told := os.read(our_status, NUMBER.size)):
+                raise TransientError("the process from which jobs are forked has ended; run again to start another")
+        except BaseException:  # an interrupt too: the job, if there is one, finds its input at an end and stops
             for each in (our_stdin, our_stdout, our_status):
                 os.close(each)
-            raise TransientError("the process from which jobs are forked has ended; run again to start another")
+            raise
         return JobProcess(NUMBER.unpack(told)[0], our_stdin, our_stdout, our_status)
 
     def _send(self, data: bytes, files: list[int]) -> None:
