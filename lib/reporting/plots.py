@@ -39,7 +39,7 @@ def png(figure: Figure) -> bytes:
 
 def sample_grid(images: np.ndarray, titles: Sequence[str]) -> Figure:
     """Up to 20 images (N, H, W, C) uint8 in 4 rows of 5, each titled."""
-    figure, axes = _grid(9)
+    figure, axes = _grid(9, title_height=0.5)
     for axis, image, title in zip(axes, images, titles, strict=False):
         _show(axis, image)
         axis.set_title(_wrapped(title), fontsize=11)
@@ -53,7 +53,7 @@ def prediction_grid(
 
     A confidence is the predicted class's probability, 0 to 1.
     """
-    figure, axes = _grid(9.8)
+    figure, axes = _grid(9.8, title_height=0.9)
     for axis, image, label, guess, confidence in zip(axes, images, labels, predicted, confidences, strict=False):
         _show(axis, image)
         right = label == guess
@@ -201,11 +201,25 @@ def _columns(names: Sequence[str], line: float, margin: float) -> tuple[Figure, 
     return figure, list(zip(axes, parts, strict=True))
 
 
-def _grid(height: float) -> tuple[Figure, list[Axes]]:
-    figure = _figure(9.5, height)
-    axes = list(figure.subplots(GRID_ROWS, GRID_COLUMNS).flat)
-    for axis in axes:
-        axis.set(frame_on=False, xticks=[], yticks=[])
+def _grid(height: float, title_height: float) -> tuple[Figure, list[Axes]]:
+    """Square places for images, each with so many inches for a title above it; working a layout out takes a second."""
+    width, line = 9.5, height / GRID_ROWS
+    figure, side = Figure(figsize=(width, height), dpi=DPI), line - title_height - 0.15
+    axes = [
+        figure.add_axes(
+            (
+                ((column + 0.5) * width / GRID_COLUMNS - side / 2) / width,
+                ((GRID_ROWS - 1 - row) * line + 0.1) / height,
+                side / width,
+                side / height,
+            ),
+            frame_on=False,
+            xticks=[],
+            yticks=[],
+        )
+        for row in range(GRID_ROWS)
+        for column in range(GRID_COLUMNS)
+    ]
     return figure, axes
 
 

@@ -53,17 +53,23 @@ def run(store, settings, emit, *, does):
 """
 
 
-@pytest.fixture(autouse=True)
-def one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A fork server whose only step is STEP, and that loads no TensorFlow."""
-    (tmp_path / "sitecustomize.py").write_text(ONE_STEP)
-    (tmp_path / "a_step.py").write_text(STEP)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{REPOSITORY}")
-    yield
-    monkeypatch.undo()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where Python finds STEP, the only step there is."""
+    folder = tmp_path_factory.mktemp("one-step")
+    (folder / "sitecustomize.py").write_text(ONE_STEP)
+    (folder / "a_step.py").write_text(STEP)
+    yield folder
     for server in processes._servers:
         server.close()
     processes._servers.clear()
+
+
+@pytest.fixture(autouse=True)
+def one_step(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork server that loads no TensorFlow: the environment is the same in each test, and so it is one."""
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{REPOSITORY}")
+    monkeypatch.setenv("CACHE_DIR", str(folder))
 
 
 def run(does: str, on_event: Callable[[Event], None] = lambda event: None) -> str:
