@@ -13,6 +13,7 @@ from lib.lineage.manifests import MANIFEST, Manifest, Ref
 from lib.store import LocalStore, Store, open_store
 
 from .conftest import QUICK, Commands
+from .test_readme import SNIPPETS
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -81,9 +82,12 @@ print(correct, len(filled), len(tables))
 
 
 def test_model_and_tables_open_where_our_code_cannot_be_imported(finished: tuple[Path, str], tmp_path: Path) -> None:
+    """The README's examples first, as they are printed."""
     store = finished[0]
+    (tmp_path / ".store").symlink_to(store)
+    code = "\n".join([*SNIPPETS, PLAIN])
     done = subprocess.run(
-        [sys.executable, "-c", PLAIN, str(store)], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(store)], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     accuracy, opened, tables = done.stdout.split()[-3:]
     (metrics,) = store.glob("evaluations/*/*/*/metrics-*.json")
