@@ -124,7 +124,7 @@ def test_what_left_the_file_leaves_the_server(stack: RunningStack, tmp_path: Pat
     file.write_text(yaml.safe_dump(told))
     lines = stack.deploy("--file", str(file))
     removed = {line.split(maxsplit=1)[1] for line in lines if line.startswith("removed")}
-    assert removed == {"schedule daily of digits", "deployment ingest/digits"}
+    assert removed == {"schedule train-all-on-digits-daily of digits", "deployment ingest/digits"}
     found = stack.post("deployments/filter")
     assert len([each for each in found if each["name"] == "digits"]) == 1
     assert [each["schedules"] for each in found if each["name"] == "digits"] == [[]]
