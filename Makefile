@@ -39,7 +39,7 @@ lock: develop ## pin all packages anew, from the ranges in pyproject.toml
 train: setup ## run the main job; pass options with ARGS="--dataset cifar100 --epochs 2"
 	@$(BIN)/python -m flows.train $(ARGS)
 
-test: develop ## run the default tests: 5 to 6 minutes on 2 cores, no network
+test: develop ## run the default tests: about 4 minutes on 2 cores, no network
 	$(BIN)/python -m pytest
 
 test-all: develop ## run the default tests and those on real data
