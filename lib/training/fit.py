@@ -34,7 +34,7 @@ CHUNK_STEPS = 50
 EVALUATION_BATCH = 512
 PROGRESS_EVERY_S = 0.5
 FINISH_CHUNK_S = 15.0
-"""Half of the time that a process gets to stop, here (`lib.runtime.jobs.GRACE_S`) as on most schedulers."""
+"""Half of the time that a process gets to stop, here (`lib.runtime.processes.GRACE_S`) as on most schedulers."""
 
 
 def run(

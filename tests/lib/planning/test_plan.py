@@ -9,13 +9,14 @@ import pytest
 from lib.data.datasets import DATASETS, dataset_address, prepared_address
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit
-from lib.lineage.steps import STEPS
 from lib.models import recipes
 from lib.models.schema import Backbone, Phase, Recipe, model_address
 from lib.planning.outputs import find_evaluation, find_prepared, find_report
 from lib.planning.plan import Plan, make_plan, resolve_seed
 from lib.planning.request import TrainingRequest, read_request
 from lib.store import LocalStore
+
+from .made import evaluation_address, report_address
 
 TOYS = {
     name: Recipe(
@@ -38,14 +39,6 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path)
-
-
-def evaluation_address(recipe: str, model: Ref) -> str:
-    return STEPS["evaluation"].address(dataset_name="digits", recipe_name=recipe, model=model)
-
-
-def report_address(prepared: Ref, evaluations: list[Ref]) -> str:
-    return STEPS["report"].address(dataset_name="digits", prepared=prepared, evaluations=evaluations)
 
 
 def put(store: LocalStore, kind: Any, address: str) -> Ref:

@@ -8,7 +8,7 @@ import pytest
 from lib.data.datasets import DATASETS, dataset_address, prepared_address
 from lib.data.upstream import UpstreamFile
 from lib.lineage.manifests import Manifest, Ref, commit
-from lib.lineage.steps import STEPS, checkpoints_address
+from lib.lineage.steps import checkpoints_address
 from lib.models import recipes, weights
 from lib.models.schema import Backbone, Phase, Recipe, features_address, model_address
 from lib.models.weights import weights_address
@@ -16,6 +16,8 @@ from lib.planning.plan import make_plan
 from lib.planning.preview import Line, preview
 from lib.planning.request import TrainingRequest
 from lib.store import LocalStore
+
+from .made import evaluation_address, report_address
 
 LINEAR = Recipe(
     name="linear", datasets=("digits",), description="", network="softmax", phases=(Phase(epochs=4, learning_rate=0.1),)
@@ -38,14 +40,6 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path)
-
-
-def evaluation_address(recipe: str, model: Ref) -> str:
-    return STEPS["evaluation"].address(dataset_name="digits", recipe_name=recipe, model=model)
-
-
-def report_address(prepared: Ref, evaluations: list[Ref]) -> str:
-    return STEPS["report"].address(dataset_name="digits", prepared=prepared, evaluations=evaluations)
 
 
 def put(store: LocalStore, kind: Any, address: str, at: str = "2026-01-01", **more: Any) -> Ref:
