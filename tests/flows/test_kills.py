@@ -1,4 +1,4 @@
-"""kill -9 at random moments: the finished model is the one of an undisturbed run, to the last bit of every variable."""
+"""kill -9 at random moments of one training: it ends with the model of an undisturbed run, to the last bit."""
 
 import itertools
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lib.store import LocalStore
-from tests.faults.scene import BEGINS, Run, outputs
+from tests.faults.scene import BEGINS, Run, outputs, wait_for
 
 from .conftest import Commands
 
@@ -29,8 +29,6 @@ TRAININGS = {
     ),
 }  # fmt: skip
 PREPARED = ("raw", "datasets", "prepared", "weights")
-EVALUATED = ("evaluations", "reports")
-"""Given to all killed runs but the first: only a model of the same digest finds its evaluation there."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,7 @@ class Training:
             "MIRROR_URL": self.mirror,
             "STORE_URI": str(store),
             "CHECKPOINT_INTERVAL_S": "0",
+            "RETRY_DELAYS_S": f"{[0] * KILLS}",
             "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "DEBUG",
         }
         command = ("flows.train", "--models", self.model, *TRAININGS[self.model])
@@ -68,26 +67,37 @@ def moments_of(run: Run) -> list[tuple[str, float]]:
     return [(place[0], then - at) for (at, line), (then, _) in pairs if (place := BEGINS.search(line))]
 
 
-def test_killed_at_a_random_moment_it_ends_with_the_same_bits(training: Training, tmp_path: Path) -> None:
-    undisturbed = tmp_path / "undisturbed"
+def test_killed_five_times_at_random_moments_it_ends_with_the_same_bits(training: Training, tmp_path: Path) -> None:
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     run = training.start(undisturbed).end()
     assert run.code == 0, run.said()
-    moments = moments_of(run)
     expected = outputs(LocalStore(undisturbed))
     (last_state,) = (state for _, state in expected.values() if state)
     assert len(last_state) == 64
-    for number in range(KILLS):
-        drawn = random.Random(f"{training.model} {number}")
-        place, longest_s = drawn.choice(moments)
-        delay_s = drawn.uniform(0, longest_s)
-        print(f"kill {number + 1}: {delay_s:.2f} s after it {place}")
-        store = tmp_path / f"store-{number}"
-        for kind in (*PREPARED, *(EVALUATED if number else ())):
-            shutil.copytree(undisturbed / kind, store / kind) if (undisturbed / kind).exists() else None
-        run = training.start(store).until(place)
-        job = run.job()
+    for kind in PREPARED:
+        shutil.copytree(undisturbed / kind, killed / kind) if (undisturbed / kind).exists() else None
+    moments, drawn = moments_of(run), random.Random(training.model)
+    last = len(moments) - 1
+    chunks = sorted([*drawn.choices(range(last), k=KILLS - 1), drawn.randint(0, last)])
+    run = training.start(killed)
+    for number, chunk in enumerate(chunks):
+        wait_for(
+            lambda c=chunk: any(place in {at for at, _ in moments[c:]} for place in begun_since_kill(run)), "chunk"
+        )
+        job, delay_s = run.job(), drawn.uniform(0, moments[chunk][1])
+        print(f"kill {delay_s:.2f} s after it {moments[chunk][0]}, or where it has resumed behind that")
         time.sleep(delay_s)
         os.kill(job, signal.SIGKILL)
-        assert run.until("killed by SIGKILL").end().code == 0, run.said()
-        assert outputs(LocalStore(store)) == expected
-        shutil.rmtree(store)
+        wait_for(lambda n=number: len(kills(run)) == n + 1, "the flow to say so")
+    assert run.end().code == 0, run.said()
+    assert outputs(LocalStore(killed)) == expected
+
+
+def kills(run: Run) -> list[int]:
+    """Of the run's lines, those that say that the training was killed."""
+    return [number for number, line in enumerate(list(run.lines)) if "killed by SIGKILL" in line]
+
+
+def begun_since_kill(run: Run) -> list[str]:
+    lines = list(run.lines)[max(kills(run), default=0) :]
+    return [place[0] for line in lines if (place := BEGINS.search(line))]
