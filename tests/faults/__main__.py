@@ -29,7 +29,7 @@ from lib.store import LocalStore
 from tests.faults.installation import STACK_ROWS, Installation, StackRow
 from tests.faults.proxy import Proxy, proxy_before
 from tests.faults.rows import ROWS, Row
-from tests.faults.scene import CHUNKS, TRAIN, Run, Scene, broken, closing, outputs
+from tests.faults.scene import CHUNKS, FLOW, STEPS, TRAINING, Run, Scene, broken, closing, outputs
 from tests.s3_server import S3Server
 
 SERVERS = 3
@@ -59,7 +59,7 @@ class Matrix:
     def __init__(self, folder: Path, api: str) -> None:
         self.folder, self.api = folder, api
         self.undisturbed = folder / "undisturbed"
-        run = Run(self._environment(folder / "cache", STORE_URI=str(self.undisturbed)), TRAIN, lambda: None).end()
+        run = Run(self._environment(folder / "cache", STORE_URI=str(self.undisturbed)), (FLOW, *TRAINING)).end()
         assert run.code == 0, run.said()
         self.expected = outputs(LocalStore(self.undisturbed))
         assert not broken(LocalStore(self.undisturbed), verify)
@@ -94,11 +94,18 @@ class Matrix:
         keys = {**server.environment(), "AWS_ENDPOINT_URL_S3": proxy.endpoint}
         (model,) = (address for address in self.expected if address.startswith("models/"))
         scene = Scene(
-            folder, uri, server, proxy, self._environment(folder / "cache", **keys), checkpoints_address(model)
+            folder=folder,
+            uri=uri,
+            server=server,
+            proxy=proxy,
+            environment=self._environment(folder / "cache", **keys),
+            checkpoints=checkpoints_address(model),
+            module=FLOW if row.flow else STEPS,
         )
         store = scene.store()
-        found = () if row.evaluates or row.code else ("evaluations", "reports")
-        for kind in ("datasets", "prepared", *found):
+        evaluated = () if row.evaluates or row.code else ("evaluations",)
+        reported = () if row.code or (row.evaluates and row.flow) else ("reports",)
+        for kind in ("datasets", "prepared", *evaluated, *reported):
             for path in sorted((self.undisturbed / kind).rglob("*.*"), key=lambda path: path.name == "manifest.json"):
                 store.write(path.relative_to(self.undisturbed).as_posix(), path)
         return scene

@@ -14,7 +14,7 @@ from tests.job_processes import jobs_under
 from tests.running_stack import RunningStack
 
 ASKED = {"models": ["digits-cnn"], "limit": 1200, "epochs": 3, "overrides": {"batch_size": "12"}}
-"""The same training as scene.TRAIN."""
+"""The same training as scene.TRAINING."""
 SETTINGS = {
     "CHECKPOINT_INTERVAL_S": "0",
     "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "DEBUG",

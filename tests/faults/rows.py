@@ -32,6 +32,8 @@ class Row:
     """Whether the store is a folder, not S3."""
     evaluates: bool = False
     """Whether the fault meets the evaluation too."""
+    flow: bool = False
+    """Whether the flow has a part in it: its signals and retries. Else its steps are run, without Prefect."""
 
 
 ROWS: list[Row] = []
@@ -60,55 +62,55 @@ def failed(run: Run, code: int, says: str) -> Run:
 # Kills and signals
 
 
-@row("kill -9 of the trainer", "in epoch 2")
+@row("kill -9 of the trainer", "in epoch 2", flow=True)
 def _(scene: Scene) -> Run:
     run = scene.start().until(IN_EPOCH_2)
     os.kill(run.job(), signal.SIGKILL)
     return run.until("killed by SIGKILL").end()
 
 
-@row("kill -9 of the flow", "in epoch 2", chunks=0)
+@row("kill -9 of the flow", "in epoch 2", chunks=0, flow=True)
 def _(scene: Scene) -> Run:
     killed(scene.start().until(IN_EPOCH_2).signal(signal.SIGKILL))
     return scene.start().end()
 
 
-@row("kill -9 of flow and trainer", "in epoch 2")
+@row("kill -9 of flow and trainer", "in epoch 2", flow=True)
 def _(scene: Scene) -> Run:
     run = scene.start().until(IN_EPOCH_2)
     killed(run.signal_all(signal.SIGKILL))
     return scene.start().end()
 
 
-@row("kill -9 of the trainer", "while the finished model goes up")
+@row("kill -9 of the trainer", "while the finished model goes up", flow=True)
 def _(scene: Scene) -> Run:
     run = scene.start()
     scene.proxy.faults = [Fault("call", "PUT", "/model-", call=lambda: os.kill(run.job(), signal.SIGKILL))]
     return run.until("killed by SIGKILL").end()
 
 
-@row("kill -9 of the evaluation", "before it predicts", evaluates=True)
+@row("kill -9 of the evaluation", "before it predicts", evaluates=True, flow=True)
 def _(scene: Scene) -> Run:
     run = scene.start()
     scene.proxy.faults = [Fault("call", "GET", "/model-", call=lambda: os.kill(run.job(), signal.SIGKILL))]
     return run.until("the evaluate process was killed by SIGKILL").end()
 
 
-@row("SIGTERM to the trainer", "in epoch 2", chunks=0)
+@row("SIGTERM to the trainer", "in epoch 2", chunks=0, flow=True)
 def _(scene: Scene) -> Run:
     run = scene.start().until(IN_EPOCH_2)
     os.kill(run.job(), signal.SIGTERM)
     return run.until("asked to stop and saved its state").end()
 
 
-@row("SIGTERM to the flow", "in epoch 2", chunks=0)
+@row("SIGTERM to the flow", "in epoch 2", chunks=0, flow=True)
 def _(scene: Scene) -> Run:
     run = scene.start().until(IN_EPOCH_2).signal(signal.SIGTERM)
     failed(run, 143, "run the same command again to go on from the last checkpoint")
     return scene.start().end()
 
 
-@row("Ctrl-C", "in epoch 2", chunks=0)
+@row("Ctrl-C", "in epoch 2", chunks=0, flow=True)
 def _(scene: Scene) -> Run:
     run = scene.start().until(IN_EPOCH_2).signal_all(signal.SIGINT)
     failed(run, 130, "run the same command again to go on from the last checkpoint")
@@ -128,7 +130,7 @@ def _(scene: Scene) -> Run:
     return run.end()
 
 
-@row("kill -9 of the S3 server, back after the run", "while a checkpoint goes up")
+@row("kill -9 of the S3 server, back after the run", "while a checkpoint goes up", flow=True)
 def _(scene: Scene) -> Run:
     scene.proxy.faults = [Fault("call", "PUT", "/checkpoints/", times=1, call=scene.server.kill)]
     run = scene.start(AWS_MAX_ATTEMPTS="2", RETRY_DELAYS_S="[0]")
@@ -137,7 +139,7 @@ def _(scene: Scene) -> Run:
     return scene.start().end()
 
 
-@row("S3 answers 500", "every 4th request", chunks=0, evaluates=True)
+@row("S3 answers 500", "every 4th request", chunks=0, evaluates=True, flow=True)
 def _(scene: Scene) -> Run:
     scene.proxy.faults = [Fault("500", every=4, times=999)]
     return scene.start().end()

@@ -1,4 +1,4 @@
-"""Where a fault is injected: a run of the real commands on a store of its own, watched line by line."""
+"""Where a fault is injected: a run of the flow, or of its steps alone, on a store of its own, watched line by line."""
 
 import os
 import re
@@ -21,12 +21,12 @@ from tests.job_processes import job_of
 from tests.s3_server import S3Server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TRAIN = (
-    "flows.train", "--dataset", "digits", "--models", "digits-cnn", "--limit", "1200", "--epochs", "3", "--set",
-    "batch_size=12",
+TRAINING = (
+    "--dataset", "digits", "--models", "digits-cnn", "--limit", "1200", "--epochs", "3", "--set", "batch_size=12",
 )  # fmt: skip
+FLOW, STEPS = "flows.train", "tests.faults.steps"
 CHUNKS = 6
-"""Of TRAIN: 3 epochs of 100 steps, in chunks of 50."""
+"""Of TRAINING: 3 epochs of 100 steps, in chunks of 50."""
 BEGINS = re.compile(r"begins with step \d+ of epoch \d+")
 PATIENCE_S = 180
 ENVIRONMENT = threading.Lock()
@@ -117,15 +117,16 @@ class Scene:
     environment: dict[str, str]
     checkpoints: str
     """Where the model's training state lies."""
+    module: str
+    """What is started: the flow, or the steps alone."""
     runs: list[Run] = field(default_factory=list)
     changed: str = "no file was changed"
     """The file that `change` damaged."""
 
-    def start(
-        self, *options: str, limits: Callable[[], None] = lambda: None, command: tuple[str, ...] = TRAIN, **more: str
-    ) -> Run:
-        """Start TRAIN, with more options or another environment."""
-        self.runs.append(run := Run({**self.environment, "STORE_URI": self.uri, **more}, (*command, *options), limits))
+    def start(self, *options: str, limits: Callable[[], None] = lambda: None, **more: str) -> Run:
+        """Start TRAINING, with more options or another environment."""
+        environment = {**self.environment, "STORE_URI": self.uri, **more}
+        self.runs.append(run := Run(environment, (self.module, *TRAINING, *options), limits))
         return run
 
     def store(self) -> Store:
