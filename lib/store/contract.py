@@ -46,6 +46,12 @@ class Store(Protocol):
     def list(self, prefix: str) -> list[str]:
         """Every path under the folder `prefix`, sorted."""
 
+    def ages(self, prefix: str) -> dict[str, float]:
+        """Seconds since each path under the folder `prefix` was last written, by the store's own clock.
+
+        The clock of this machine plays no part, so that machines with wrong clocks agree. Never below 0.
+        """
+
     def local_path(self, path: str, sha256: str) -> Path:
         """A local file with the content of `path`, checked against `sha256`. Raises PermanentError on mismatch."""
 

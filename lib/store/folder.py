@@ -8,7 +8,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -81,8 +81,28 @@ class LocalStore:
 
     def list(self, prefix: str) -> list[str]:
         with _explained(self.root, "read"):
-            files = (p for p in self._at(prefix).rglob("*") if p.is_file() and PARTIAL not in p.name)
-            return sorted(p.relative_to(self.root).as_posix() for p in files)
+            return sorted(p.relative_to(self.root).as_posix() for p in self._files(prefix))
+
+    def ages(self, prefix: str) -> dict[str, float]:
+        with _explained(self.root, "read"):
+            written_at = {p.relative_to(self.root).as_posix(): _written_at(p) for p in self._files(prefix)}
+            now = self._now() if written_at else 0
+        return {path: max(0.0, now - at) for path, at in written_at.items() if at < math.inf}
+
+    def _files(self, prefix: str) -> Iterator[Path]:
+        return (p for p in self._at(prefix).rglob("*") if p.is_file() and PARTIAL not in p.name)
+
+    def _now(self) -> float:
+        """Seconds since the epoch by the clock that dates the files: on a network share, its server's."""
+        probe = self.root / f"{PARTIAL}{uuid.uuid4().hex}"
+        try:
+            probe.touch()
+            return probe.stat().st_mtime
+        except OSError:  # a folder that can only be read, such as a backup
+            return time.time()
+        finally:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
 
     def local_path(self, path: str, sha256: str) -> Path:
         if not self.exists(path):

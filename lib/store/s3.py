@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -106,7 +107,7 @@ class S3Store:
                 f"{upload['Key'].removeprefix(start)}{UPLOAD}{upload['UploadId']}"
                 for page in pages
                 for upload in page.get("Uploads", [])
-                if _age_s(page, upload) >= older_than_s
+                if _age_s(page, upload["Initiated"]) >= older_than_s
             )
 
     def discard(self, incomplete_upload: str) -> None:
@@ -115,11 +116,18 @@ class S3Store:
             self._s3.abort_multipart_upload(**self._at(path), UploadId=upload)
 
     def list(self, prefix: str) -> list[str]:
+        return sorted(self.ages(prefix))
+
+    def ages(self, prefix: str) -> dict[str, float]:
         start = self._at(prefix)["Key"].rstrip("/") + "/"
+        root = f"{self.prefix}/" if self.prefix else ""
         with s3_errors(f"{self.uri}/{prefix}"):
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start)
-            keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-        return sorted(key.removeprefix(f"{self.prefix}/" if self.prefix else "") for key in keys)
+            return {
+                entry["Key"].removeprefix(root): _age_s(page, entry["LastModified"])
+                for page in pages
+                for entry in page.get("Contents", [])
+            }
 
     def local_path(self, path: str, sha256: str) -> Path:
         # The name stays: keras goes by its suffix, and an error should say what it is about.
@@ -184,10 +192,10 @@ def _get(s3: Any, at: dict[str, str]) -> tuple[bytes, str]:
         raise TransientError(f"s3://{at['Bucket']}/{at['Key']}: the answer was cut: {error}") from error
 
 
-def _age_s(page: dict[str, Any], upload: dict[str, Any]) -> float:
-    """Seconds since `upload` began, by the server's clock alone: it dated both."""
+def _age_s(page: dict[str, Any], then: datetime) -> float:
+    """Seconds since `then`, by the server's clock alone: it dated its answer too, though in whole seconds."""
     now = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
-    return float((now - upload["Initiated"]).total_seconds())
+    return float(max(0.0, (now - then).total_seconds()))
 
 
 def _code(error: botocore.exceptions.ClientError) -> str:

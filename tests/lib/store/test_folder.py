@@ -94,6 +94,13 @@ def test_a_local_incomplete_upload_is_as_old_as_its_last_byte(tmp_path: Path) ->
     assert store.incomplete_uploads(older_than_s=60) == [".partial-70"]
 
 
+def test_ages_leave_nothing_in_the_folder(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.write("a/x", b"")
+    assert list(store.ages("a")) == ["a/x"]
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [tmp_path / "a" / "x"]
+
+
 def test_a_write_killed_before_its_end_is_an_incomplete_upload(tmp_path: Path) -> None:
     script = """
 import os, signal, sys

@@ -1,6 +1,8 @@
 """One contract, held by a folder and by S3."""
 
 import hashlib
+import os
+import time
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import NotFound, PermanentError
-from lib.store import Store
+from lib.store import LocalStore, Store
 
 from .made import HELLO, cut_a_write, message
 
@@ -88,6 +90,23 @@ def test_list_names_every_path_under_a_folder_in_order(store: Store) -> None:
     assert store.list("none") == []
 
 
+def test_ages_are_seconds_since_each_write_whatever_the_clock_of_this_machine(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ("a/deep/1", "a/2", "ab/3"):
+        store.write(path, b"")
+    cut_a_write(store, "a/cut")
+    with monkeypatch.context() as clock:
+        if isinstance(store, LocalStore):
+            os.utime(store.root / "a/deep/1", (time.time() - 3600,) * 2)
+            clock.setattr(time, "time", lambda: 0.0)
+        ages = store.ages("a")
+    assert sorted(ages) == store.list("a") == ["a/2", "a/deep/1"]
+    assert 0 <= ages["a/2"] < 60
+    assert 3599 * isinstance(store, LocalStore) <= ages["a/deep/1"] < 3660
+    assert store.ages("none") == {}
+
+
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/x", "", ".", "a\0b"])
 def test_a_path_outside_the_store_is_refused(store: Store, path: str) -> None:
     uses: list[Callable[[], object]] = [
@@ -98,6 +117,7 @@ def test_a_path_outside_the_store_is_refused(store: Store, path: str) -> None:
         lambda: store.delete(path),
         lambda: store.exists(path),
         lambda: store.list(path),
+        lambda: store.ages(path),
         lambda: store.local_path(path, HELLO),
         lambda: store.url(path),
     ]
