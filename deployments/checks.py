@@ -23,8 +23,7 @@ from lib.errors import NotFound, PermanentError, PipelineError
 from lib.models.schema import IMAGENET, Backbone
 from lib.models.weights import IMAGENET_FILES, find_weights
 from lib.runtime.leases import LEASE, POLL_S
-from lib.store import LocalStore, Store
-from lib.store.s3 import S3Store
+from lib.store import LocalStore, Store, open_store
 
 MAKE_DEPLOY = "make deploy"
 PROBES = "doctor"
@@ -130,7 +129,7 @@ def check_mirror(url: str | None) -> Verdict:
         if address.scheme == "file":
             next(Path(unquote(address.path)).iterdir(), None)
         elif address.scheme == "s3":
-            S3Store(url, Path()).exists("any")
+            open_store(url, Path()).exists("any")
         elif (status := httpx.get(url, timeout=ANSWERS_WITHIN_S).status_code) >= 500:
             raise PermanentError(f"it answers HTTP {status}")
     except (OSError, PipelineError, httpx.HTTPError) as error:

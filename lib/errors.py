@@ -2,11 +2,19 @@
 
 from pydantic import ValidationError
 
+from lib.redaction import without_secrets
+
 
 class PipelineError(Exception):
-    """An error a person can act on. Its message is one line: the rule, what came, what to do."""
+    """An error a person can act on. Its message is one line: the rule, what came, what to do.
+
+    What may be a secret in an address is left out of it.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(without_secrets(message))
 
 
 class PermanentError(PipelineError):

@@ -1,33 +1,55 @@
 """Where things are and how patient to be: the only reader of the environment. S3 access is the AWS SDK's own."""
 
+import os
+import re
+import ssl
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeFloat, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from lib import addresses
 from lib.errors import PermanentError, explain_validation
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+OTHERS = re.compile("AWS_.*|PREFECT_API_(URL|KEY|AUTH_STRING)|((HTTPS?|NO|ALL)_PROXY)", re.IGNORECASE)
+"""Variables that libraries read, and that come from the same file as ours."""
+
+
+def _folder(text: object) -> Path:
+    return addresses.folder(str(text), "CACHE_DIR must be a folder")
+
+
+def _webhook(text: str) -> str:
+    return addresses.web_address(text, "NOTIFY_WEBHOOK_URL must be https://host/…")
 
 
 class Settings(BaseSettings):
-    """One environment variable a field, upper-cased: `STORE_URI=s3://bucket/prefix`."""
+    """One environment variable a field, upper-cased: `STORE_URI=s3://bucket/prefix`. An empty one counts as not set."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", validate_default=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", validate_default=True, env_ignore_empty=True)
 
     store_uri: str = Field(
         default=str(REPOSITORY / ".store"),
         description="Where all outputs are stored: a folder, or `s3://bucket/prefix`.",
     )
-    mirror_url: str | None = Field(
+    mirror_url: Annotated[str, AfterValidator(addresses.mirror)] | None = Field(
         default=None,
+        repr=False,
         description="Fetch datasets and pretrained weights from here instead of from their publishers: "
-        "`file://`, `https://` or `s3://`.",
+        "`file://`, `https://` or `s3://`. A user, a password or a token in it is used and never written anywhere.",
     )
-    cache_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
+    cache_dir: Annotated[Path, BeforeValidator(_folder)] = Field(
         default=Path("~/.cache/image-training-flows"),
         description="Folder for local copies of files of an S3 store, each under its digest.",
+    )
+    cache_max_gb: float = Field(
+        default=20.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Size of `CACHE_DIR` in GB. Above it, the files that were used least recently are removed, but "
+        "none that was used within the last hour.",
     )
     retry_delays_s: tuple[NonNegativeFloat, ...] = Field(
         default=(5.0, 20.0, 60.0),
@@ -47,8 +69,9 @@ class Settings(BaseSettings):
         "silent for longer as Crashed, and runs it again. Set more than 300: with less, this can take 15 minutes "
         "longer after a restart of the server.",
     )
-    notify_webhook_url: str | None = Field(
+    notify_webhook_url: Annotated[str, AfterValidator(_webhook)] | None = Field(
         default=None,
+        repr=False,
         description="For `make deploy`: notifications of failures and reports go to this URL, as JSON with `text` and "
         "`url`.",
     )
@@ -66,9 +89,36 @@ class Settings(BaseSettings):
 
 def read_settings() -> Settings:
     """The environment as it is now. Raises PermanentError where a variable does not parse."""
+    _check_characters()
     try:
         return Settings()
     except ValidationError as error:
         raise explain_validation(error, "environment") from error
     except SettingsError as error:
         raise PermanentError(f"environment is not valid: {error}; lists are written as JSON: [5, 20, 60]") from error
+
+
+def _check_characters() -> None:
+    """Of ours and of the libraries': a line end of Windows would become part of a key, which no error may show."""
+    names = {name.upper() for name in Settings.model_fields}
+    for name, value in os.environ.items():
+        if (name in names or OTHERS.fullmatch(name)) and not value.isprintable():
+            raise PermanentError(
+                f"variables must hold printable characters alone; {name} has others; if it comes from a file with line "
+                "ends of Windows (CRLF), save that with LF"
+            )
+
+
+def check_certificates(*variables: str) -> None:
+    """Raise PermanentError where the first of `variables` that is set names no certificates."""
+    for name in variables:
+        if place := os.environ.get(name):
+            try:
+                is_folder = Path(place).is_dir()
+                ssl.create_default_context(cafile=None if is_folder else place, capath=place if is_folder else None)
+            except OSError as error:  # SSLError too
+                reason = error.strerror or error
+                raise PermanentError(
+                    f"{name} must name a file of CA certificates; received {place}: {reason}"
+                ) from error
+            return

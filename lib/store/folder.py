@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import itertools
 import math
 import os
 import shutil
@@ -16,6 +17,8 @@ from lib.errors import NotFound, PermanentError
 from lib.store.contract import check_digest, check_path, check_source
 
 PARTIAL = ".partial-"
+LOCK = ".lock"
+"""Beside the folders of the store, so that no listing shows it."""
 
 
 class LocalStore:
@@ -43,6 +46,7 @@ class LocalStore:
         check_source(data)
         with _explained(self.root, "written"), self._partial(path, data) as partial:
             partial.replace(self._at(path))
+            _sync(partial.parent)
 
     def create(self, path: str, data: bytes) -> bool:
         with _explained(self.root, "written"), self._partial(path, data) as partial:
@@ -50,6 +54,7 @@ class LocalStore:
                 os.link(partial, self._at(path))
             except FileExistsError:
                 return False
+            _sync(partial.parent)
             return True
 
     def replace(self, path: str, data: bytes, version: str) -> bool:
@@ -116,7 +121,7 @@ class LocalStore:
     def _partial(self, path: str, data: bytes | Path) -> Iterator[Path]:
         """A complete, flushed copy of `data` beside `path`, gone afterwards."""
         folder = self._at(path).parent
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         partial = folder / f"{PARTIAL}{uuid.uuid4().hex}"  # not by tempfile, whose files no other user may read
         try:
             with partial.open("xb") as stream:
@@ -129,15 +134,12 @@ class LocalStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Held by the folder itself, so that a dead owner leaves no lock behind."""
+        """By a file that is opened for writing, as NFS asks for; the lock of a dead owner is gone."""
         with _explained(self.root, "written"):
-            self.root.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.root, os.O_RDONLY)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _make(self.root)
+            with (self.root / LOCK).open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
-            finally:
-                os.close(descriptor)
 
 
 def _written_at(file: Path) -> float:
@@ -146,6 +148,23 @@ def _written_at(file: Path) -> float:
         return file.stat().st_mtime
     except FileNotFoundError:
         return math.inf
+
+
+def _make(folder: Path) -> None:
+    """With the folders above it, so that it survives a power cut."""
+    missing = list(itertools.takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        _sync(each.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Put the names in `folder` on the disk: a file's own fsync does not."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _copy(data: bytes | Path, target: BinaryIO) -> None:

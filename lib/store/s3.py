@@ -1,38 +1,30 @@
-"""The store contract on S3, through boto3 and its own environment (AWS_ENDPOINT_URL_S3, keys, profiles, roles)."""
+"""The store contract on S3, through boto3."""
 
 import mimetypes
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path, PurePosixPath
-from typing import Any
-from urllib.parse import urlparse
+from pathlib import Path
+from typing import Any, BinaryIO
 
-import boto3
 import botocore.exceptions
 import tenacity
-from botocore.config import Config
 
-from lib.errors import NotFound, PermanentError, PipelineError, TransientError
-from lib.store.contract import check_digest, check_path, check_source
+from lib.addresses import bucket_and_key
+from lib.errors import NotFound, PermanentError, TransientError
+from lib.store.cache import Cache
+from lib.store.contract import check_path, check_source
+from lib.store.s3_client import ATTEMPTS, code, s3_client, s3_errors, status
 
-ATTEMPTS = 8
-"""Of each call, with growing, jittered waits: about half a minute in all. AWS_MAX_ATTEMPTS sets another number."""
-READ_TIMEOUT_S = 20
-"""Without a single byte."""
+__all__ = ["S3Store", "s3_client", "s3_errors"]
+
 CUT_ANSWERS = (
     botocore.exceptions.IncompleteReadError,
     botocore.exceptions.ReadTimeoutError,
     botocore.exceptions.ResponseStreamingError,
 )
-CREDENTIAL_ERRORS = (
-    botocore.exceptions.NoCredentialsError,
-    botocore.exceptions.PartialCredentialsError,
-    botocore.exceptions.ProfileNotFound,
-)
+CONFLICTS = {"ConditionalRequestConflict", "OperationAborted", "409"}
+"""Another write to this path is under way: S3 has not decided, and asks for the same request again."""
 URL_LIFETIME_S = 7 * 24 * 3600
 UPLOAD = "?uploadId="
 """Between key and upload, as in S3's own address of an upload in parts."""
@@ -41,13 +33,10 @@ UPLOAD = "?uploadId="
 class S3Store:
     """Objects under one prefix of one bucket."""
 
-    def __init__(self, uri: str, cache_dir: Path) -> None:
-        address = urlparse(uri)
-        if not address.netloc:
-            raise PermanentError(f"an S3 store is s3://bucket/prefix; received {uri!r}")
+    def __init__(self, uri: str, cache: Cache) -> None:
+        self.bucket, self.prefix = bucket_and_key(uri, "a store in S3 must be s3://bucket/prefix")
         self.uri = uri.rstrip("/")
-        self.bucket, self.prefix = address.netloc, address.path.strip("/")
-        self.cache_dir = cache_dir
+        self.cache = cache
         self._s3 = s3_client()
 
     def _at(self, path: str) -> dict[str, str]:
@@ -76,17 +65,35 @@ class S3Store:
 
     def _put_if(self, path: str, data: bytes, **condition: str) -> bool:
         with s3_errors(f"{self.uri}/{path}"):
-            try:
-                self._s3.put_object(Body=data, **self._at(path), **condition)
-            except botocore.exceptions.ClientError as error:
-                if _code(error) in {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}:
-                    # Of a try whose answer was lost, the next one meets what it wrote.
-                    tried_again = error.response["ResponseMetadata"].get("RetryAttempts", 0) > 0
-                    return tried_again and self.read(path) == data
-                if "IfMatch" in condition and _code(error) in {"NoSuchKey", "404"}:
-                    return False
-                raise
-            return True
+            for attempt in _until_decided(f"{self.uri}/{path}"):
+                with attempt:
+                    return self._put_once(path, data, attempt.retry_state.attempt_number > 1, condition)
+        raise AssertionError("tenacity gives a result or an error")
+
+    def _put_once(self, path: str, data: bytes, tried_before: bool, condition: dict[str, str]) -> bool:
+        """Raises ClientError where S3 did not decide."""
+        try:
+            self._s3.put_object(Body=data, **self._at(path), **condition)
+        except botocore.exceptions.ClientError as error:
+            if code(error) in {"PreconditionFailed", "412"}:
+                # Of a try whose answer was lost, the next one meets what it wrote.
+                tried_before |= error.response["ResponseMetadata"].get("RetryAttempts", 0) > 0
+                return tried_before and self._holds(path, data)
+            if "IfMatch" in condition and code(error) in {"NoSuchKey", "404"}:
+                return False
+            if status(error) == 501:
+                raise PermanentError(
+                    f"the S3 server of {self.uri} must honour {_HEADERS[min(condition)]} on writes; it answered "
+                    f"{code(error)} (501): use one that does, such as AWS, SeaweedFS or MinIO"
+                ) from error
+            raise
+        return True
+
+    def _holds(self, path: str, data: bytes) -> bool:
+        try:
+            return self.read(path) == data
+        except NotFound:  # removed meanwhile
+            return False
 
     def delete(self, path: str) -> None:
         with s3_errors(f"{self.uri}/{path}"):
@@ -130,51 +137,17 @@ class S3Store:
             }
 
     def local_path(self, path: str, sha256: str) -> Path:
-        # The name stays: keras goes by its suffix, and an error should say what it is about.
-        cached = self.cache_dir / sha256[:2] / sha256 / PurePosixPath(check_path(path)).name
-        try:
-            if cached.is_file():
-                with suppress(PermanentError):  # a damaged copy is fetched anew
-                    return check_digest(cached, sha256, path)
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self.cache_dir) as folder, s3_errors(f"{self.uri}/{path}"):
-                download = Path(folder) / "download"
-                self._s3.download_file(self.bucket, self._at(path)["Key"], str(download))
-                return check_digest(download, sha256, path).replace(cached)
-        except OSError as error:
-            raise PermanentError(
-                f"CACHE_DIR must be a folder that can be written; received {self.cache_dir}: {error.strerror}"
-            ) from error
+        def download(stream: BinaryIO) -> None:
+            with s3_errors(f"{self.uri}/{path}"):
+                self._s3.download_fileobj(self.bucket, self._at(path)["Key"], stream)
+
+        return self.cache.copy(path, sha256, download)
 
     def url(self, path: str) -> str:
         with s3_errors(f"{self.uri}/{path}"):
             kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
             shown = {**self._at(path), "ResponseContentType": kind}  # so that a browser shows a page, not a download
             return str(self._s3.generate_presigned_url("get_object", Params=shown, ExpiresIn=URL_LIFETIME_S))
-
-
-def s3_client() -> Any:
-    """boto3's client; it builds its types at run time."""
-    with s3_errors("s3"):
-        # A region is asked for even where an endpoint is named; any will do there.
-        # A session of its own: boto3's common one is not for threads, and keeps the first credentials it sees.
-        session = boto3.Session()
-        region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
-        # AWS's standard mode tries again on connection errors, timeouts, throttling and 5xx.
-        # Links are signed by version 4 too: boto3's default for them, version 2, is refused by newer servers.
-        try:
-            attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", ATTEMPTS))
-            config = Config(
-                retries={"mode": "standard", "total_max_attempts": attempts},
-                connect_timeout=5,
-                read_timeout=READ_TIMEOUT_S,
-                signature_version="s3v4",
-            )
-            return session.client("s3", config=config, region_name=region)
-        except ValueError as error:
-            raise PermanentError(
-                f"S3 cannot be set up: {error}; check AWS_ENDPOINT_URL_S3 and AWS_MAX_ATTEMPTS"
-            ) from error
 
 
 @tenacity.retry(
@@ -192,55 +165,26 @@ def _get(s3: Any, at: dict[str, str]) -> tuple[bytes, str]:
         raise TransientError(f"s3://{at['Bucket']}/{at['Key']}: the answer was cut: {error}") from error
 
 
+_HEADERS = {"IfNoneMatch": "If-None-Match", "IfMatch": "If-Match"}
+
+
+def _until_decided(address: str) -> tenacity.Retrying:
+    """Tries again while another write to the same path is under way."""
+
+    def give_up(state: tenacity.RetryCallState) -> None:
+        raise TransientError(f"{address}: other writes to it are under way, {ATTEMPTS} times in a row; run again")
+
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception(
+            lambda error: isinstance(error, botocore.exceptions.ClientError) and code(error) in CONFLICTS
+        ),
+        wait=tenacity.wait_random_exponential(multiplier=0.1, max=5),
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        retry_error_callback=give_up,
+    )
+
+
 def _age_s(page: dict[str, Any], then: datetime) -> float:
     """Seconds since `then`, by the server's clock alone: it dated its answer too, though in whole seconds."""
     now = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
     return float(max(0.0, (now - then).total_seconds()))
-
-
-def _code(error: botocore.exceptions.ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-@contextmanager
-def s3_errors(address: str) -> Iterator[None]:
-    """Turn boto3's errors into ours, naming `address`."""
-    try:
-        yield
-    except PipelineError:
-        raise
-    except botocore.exceptions.ClientError as error:
-        raise _explain(address, error) from error
-    except botocore.exceptions.ParamValidationError as error:
-        reason = str(error).replace("\n", " ")
-        raise PermanentError(f"{address} is not an address in S3: {reason}; set STORE_URI or --store") from error
-    except CREDENTIAL_ERRORS as error:
-        raise PermanentError(
-            f"{address} needs S3 credentials: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        ) from error
-    except botocore.exceptions.BotoCoreError as error:
-        raise TransientError(
-            f"{address} cannot be reached: {error}; check AWS_ENDPOINT_URL_S3 and the network"
-        ) from error
-    except boto3.exceptions.Boto3Error as error:
-        cause = error.__cause__ or error.__context__
-        if isinstance(cause, botocore.exceptions.ClientError):
-            raise _explain(address, cause) from error
-        raise TransientError(f"{address}: the transfer was cut: {error}") from error
-
-
-def _explain(address: str, error: botocore.exceptions.ClientError) -> PipelineError:
-    code = _code(error)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code == "NoSuchBucket":
-        return PermanentError(f"the bucket of {address} does not exist; make it, or set STORE_URI or --store")
-    if code in {"NoSuchKey", "404"}:
-        return NotFound(f"nothing is stored at {address}")
-    if code == "RequestTimeTooSkewed":
-        return PermanentError(f"S3 refused {address}: its clock and this machine's are too far apart; set this one's")
-    if status >= 500 or code in {"SlowDown", "Throttling", "RequestTimeout", "TooManyRequests"}:
-        return TransientError(f"{address} is not answering now: {code} ({status})")
-    return PermanentError(
-        f"S3 refused {address}: {code} ({status}); check the keys in AWS_ACCESS_KEY_ID and "
-        "AWS_SECRET_ACCESS_KEY, and what they may do"
-    )

@@ -1,11 +1,12 @@
 """The environment, read in one place."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from lib.errors import PermanentError
-from lib.settings import REPOSITORY, read_settings
+from lib.settings import REPOSITORY, Settings, read_settings
 
 
 def test_without_variables_the_store_is_a_folder_of_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,9 +40,75 @@ def test_variables_are_read_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_settings().retry_delays_s == ()
 
 
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [name.upper() for name in Settings.model_fields]
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    unset = read_settings()
+    for name in names:
+        monkeypatch.setenv(name, "")
+    assert read_settings() == unset
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "STORE_URI",
+        "CACHE_DIR",
+        "LEASE_S",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_ENDPOINT_URL_S3",
+        "PREFECT_API_KEY",
+        "https_proxy",
+    ],
+)
+@pytest.mark.parametrize("ends", ["\r", "\n", "\x00", "\u200b", "\udcff"])
+def test_a_variable_with_control_characters_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, ends: str
+) -> None:
+    monkeypatch.setattr("lib.settings.os.environ", {**os.environ, name: f"secret{ends}"})
+    with pytest.raises(PermanentError, match=f"{name} has others; .*CRLF") as error:
+        read_settings()
+    assert "secret" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
+        ("CACHE_DIR", "s3://bucket/x", "CACHE_DIR must be a folder; received 's3://bucket/x'"),
+        ("CACHE_DIR", "$HOME/x", "CACHE_DIR must be a folder; variables are not replaced in it; received '$HOME/x'"),
+        (
+            "CACHE_DIR",
+            "~no-such-user/x",
+            "CACHE_DIR must be a folder; received '~no-such-user/x', and there is no such",
+        ),
+        ("MIRROR_URL", "some/folder", "MIRROR_URL must begin with file://, https:// or s3://; received 'some/folder'"),
+        ("NOTIFY_WEBHOOK_URL", "hooks.example/T/secret", "NOTIFY_WEBHOOK_URL must be https://host/…; received what is"),
+        ("NOTIFY_WEBHOOK_URL", "https://[hooks/secret", "NOTIFY_WEBHOOK_URL must be https://host/…; received what is"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(PermanentError) as error:
+        read_settings()
+    assert str(error.value).startswith(said)
+    assert "secret" not in str(error.value)
+
+
+def test_passwords_of_settings_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIRROR_URL", "https://user:secret@host/x")
+    monkeypatch.setenv("NOTIFY_WEBHOOK_URL", "https://hooks.example/secret")
+    assert "secret" not in repr(read_settings())
+    assert read_settings().mirror_url == "https://user:secret@host/x"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("CACHE_MAX_GB", "0", "cache_max_gb: Input should be greater than 0; received '0'"),
+        ("CACHE_MAX_GB", "inf", "cache_max_gb: Input should be a finite number; received 'inf'"),
         ("LEASE_S", "0", "lease_s: Input should be greater than 0; received '0'"),
         ("LEASE_S", "soon", "lease_s: Input should be a valid number, unable to parse string as a number; "),
         ("CHECKPOINT_INTERVAL_S", "-1", "checkpoint_interval_s: Input should be greater than or equal to 0; "),

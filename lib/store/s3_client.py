@@ -1,0 +1,165 @@
+"""boto3's client, found by its own environment (AWS_ENDPOINT_URL_S3, keys, profiles, roles), and its errors as ours."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.exceptions
+import botocore.parsers
+from botocore.config import Config
+
+from lib.errors import NotFound, PermanentError, PipelineError, TransientError
+from lib.settings import check_certificates
+
+ATTEMPTS = 8
+"""Of each call, with growing, jittered waits: about half a minute in all. AWS_MAX_ATTEMPTS sets another number."""
+READ_TIMEOUT_S = 20
+"""Without a single byte."""
+CONNECTIONS = 32
+"""At once: one client serves all threads of a process."""
+OTHERS = {"http_proxy", "https_proxy", "no_proxy", "all_proxy", "requests_ca_bundle"}
+CREDENTIAL_ERRORS = (
+    botocore.exceptions.NoCredentialsError,
+    botocore.exceptions.PartialCredentialsError,
+    botocore.exceptions.ProfileNotFound,
+)
+NETWORK_ERRORS = (
+    botocore.exceptions.ConnectionError,
+    botocore.exceptions.HTTPClientError,
+    botocore.exceptions.IncompleteReadError,
+    botocore.exceptions.ChecksumError,
+    botocore.exceptions.FlexibleChecksumError,
+    botocore.exceptions.CredentialRetrievalError,
+    botocore.exceptions.MetadataRetrievalError,
+)
+"""boto3's errors that may pass; all others are of settings."""
+CHECK = "check the AWS_… variables and ~/.aws/config"
+
+
+def s3_client() -> Any:
+    """One client for all that would make the same: it costs half a second. It may be used by several threads."""
+    return _client(_what_decides_it())
+
+
+def _what_decides_it() -> tuple[object, ...]:
+    """All that boto3 makes a client from. A forked process needs another: connections are not shared."""
+    chosen = {name: value for name, value in os.environ.items() if name.startswith("AWS_") or name.lower() in OTHERS}
+    home = Path(os.environ.get("HOME") or "/")
+    files = (
+        Path(chosen.get("AWS_CONFIG_FILE") or home / ".aws/config"),
+        Path(chosen.get("AWS_SHARED_CREDENTIALS_FILE") or home / ".aws/credentials"),
+    )
+    return os.getpid(), tuple(sorted(chosen.items())), *((str(file), _changed_at(file)) for file in files)
+
+
+def _changed_at(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=8)
+def _client(_what_decides_it: tuple[object, ...]) -> Any:
+    attempts = _attempts()
+    check_certificates("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+    try:
+        # A session of its own: boto3's common one is not for threads, and keeps the first credentials it sees.
+        session = boto3.Session(profile_name=os.environ.get("AWS_PROFILE") or None)
+        # A region is asked for even where an endpoint is named; any will do there.
+        region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
+        # AWS's standard mode tries again on connection errors, timeouts, throttling and 5xx.
+        # Links are signed by version 4 too: boto3's default for them, version 2, is refused by newer servers.
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            connect_timeout=5,
+            read_timeout=READ_TIMEOUT_S,
+            max_pool_connections=CONNECTIONS,
+            signature_version="s3v4",
+        )
+        client = session.client("s3", config=config, region_name=region)
+        endpoint = urlsplit(client.meta.endpoint_url)
+        plain = endpoint._replace(netloc=endpoint.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        if plain == client.meta.endpoint_url:
+            return client
+        # S3 takes keys and no password in its address, which would stand in every link.
+        return session.client("s3", config=config, region_name=region, endpoint_url=plain)
+    except Exception as error:  # whatever boto3 stumbles over in its files and variables: nothing else happens here
+        said = " ".join(str(error).split())
+        raise PermanentError(f"S3 cannot be set up: {said}; check AWS_ENDPOINT_URL_S3, or {CHECK[6:]}") from None
+
+
+def _attempts() -> int:
+    said = os.environ.get("AWS_MAX_ATTEMPTS") or str(ATTEMPTS)
+    if not (said.isascii() and said.isdigit() and 1 <= int(said) <= 100):
+        raise PermanentError(f"AWS_MAX_ATTEMPTS must be a whole number from 1 to 100; received {said!r}")
+    return int(said)
+
+
+def code(error: botocore.exceptions.ClientError) -> str:
+    """What S3 calls it, such as `NoSuchKey`."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def status(error: botocore.exceptions.ClientError) -> int:
+    """Its HTTP status; 0 where there was none."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+@contextmanager
+def s3_errors(address: str) -> Iterator[None]:
+    """Turn boto3's errors into ours, naming `address`."""
+    try:
+        yield
+    except PipelineError:
+        raise
+    except botocore.exceptions.ClientError as error:
+        raise _explain(address, error) from error
+    except botocore.exceptions.BotoCoreError as error:
+        raise _explain_ours(address, error) from None  # its own text may hold a proxy's password
+    except botocore.parsers.ResponseParserError as error:
+        raise PermanentError(f"{address}: what answers is no S3 server; check AWS_ENDPOINT_URL_S3") from error
+    except boto3.exceptions.Boto3Error as error:
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, botocore.exceptions.ClientError):
+            raise _explain(address, cause) from error
+        raise TransientError(f"{address}: the transfer was cut: {error}") from error
+
+
+def _explain_ours(address: str, error: botocore.exceptions.BotoCoreError) -> PipelineError:
+    """What went wrong on this side of the wire."""
+    said = " ".join(str(error).split())
+    if isinstance(error, botocore.exceptions.ParamValidationError):
+        return PermanentError(f"{address} is not an address in S3: {said}; set STORE_URI or --store")
+    if isinstance(error, CREDENTIAL_ERRORS):
+        return PermanentError(
+            f"{address} needs S3 credentials: {said}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    if isinstance(error, botocore.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in said:
+        return PermanentError(f"{address} must have a certificate that is trusted here: {said}; set AWS_CA_BUNDLE")
+    if isinstance(error, NETWORK_ERRORS):
+        return TransientError(f"{address} cannot be reached: {said}; check AWS_ENDPOINT_URL_S3 and the network")
+    return PermanentError(f"{address} cannot be asked for: {said}; {CHECK}")
+
+
+def _explain(address: str, error: botocore.exceptions.ClientError) -> PipelineError:
+    name, http = code(error), status(error)
+    if name == "NoSuchBucket":
+        return PermanentError(f"the bucket of {address} does not exist; make it, or set STORE_URI or --store")
+    if name in {"NoSuchKey", "404"}:
+        return NotFound(f"nothing is stored at {address}")
+    if name == "RequestTimeTooSkewed":
+        return PermanentError(f"S3 refused {address}: its clock and this machine's are too far apart; set this one's")
+    if http == 501:
+        return PermanentError(f"{address}: this S3 server cannot do what was asked: {name} (501); use another")
+    if http >= 500 or name in {"SlowDown", "Throttling", "RequestTimeout", "TooManyRequests"}:
+        return TransientError(f"{address} is not answering now: {name} ({http})")
+    return PermanentError(
+        f"S3 refused {address}: {name} ({http}); check the keys in AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY, and what they may do"
+    )
