@@ -3,7 +3,7 @@
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from lib.data.upstream import UpstreamFile
 from lib.errors import NotFound, PermanentError
 from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, local_file, put_file
 from lib.lineage.provenance import made_by
+from lib.redaction import without_secrets
 from lib.store import Store
 
 
@@ -27,13 +28,17 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder, kept = Path(name), _kept(store, spec)
-        sources = {
-            file.role: store.local_path(kept[file.name].path, kept[file.name].sha256)
-            if file.name in kept
-            else fetch(file, mirror_url, folder, progress)
-            for file in spec.files
-        }
-        decoded = decode(spec, sources)
+
+        def bring(file: UpstreamFile) -> Path:
+            return fetch(file, mirror_url, folder, progress)
+
+        try:
+            sources, decoded = _read(spec, store, kept, bring)
+        except PermanentError:
+            if not kept:
+                raise
+            kept = {}  # of an older file of the same name, or damaged: what is published now decides
+            sources, decoded = _read(spec, store, kept, bring)
         # Only what decoded to the right pixels is kept.
         raw = {file.name: kept.get(file.name) or _keep(store, spec, file, sources[file.role]) for file in spec.files}
         if raw:
@@ -47,9 +52,20 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
         facts={**facts, **lists},
         content=content,
         files={**files, **{f"raw/{n}": f for n, f in raw.items()}},
-        made_by=made_by(time.monotonic() - started, fetched_from=mirror_url or "publisher"),
+        made_by=made_by(time.monotonic() - started, fetched_from=without_secrets(mirror_url or "publisher")),
     )
     return commit(store, address, manifest)
+
+
+def _read(
+    spec: DatasetSpec, store: Store, kept: dict[str, StoredFile], bring: Callable[[UpstreamFile], Path]
+) -> tuple[dict[str, Path], dict[str, SourceSplit]]:
+    """The files by role, of which `bring` gets what is not `kept`, and what they decode to."""
+    sources = {
+        file.role: store.local_path(kept[file.name].path, kept[file.name].sha256) if file.name in kept else bring(file)
+        for file in spec.files
+    }
+    return sources, decode(spec, sources)
 
 
 def _write_tables(
@@ -97,8 +113,11 @@ def _kept(store: Store, spec: DatasetSpec) -> dict[str, StoredFile]:
         return {}
     except ValueError as error:
         raise PermanentError(f"{_index(spec)} in {store.uri} is damaged; remove it and run again") from error
-    # What was removed, such as a damaged file, is fetched anew.
-    return {name: file for name, file in kept.items() if store.exists(file.path)}
+    # What was removed, or is known to be another file, is fetched anew.
+    known = {file.name: file.sha256 for file in spec.files}
+    return {
+        name: file for name, file in kept.items() if known.get(name) in {None, file.sha256} and store.exists(file.path)
+    }
 
 
 def _keep(store: Store, spec: DatasetSpec, file: UpstreamFile, path: Path) -> StoredFile:

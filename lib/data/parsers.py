@@ -175,7 +175,7 @@ def _read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
             head = stream.read(header)
             if head[:4] != bytes((0, 0, 8, len(shape))):
                 raise PermanentError(
-                    f"{path.name} must be IDX of unsigned bytes in {len(shape)} dimensions; received {head[:4]!r}"
+                    f"{path.name} must be IDX of unsigned bytes in {len(shape)} dimensions; received another kind"
                 )
             promised = tuple(int.from_bytes(head[at : at + 4], "big") for at in range(4, header, 4))
             if promised != shape:
@@ -198,4 +198,4 @@ def _check_gzip(path: Path) -> None:
         start = stream.read(64)
     if start[:2] != b"\x1f\x8b":
         kind = "an HTML page" if start.lstrip()[:1] == b"<" else "another kind of file"
-        raise PermanentError(f"{path.name} must be gzip; received {kind} that begins {start[:24]!r}; check MIRROR_URL")
+        raise PermanentError(f"{path.name} must be gzip; received {kind}; check MIRROR_URL")

@@ -16,6 +16,7 @@ from lib.lineage.manifests import Manifest, Ref, commit, find, local_file, put_f
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import STEPS
 from lib.models.schema import IMAGENET, RANDOM, Backbone, Recipe
+from lib.redaction import without_secrets
 from lib.store import Store
 
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
@@ -103,7 +104,7 @@ def ingest_weights(store: Store, backbone: Backbone, mirror_url: str | None, pro
         facts={"backbone": backbone.name, "name": name, "layout": layout},
         content={"file": stored.sha256},
         files={"weights": stored},
-        made_by=made_by(time.monotonic() - started, fetched_from=origin),
+        made_by=made_by(time.monotonic() - started, fetched_from=without_secrets(origin)),
     )
     return commit(store, address, manifest)
 

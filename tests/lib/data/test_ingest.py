@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from lib.data.datasets import DATASETS, DatasetSpec, SplitDigests, dataset_address
+from lib.data.fetch import fetch
 from lib.data.ingest import ingest
 from lib.data.parquet import read_images
 from lib.data.upstream import UpstreamFile
@@ -114,18 +115,55 @@ def test_a_dataset_is_made_again_from_the_files_that_were_kept(store: LocalStore
     assert ingest(TOY, store, url, quiet) == ref
 
 
-def test_a_kept_file_that_was_damaged_and_removed_is_fetched_again(
-    store: LocalStore, mirror: Callable[..., str]
+@pytest.mark.parametrize("damage", ["changed", "removed"])
+def test_a_kept_file_that_was_damaged_is_fetched_again(
+    store: LocalStore, mirror: Callable[..., str], damage: str
 ) -> None:
     url = mirror()
     ref = ingest(TOY, store, url, quiet)
     kept = load(store, ref).files["raw/train-images.gz"].path
     store.delete(f"{ref.uri}/manifest.json")
-    store.write(kept, b"damaged")
-    with pytest.raises(PermanentError, match="does not match its digest"):
-        ingest(TOY, store, url, quiet)
-    store.delete(kept)
+    if damage == "changed":
+        store.write(kept, b"damaged")
+    else:
+        store.delete(kept)
     assert ingest(TOY, store, url, quiet) == ref
+    assert gzip.decompress(store.read(kept)) == FILES["train-images"]
+
+
+# The publisher has corrected a pixel, and serves the file under its old name.
+CORRECTED = FILES["train-images"][:-1] + bytes([41])
+NEW_TOY = TOY.model_copy(
+    update={"digests": TOY.digests | {"train": SplitDigests(images=sha256(10, 20, 30, 41), labels=sha256(1, 0))}}
+)
+
+
+def test_a_publishers_new_file_under_an_old_name_is_fetched(store: LocalStore, mirror: Callable[..., str]) -> None:
+    old = ingest(TOY, store, mirror("old"), quiet)
+    new = ingest(NEW_TOY, store, mirror("new", train_images=CORRECTED), quiet)
+    assert load(store, new).content["train-images"] == sha256(10, 20, 30, 41)
+    assert ingest(TOY, store, "file:///none", quiet) == old
+    for ref in (old, new):
+        manifest = load(store, ref)
+        assert all(local_file(store, manifest, name).is_file() for name in manifest.files)
+
+
+def test_a_mirror_with_the_old_file_is_asked_once_and_named(store: LocalStore, mirror: Callable[..., str]) -> None:
+    ingest(TOY, store, url := mirror("old"), quiet)
+    fetched: list[str] = []
+    with pytest.raises(PermanentError, match="the files are not the published ones: check MIRROR_URL"):
+        ingest(NEW_TOY, store, url, lambda name, done, total: fetched.append(name))
+    assert fetched == [f"{role}.gz" for role in FILES]
+
+
+def test_a_password_in_a_mirrors_address_is_in_no_manifest(
+    store: LocalStore, mirror: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = mirror()
+    monkeypatch.setattr("lib.data.ingest.fetch", lambda file, url, to, progress: fetch(file, folder, to, progress))
+    ref = ingest(TOY, store, "https://user:secret@mirror.example/data?token=secret", quiet)
+    assert load(store, ref).made_by["fetched_from"] == "https://mirror.example/data"
+    assert b"secret" not in b"".join(store.read(path) for path in store.list(ref.uri))
 
 
 def test_an_index_of_kept_files_that_is_damaged_is_named(store: LocalStore, mirror: Callable[..., str]) -> None:

@@ -180,10 +180,10 @@ def test_cut_and_corrupt_idx_files_are_named_as_damaged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("raw", "kind"),
     [
-        (b"<!DOCTYPE html>\n<p>Sign in", "an HTML page that begins b'<!DOCTYPE html>\\n<p>Sign '"),
-        (b"  <html>", "an HTML page that begins b'  <html>'"),
-        (b"", "another kind of file that begins b''"),
-        (b"PK\3\4", "another kind of file that begins b'PK\\x03\\x04'"),
+        (b"<!DOCTYPE html>\n<p>Sign in", "an HTML page"),
+        (b"  <html>", "an HTML page"),
+        (b"", "another kind of file"),
+        (b"PK\3\4", "another kind of file"),
     ],
     ids=["page", "indented page", "nothing", "zip"],
 )
@@ -273,7 +273,7 @@ def test_an_idx_file_with_too_few_pixels_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("head", [b"", b"\0\0\x08", b"\0\0\x0b\3", b"\0\0\x08\1", b"hello"])
 def test_another_idx_type_is_refused(tmp_path: Path, head: bytes) -> None:
     said = refusal(IDX, idx_files(tmp_path, train_images=gzip.compress(head)))
-    assert said == f"train-images.gz must be IDX of unsigned bytes in 3 dimensions; received {head[:4]!r}"
+    assert said == "train-images.gz must be IDX of unsigned bytes in 3 dimensions; received another kind"
 
 
 def test_an_idx_header_that_is_cut_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+"""A file over HTTP, in blocks: a whole answer of status 200, or an error that says what to do."""
+
+import ipaddress
+import queue
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+
+from lib.addresses import web_address
+from lib.errors import PermanentError, PipelineError, TransientError
+from lib.settings import check_certificates
+
+BLOCK_BYTES = 1 << 18
+SILENT_FOR_S = 30.0
+ANSWERS_WITHIN_S = 120.0
+"""To its first byte of content, redirects included, however slowly each byte of a header comes."""
+BUSY = {408, 425, 429}
+ELSEWHERE = "set MIRROR_URL to a place that has it"
+METADATA = {ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200")}
+"""Where clouds hand out keys, besides link-local addresses."""
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Result = TypeVar("Result")
+
+
+def download(url: str, expect: Callable[[int], None]) -> Iterator[bytes]:
+    """The content at `url`, as it comes; `expect` is told its length first, where the server says it.
+
+    Where it does not, and does not mark the end either, a cut transfer looks like a whole one: `expect` is not called.
+    A redirect may lead neither from https to http nor to addresses that only this machine or its cloud can reach.
+    """
+    if url.startswith("https:"):
+        check_certificates(*CA_VARIABLES)
+    with _explained(url), requests.Session() as session:
+        session.hooks["response"].append(_check_redirect)
+        session.headers["Accept-Encoding"] = "identity"  # what is packed on its way does not match its length
+        answer = _within(ANSWERS_WITHIN_S, lambda: session.get(url, stream=True, timeout=SILENT_FOR_S), url)
+        _check_status(url, answer.status_code)
+        is_chunked = "chunked" in answer.headers.get("Transfer-Encoding", "").lower()
+        if not is_chunked and (length := _length(url, answer)) is not None:
+            expect(length)
+        received = 0
+        # read1 gives what has come; read would wait for a whole block, however slowly it comes.
+        while block := answer.raw.read1(BLOCK_BYTES, decode_content=False):
+            received += len(block)
+            yield block
+        if is_chunked:  # urllib3 raises where the mark of its end is missing
+            expect(received)
+
+
+def _check_status(url: str, status: int) -> None:
+    if status in BUSY or status >= 500:
+        raise TransientError(f"{url} is not answering now: HTTP {status}")
+    if status == 407:
+        raise PermanentError(f"{url} cannot be had: the proxy asks for a password; check HTTPS_PROXY and HTTP_PROXY")
+    if status != 200:
+        raise PermanentError(f"{url} cannot be had: HTTP {status}; {ELSEWHERE}")
+
+
+def _length(url: str, answer: requests.Response) -> int | None:
+    if (said := answer.headers.get("Content-Length")) is None:
+        return None
+    if not (said.isascii() and said.isdigit()):
+        raise PermanentError(f"{url} must say its length in bytes; its Content-Length is no number; {ELSEWHERE}")
+    return int(said)
+
+
+def _check_redirect(answer: requests.Response, **options: Any) -> None:
+    """Before it is followed."""
+    if not answer.is_redirect:
+        return
+    location = requests.sessions.SessionRedirectMixin().get_redirect_target(answer) or ""
+    try:
+        target = web_address(urljoin(answer.url, location), "a redirect must lead to http(s)://host/…")
+    except (PermanentError, ValueError) as error:
+        raise PermanentError(f"{answer.url} redirects to what is no address; {ELSEWHERE}") from error
+    if answer.url.startswith("https:") and not target.startswith("https:"):
+        raise PermanentError(f"{answer.url} redirects from https to http, which anyone could change; {ELSEWHERE}")
+    from_here = any(address.is_loopback for address in _addresses(answer.url))
+    if any(_is_inside(address, from_here) for address in _addresses(target)):
+        raise PermanentError(f"{answer.url} redirects to an address inside this machine or its cloud; {ELSEWHERE}")
+
+
+def _is_inside(address: Address, from_here: bool) -> bool:
+    """Whether only this machine or its cloud can reach it; `from_here`: this machine itself sends us there."""
+    if address.is_loopback or address.is_unspecified:
+        return not from_here
+    return address.is_link_local or address in METADATA
+
+
+def _addresses(url: str) -> list[Address]:
+    """What the host's name stands for here; nothing where only a proxy knows."""
+    try:
+        found = socket.getaddrinfo(urlsplit(url).hostname, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    addresses = [ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found]
+    return [getattr(address, "ipv4_mapped", None) or address for address in addresses]
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """The causes are not passed on: their messages hold whole addresses, passwords included."""
+    try:
+        yield
+    except PipelineError:
+        raise
+    except requests.exceptions.InvalidProxyURL:
+        raise PermanentError(f"{url}: the proxy's address is none; check HTTPS_PROXY and HTTP_PROXY") from None
+    except (requests.exceptions.InvalidHeader, urllib3.exceptions.InvalidHeader):
+        raise PermanentError(f"{url} answers with headers that contradict each other; {ELSEWHERE}") from None
+    except requests.exceptions.TooManyRedirects:
+        raise PermanentError(f"{url} cannot be had: it redirects without end; {ELSEWHERE}") from None
+    except ValueError as error:  # InvalidURL, InvalidSchema; of names that are too long UnicodeError
+        raise PermanentError(f"not an address: {url} ({_said(error)}); check MIRROR_URL and HTTPS_PROXY") from None
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise PermanentError(
+                f"{url} must have a certificate that is trusted here; received another ({_said(error)}); "
+                f"set {CA_VARIABLES[0]} to the CA's file"
+            ) from None
+        raise TransientError(f"{url} cannot be reached: {_said(error)}; check the network, or set MIRROR_URL") from None
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _within(limit_s: float, call: Callable[[], Result], url: str) -> Result:
+    """What `call` gives. Its thread is left behind where it takes longer: nothing could wake it."""
+    ended: queue.SimpleQueue[tuple[Result | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            ended.put((call(), None))
+        except BaseException as error:
+            ended.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result, error = ended.get(timeout=limit_s)
+    except queue.Empty:
+        raise TransientError(f"{url} did not answer within {limit_s:g} s; check the network") from None
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]
