@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions
-import botocore.parsers
 from botocore.config import Config
 
 from lib.errors import NotFound, PermanentError, PipelineError, TransientError
@@ -38,7 +37,7 @@ NETWORK_ERRORS = (
     botocore.exceptions.MetadataRetrievalError,
 )
 """boto3's errors that may pass; all others are of settings."""
-CHECK = "check the AWS_… variables and ~/.aws/config"
+CHECK = "check AWS_ENDPOINT_URL_S3, the other AWS_… variables and ~/.aws/config"
 
 
 def s3_client() -> Any:
@@ -66,6 +65,8 @@ def _changed_at(file: Path) -> int:
 
 @lru_cache(maxsize=8)
 def _client(_what_decides_it: tuple[object, ...]) -> Any:
+    for name in [name for name, value in os.environ.items() if name.startswith("AWS_") and not value]:
+        del os.environ[name]  # boto3 would look for a profile without a name
     attempts = _attempts()
     check_certificates("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
     try:
@@ -91,7 +92,7 @@ def _client(_what_decides_it: tuple[object, ...]) -> Any:
         return session.client("s3", config=config, region_name=region, endpoint_url=plain)
     except Exception as error:  # whatever boto3 stumbles over in its files and variables: nothing else happens here
         said = " ".join(str(error).split())
-        raise PermanentError(f"S3 cannot be set up: {said}; check AWS_ENDPOINT_URL_S3, or {CHECK[6:]}") from None
+        raise PermanentError(f"S3 cannot be set up: {said}; {CHECK}") from None
 
 
 def _attempts() -> int:
@@ -122,8 +123,6 @@ def s3_errors(address: str) -> Iterator[None]:
         raise _explain(address, error) from error
     except botocore.exceptions.BotoCoreError as error:
         raise _explain_ours(address, error) from None  # its own text may hold a proxy's password
-    except botocore.parsers.ResponseParserError as error:
-        raise PermanentError(f"{address}: what answers is no S3 server; check AWS_ENDPOINT_URL_S3") from error
     except boto3.exceptions.Boto3Error as error:
         cause = error.__cause__ or error.__context__
         if isinstance(cause, botocore.exceptions.ClientError):

@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlparse
 
-Kind = Literal["500", "503", "late", "stalled", "request reset", "answer cut", "answer lost", "call"]
-BODIES = {"500": b"<Error><Code>InternalError</Code></Error>", "503": b"<Error><Code>SlowDown</Code></Error>"}
+Kind = Literal["409", "500", "501", "503", "late", "stalled", "request reset", "answer cut", "answer lost", "call"]
+CODES = {"409": "ConditionalRequestConflict", "500": "InternalError", "501": "NotImplemented", "503": "SlowDown"}
+BODIES = {status: f"<Error><Code>{code}</Code></Error>".encode() for status, code in CODES.items()}
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """What a folder alone does."""
 
+import fcntl
 import os
 import resource
 import subprocess
@@ -137,3 +138,46 @@ def test_a_store_under_a_regular_file_is_refused(tmp_path: Path) -> None:
         with pytest.raises(PermanentError, match="the store must be a folder that can be written; received") as error:
             use()
         assert f"{tmp_path}/file/store: Not a directory; set STORE_URI or --store to another place" in message(error)
+
+
+@pytest.mark.parametrize("use", ["write", "create", "replace"])
+def test_what_was_stored_survives_a_power_cut_with_the_names_of_its_folders(
+    use: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(tmp_path / "new" / "store")
+    if use == "replace":
+        store.write("a/b/x", b"one")
+    version = store.read_version("a/b/x")[1] if use == "replace" else ""
+    on_disk: list[tuple[str, list[str]]] = []
+
+    def fsync(descriptor: int) -> None:
+        place = Path(f"/proc/self/fd/{descriptor}").readlink()
+        names = sorted(p.name for p in place.iterdir()) if place.is_dir() else []
+        on_disk.append((place.name if place.is_dir() else "file", names))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    if use == "write":
+        store.write("a/b/x", b"two")
+    elif use == "create":
+        assert store.create("a/b/x", b"two")
+    else:
+        assert store.replace("a/b/x", b"two", version)
+    synced = [place for place, _ in on_disk]
+    assert synced.index("file") < len(synced) - 1  # the content before the name
+    assert synced[-1] == "b"
+    assert "x" in on_disk[-1][1]
+    if use != "replace":
+        assert {"a", "store", "new", tmp_path.name} <= set(synced)
+
+
+def test_replace_locks_a_file_that_is_open_for_writing_as_network_shares_ask_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes = []
+    monkeypatch.setattr(fcntl, "flock", lambda lock, how: modes.append(fcntl.fcntl(lock, fcntl.F_GETFL) & os.O_ACCMODE))
+    store = LocalStore(tmp_path)
+    store.write("a/x", b"one")
+    assert store.replace("a/x", b"two", store.read_version("a/x")[1])
+    assert modes == [os.O_WRONLY]
+    assert store.list("a") == ["a/x"]
+    assert store.incomplete_uploads(older_than_s=0) == []

@@ -1,5 +1,7 @@
 """What S3 alone does, and what is said where it cannot be reached."""
 
+import os
+import urllib.request
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 
 from lib.errors import NotFound, PermanentError, TransientError
 from lib.store import Store, open_store
+from lib.store.s3_client import s3_client
 
 from .made import HELLO, cut_a_write, message
 
@@ -121,3 +124,100 @@ def test_an_endpoint_that_is_no_address_is_refused(
     with pytest.raises(PermanentError, match="check AWS_ENDPOINT_URL_S3") as error:
         open_store("s3://bucket/p", tmp_path).read("x")
     assert "localhost:8333" in message(error)
+
+
+def test_one_client_serves_a_process_until_what_it_is_made_of_changes(
+    s3_environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = s3_client()
+    assert s3_client() is first
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    assert s3_client().meta.endpoint_url == "http://127.0.0.1:1"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_environment.endpoint)
+    assert s3_client() is first
+    config = tmp_path / "config"
+    config.write_text("[default]\nregion = eu-west-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.delenv("AWS_REGION")
+    assert s3_client().meta.region_name == "eu-west-1"
+    config.write_text("[default]\nregion = eu-west-2\n")
+    os.utime(config, (1, 1))
+    assert s3_client().meta.region_name == "eu-west-2"
+
+
+def test_a_forked_process_has_a_client_of_its_own(s3_environment) -> None:
+    ours = s3_client()
+    reading, writing = os.pipe()
+    if not (child := os.fork()):
+        os.write(writing, b"same" if s3_client() is ours else b"another")
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 10) == b"another"
+
+
+SHARED = "[default]\naws_access_key_id = a\naws_secret_access_key = b\n"
+BROKEN: dict[str, tuple[dict[str, str], str, str]] = {
+    # Variables, what ~/.aws/config says, and what the error names.
+    "attempts of 0": (
+        {"AWS_MAX_ATTEMPTS": "0"},
+        "",
+        "AWS_MAX_ATTEMPTS must be a whole number from 1 to 100; received '0'",
+    ),
+    "no number of attempts": ({"AWS_MAX_ATTEMPTS": "many"}, "", "AWS_MAX_ATTEMPTS must be a whole number"),
+    "half a config": ({}, "[default\nregion", "Unable to parse config file: "),
+    "a config in Latin-1": ({}, "[default]\nregion = \udce4", "Unable to parse config file: "),
+    "a flat config": ({}, "[default]\ns3 = flat", "S3 cannot be set up: "),
+    "an unknown profile": ({"AWS_PROFILE": "none"}, SHARED, "The config profile (none) could not be found"),
+    "a region with spaces": ({"AWS_REGION": "us east"}, "", "us east"),
+    "an endpoint of no host": ({"AWS_ENDPOINT_URL_S3": "http://"}, "", "AWS_ENDPOINT_URL_S3"),
+    "an endpoint of IPv6": ({"AWS_ENDPOINT_URL_S3": "http://[::1"}, "", "AWS_ENDPOINT_URL_S3"),
+    "a port that is none": ({"AWS_ENDPOINT_URL_S3": "http://host:port"}, "", "AWS_ENDPOINT_URL_S3"),
+    "certificates that are not there": ({"AWS_CA_BUNDLE": "/none.pem"}, "", "AWS_CA_BUNDLE must name a file of CA"),
+    "certificates that are none": ({"AWS_CA_BUNDLE": __file__}, "", "AWS_CA_BUNDLE must name a file of CA"),
+    "a mode that is none": ({}, "[default]\ndefaults_mode = odd", "S3 cannot be set up: "),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_setting_that_is_broken_is_named_for_good(
+    name: str, s3_environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    variables, config, named = BROKEN[name]
+    (tmp_path / "config").write_bytes(config.encode(errors="surrogateescape"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(PermanentError) as error:
+        open_store(f"s3://{s3_environment.bucket}/p", tmp_path).list("x")
+    assert named in message(error)
+
+
+def test_empty_variables_count_as_not_set(s3_environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in (
+        "AWS_MAX_ATTEMPTS",
+        "AWS_PROFILE",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_CA_BUNDLE",
+        "AWS_SESSION_TOKEN",
+    ):
+        monkeypatch.setenv(name, "")
+    assert open_store(f"s3://{s3_environment.bucket}/{uuid.uuid4().hex}", tmp_path).list("x") == []
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "")
+    assert s3_client().meta.endpoint_url == "https://s3.amazonaws.com"
+
+
+def test_a_password_in_the_endpoint_is_in_no_link_and_no_error(
+    s3_environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_environment.endpoint.replace("//", "//user:hidden@") + "?token=hidden")
+    store = open_store(f"s3://{s3_environment.bucket}/{uuid.uuid4().hex}", tmp_path)
+    store.write("x", b"hello")
+    with urllib.request.urlopen(store.url("x")) as page:
+        assert page.read() == b"hello"
+    assert "hidden" not in store.url("x")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://user:hidden@127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(TransientError) as error:
+        open_store("s3://bucket/p", tmp_path).read("x")
+    assert "hidden" not in message(error)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.errors import TransientError
+from lib.errors import PermanentError, TransientError
 from lib.store import Store, open_store
 from tests.faults.proxy import Fault, Kind, Proxy, proxy_before
 
@@ -69,3 +69,52 @@ def test_a_server_that_stays_busy_is_given_up_as_transient(
     with pytest.raises(TransientError, match=r"s3://test-bucket/busy/x is not answering now: SlowDown \(503\)"):
         open_store("s3://test-bucket/busy", tmp_path).write("x", HELLO)
     assert fault.done == 2
+
+
+@pytest.mark.parametrize(
+    ("use", "header"),
+    [
+        (lambda store: store.create("new", HELLO), "If-None-Match"),
+        (lambda store: store.replace("in/there", HELLO, store.read_version("in/there")[1]), "If-Match"),
+    ],
+    ids=["create", "replace"],
+)
+def test_a_server_without_conditional_writes_is_refused_for_good(
+    use: Callable[[Store], object], header: str, store: Store, proxy: Proxy
+) -> None:
+    proxy.faults = [fault := Fault("501", "PUT", times=99)]
+    with pytest.raises(PermanentError, match=rf"must honour {header} on writes; it answered NotImplemented \(501\)"):
+        use(store)
+    assert fault.done == 1
+
+
+def test_a_conflict_is_no_answer_and_asked_again(store: Store, proxy: Proxy) -> None:
+    proxy.faults = [fault := Fault("409", "PUT", times=2)]
+    assert store.create("new", HELLO) is True
+    assert fault.done == 2
+    assert store.read("new") == HELLO
+    proxy.faults = [Fault("409", "PUT")]
+    assert store.create("in/there", b"other") is False
+    assert store.read("in/there") == HELLO
+    proxy.faults = [Fault("409", "PUT")]
+    assert store.replace("in/there", b"next", store.read_version("in/there")[1]) is True
+
+
+def test_conflicts_without_end_are_given_up_as_transient(
+    store: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    proxy.faults = [fault := Fault("409", "PUT", times=99)]
+    with pytest.raises(TransientError, match="/new: other writes to it are under way, 8 times in a row; run again"):
+        store.create("new", HELLO)
+    assert fault.done == 8
+
+
+def test_what_was_written_and_removed_before_the_answer_came_reads_as_not_written(store: Store, proxy: Proxy) -> None:
+    """A create whose answer was lost is tried again, meets itself, and is removed by another before it is looked at."""
+    proxy.faults = [
+        Fault("answer lost", "PUT"),
+        Fault("call", "GET", "/new", call=lambda: store.delete("new")),
+    ]
+    assert store.create("new", HELLO) is False
+    assert not store.exists("new")
