@@ -22,6 +22,7 @@ from lib.data.fetch import SCHEMES
 from lib.errors import NotFound, PermanentError, PipelineError
 from lib.models.schema import IMAGENET, Backbone
 from lib.models.weights import IMAGENET_FILES, find_weights
+from lib.redaction import without_secrets
 from lib.runtime.leases import LEASE, POLL_S
 from lib.store import LocalStore, Store, open_store
 
@@ -43,7 +44,9 @@ class Verdict:
     remedy: str = ""
 
     def __str__(self) -> str:
-        return f"{self.level:<4}  {self.name:<11}  {'; '.join(filter(None, (self.found, self.remedy)))}"
+        return without_secrets(
+            f"{self.level:<4}  {self.name:<11}  {'; '.join(filter(None, (self.found, self.remedy)))}"
+        )
 
 
 def check_server() -> Verdict:

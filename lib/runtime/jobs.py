@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from lib.errors import NoGpu, NotFound, PermanentError, TransientError
 from lib.lineage.manifests import Ref
 from lib.lineage.steps import STEPS
+from lib.redaction import without_secrets
 from lib.runtime import failures
 from lib.runtime.failures import ASKED_TO_STOP, CTRL_C
 from lib.runtime.gpus import no_gpu, one_gpu, visible_gpus
@@ -77,7 +78,7 @@ def run_job(job: Job, on_event: Emit) -> Ref:
         if last.get("event") == "failed":
             raise ERRORS[last["kind"]](last["message"])
         log.seek(0)
-        said = "\n".join([line for line in log.read().splitlines() if line.strip()][-LOG_LINES:])
+        said = without_secrets("\n".join([line for line in log.read().splitlines() if line.strip()][-LOG_LINES:]))
         if code == FAULT_OF_OURS:
             print(said, file=sys.stderr)  # noqa: T201 - whoever mends it needs the traceback
         raise failures.of_process(job.process, code or 0, said, failures.oom_kills() - oom_kills)
