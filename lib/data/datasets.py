@@ -13,7 +13,10 @@ SOURCE_SPLITS = ("train", "test")
 
 
 class SplitDigests(BaseModel):
-    """sha256 over the decoded bytes of one source split: images uint8 (N, H, W, C), labels uint8 (N,)."""
+    """sha256 over the decoded bytes of one source split: images uint8 (N, H, W, C), labels (N,) as uint8.
+
+    Labels above 255 make it int32, little-endian, for all labels of the split.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,6 +49,10 @@ class DatasetSpec(BaseModel):
     source: str
     licence: str
     citation: str
+
+    def limit_of(self, limit: int | None) -> int | None:
+        """`limit` training rows, or None where there are no more: all rows have one address, however asked for."""
+        return None if limit is None or limit >= self.rows["train"] - self.validation_rows else limit
 
     def key_values(self) -> dict[str, Any]:
         """Of `lib.lineage.steps`, what follows from the spec: what decides the decoded rows, and how they are split."""
@@ -192,7 +199,7 @@ def dataset_address(spec: DatasetSpec) -> str:
 
 def prepared_address(spec: DatasetSpec, dataset: Ref, limit: int | None) -> str:
     """Where `dataset` lies once it is prepared with `limit` training rows (None: all)."""
-    return STEPS["prepared"].address(**spec.key_values(), dataset=dataset, limit=limit)
+    return STEPS["prepared"].address(**spec.key_values(), dataset=dataset, limit=spec.limit_of(limit))
 
 
 def readable(name: str) -> str:

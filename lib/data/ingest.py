@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 from lib.data.datasets import DatasetSpec, dataset_address, find_dataset
 from lib.data.fetch import Progress, fetch
 from lib.data.parquet import read_images, write_images
@@ -94,8 +92,7 @@ def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
     spec = find_dataset(manifest.facts["dataset"])
     for split in spec.rows:
         table = read_images(local_file(store, manifest, split))
-        coarse = None if table.coarse_labels is None else table.coarse_labels.astype(np.uint8)
-        yield from split_content(split, SourceSplit(table.images, table.labels.astype(np.uint8), coarse)).items()
+        yield from split_content(split, SourceSplit(table.images, table.labels, table.coarse_labels)).items()
     raw = {file.role: local_file(store, manifest, f"raw/{file.name}") for file in spec.files}
     for name, data in decode(spec, raw).items():
         yield from split_content(name, data).items()

@@ -5,6 +5,7 @@ Fixed-size binary reads 80 times faster than a list of numbers, and DuckDB, pand
 
 import json
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ import pyarrow.parquet as pq
 
 from lib.data.datasets import DatasetSpec
 from lib.data.parsers import SourceSplit
+from lib.errors import PermanentError
 
 ROW_GROUP_ROWS = 5_000
+LARGEST_SIDE = 65_536
 
 
 @dataclass(frozen=True)
@@ -22,23 +25,26 @@ class ImageTable:
     """A split as read back."""
 
     images: np.ndarray  # (N, H, W, C) uint8
-    labels: np.ndarray  # (N,) int16
-    coarse_labels: np.ndarray | None  # (N,) int16
+    labels: np.ndarray  # (N,) int32; -1 where one is missing
+    coarse_labels: np.ndarray | None  # (N,) int32, likewise
     missing: dict[str, int]
     """Nulls by column."""
 
 
 def write_images(path: Path, spec: DatasetSpec, split: SourceSplit) -> None:
-    """Write `split` with columns image, label, coarse_label (where there is one) and index."""
+    """Write `split` with columns image, label, coarse_label (where there is one) and index.
+
+    Raises PermanentError for labels that are no int16: there may be 32,768 classes.
+    """
     rows = len(split.images)
     pixels = np.ascontiguousarray(split.images)
     width = pixels[0].nbytes
     columns = {
         "image": pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), rows, [None, pa.py_buffer(pixels)]),
-        "label": pa.array(split.labels.astype(np.int16)),
+        "label": _as_int16(split.labels),
     }
     if split.coarse_labels is not None:
-        columns["coarse_label"] = pa.array(split.coarse_labels.astype(np.int16))
+        columns["coarse_label"] = _as_int16(split.coarse_labels)
     columns["index"] = pa.array(np.arange(rows, dtype=np.int32))
     table = pa.table(columns).replace_schema_metadata(
         {
@@ -56,27 +62,75 @@ def write_images(path: Path, spec: DatasetSpec, split: SourceSplit) -> None:
     pq.write_table(table, path, row_group_size=ROW_GROUP_ROWS, compression="none", use_dictionary=plain)
 
 
+def _as_int16(labels: np.ndarray) -> pa.Array:
+    try:
+        return pa.array(labels).cast(pa.int16())
+    except pa.ArrowInvalid as error:
+        raise PermanentError(
+            f"labels must be from 0 to 32,767; received {labels.min():,} to {labels.max():,}"
+        ) from error
+
+
 def read_images(path: Path) -> ImageTable:
-    """Read a file of `write_images`, a row group at a time into one array."""
-    file = pq.ParquetFile(path, memory_map=True)
-    metadata = file.schema_arrow.metadata
-    shape = tuple(json.loads(metadata[b"image_shape"]))
-    rows = file.metadata.num_rows
-    images = np.empty((rows, int(np.prod(shape))), np.uint8)
-    missing: dict[str, int] = dict.fromkeys(file.schema_arrow.names, 0)
+    """Read a file of `write_images`, a row group at a time into one array.
+
+    Raises PermanentError where it is no such file.
+    """
+    if not path.is_file():  # opening a pipe would wait for ever
+        raise _no_table(path, "no file")
+    try:
+        with pq.ParquetFile(path, memory_map=True) as file:
+            return _read(file, path)
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise _no_table(path, " ".join(str(error).split())[:300]) from error
+
+
+def _no_table(path: Path, received: str) -> PermanentError:
+    return PermanentError(
+        f"{path.name} must be a whole table of images; received {received}; "
+        "it was changed after it was written: remove it and its manifest, and run again"
+    )
+
+
+def _read(file: pq.ParquetFile, path: Path) -> ImageTable:
+    shape, rows = _shape(file), file.metadata.num_rows
+    width, names = prod(shape), file.schema_arrow.names
+    if not 0 < rows * width <= path.stat().st_size:  # pixels are not compressed
+        raise ValueError(f"{rows:,} rows of {width:,} bytes in {path.stat().st_size:,}")
+    images, missing = np.empty((rows, width), np.uint8), dict.fromkeys(names, 0)
     rest, start = [], 0
     for group in range(file.metadata.num_row_groups):
         part = file.read_row_group(group)
         for name in missing:
             missing[name] += part[name].null_count
         for chunk in part["image"].chunks:
-            width = images.shape[1]
-            raw = np.frombuffer(chunk.buffers()[1], np.uint8)[
-                chunk.offset * width : (chunk.offset + len(chunk)) * width
-            ]
-            images[start : start + len(chunk)] = raw.reshape(-1, width)
+            raw = np.frombuffer(chunk.buffers()[1], np.uint8)
+            rows_of_chunk = raw[chunk.offset * width : (chunk.offset + len(chunk)) * width]
+            images[start : start + len(chunk)] = rows_of_chunk.reshape(-1, width)
             start += len(chunk)
         rest.append(part.drop_columns(["image"]))
     table = pa.concat_tables(rest)
-    coarse = table["coarse_label"].to_numpy() if "coarse_label" in table.column_names else None
-    return ImageTable(images.reshape(rows, *shape), table["label"].to_numpy(), coarse, missing)
+    if start != rows or not np.array_equal(table["index"].to_numpy(), np.arange(rows)):
+        raise ValueError("an index that does not number its rows")
+    coarse = _labels(table["coarse_label"]) if "coarse_label" in names else None
+    return ImageTable(images.reshape(rows, *shape), _labels(table["label"]), coarse, missing)
+
+
+def _shape(file: pq.ParquetFile) -> tuple[int, int, int]:
+    """(H, W, C) as the schema says. Raises ValueError where that is no such schema."""
+    schema = file.schema_arrow
+    height, width, channels = json.loads((schema.metadata or {})[b"image_shape"])
+    for side in (height, width, channels):
+        if not (type(side) is int and 0 < side <= LARGEST_SIDE):
+            raise ValueError(f"image_shape {[height, width, channels]}")
+    kinds = {name: schema.field(name).type for name in schema.names}
+    integers = {"coarse_label": pa.int16(), **kinds}
+    right = all(pa.types.is_integer(integers[name]) for name in ("label", "coarse_label", "index"))
+    if not right or kinds["image"] != pa.binary(height * width * channels):
+        raise ValueError(f"columns {', '.join(f'{name} {kind}' for name, kind in kinds.items())}")
+    return height, width, channels
+
+
+def _labels(column: pa.ChunkedArray) -> np.ndarray:
+    labels: np.ndarray = column.cast(pa.int32()).fill_null(-1).to_numpy()
+    return labels

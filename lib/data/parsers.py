@@ -1,18 +1,34 @@
 """Publishers' files → arrays. Nothing is unpacked to disk or unpickled, and no more is read than the spec allows."""
 
-import gzip
+import sys
 import tarfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 import numpy as np
 
 from lib.data.datasets import DatasetSpec, SplitDigests
+from lib.data.gunzip import BoundedGzip
 from lib.errors import PermanentError
 from lib.lineage.digests import digest_array
+
+OVERHEAD_BYTES = 1 << 20
+"""Of an archive: headers and padding."""
+MOST_MEMBERS = 1_000
+EXTENDED = {
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+}
+IMAGE_TYPES = {0x08: "u1"}
+LABEL_TYPES = {0x08: "u1", 0x0B: ">i2", 0x0C: ">i4"}
+"""IDX's codes of integers. Pixels are bytes, labels may be wider."""
 
 
 @dataclass(frozen=True)
@@ -20,16 +36,22 @@ class SourceSplit:
     """One split as its publisher made it."""
 
     images: np.ndarray  # (N, H, W, C) uint8
-    labels: np.ndarray  # (N,) uint8
-    coarse_labels: np.ndarray | None = None  # (N,) uint8
+    labels: np.ndarray  # (N,) int32
+    coarse_labels: np.ndarray | None = None  # (N,) int32
 
     def digests(self) -> SplitDigests:
         """What `DatasetSpec.digests` must say of this split."""
         return SplitDigests(
             images=digest_array(self.images),
-            labels=digest_array(self.labels),
-            coarse_labels=None if self.coarse_labels is None else digest_array(self.coarse_labels),
+            labels=digest_labels(self.labels),
+            coarse_labels=None if self.coarse_labels is None else digest_labels(self.coarse_labels),
         )
+
+
+def digest_labels(labels: np.ndarray) -> str:
+    """sha256 over labels (N,) of any integer type: as uint8, or as int32 where a label does not fit into that."""
+    fits = not len(labels) or (labels.min() >= 0 and labels.max() <= 255)
+    return digest_array(labels.astype(np.uint8 if fits else "<i4"))
 
 
 Decoded = dict[str, SourceSplit]
@@ -80,8 +102,8 @@ def decode_cifar100(spec: DatasetSpec, files: Mapping[str, Path]) -> Decoded:
         planar = records[:, 2:].reshape(rows, channels, height, width)
         decoded[str(split)] = SourceSplit(
             images=np.ascontiguousarray(planar.transpose(0, 2, 3, 1)),
-            labels=records[:, 1].copy(),
-            coarse_labels=records[:, 0].copy(),
+            labels=records[:, 1].astype(np.int32),
+            coarse_labels=records[:, 0].astype(np.int32),
         )
     return decoded
 
@@ -91,7 +113,7 @@ def decode_idx(spec: DatasetSpec, files: Mapping[str, Path]) -> Decoded:
     return {
         str(split): SourceSplit(
             images=_read_idx(files[f"{split}-images"], (rows, *spec.image_shape[:2])).reshape(rows, *spec.image_shape),
-            labels=_read_idx(files[f"{split}-labels"], (rows,)),
+            labels=_read_idx(files[f"{split}-labels"], (rows,), LABEL_TYPES).astype(np.int32),
         )
         for split, rows in spec.rows.items()
     }
@@ -108,7 +130,7 @@ def decode_digits(spec: DatasetSpec, files: Mapping[str, Path]) -> Decoded:
     rows = np.arange(len(labels))
     train, test = train_test_split(rows, test_size=spec.rows["test"], stratify=labels, random_state=spec.split_seed)
     return {
-        split: SourceSplit(images=images[np.sort(chosen)], labels=labels[np.sort(chosen)].astype(np.uint8))
+        split: SourceSplit(images=images[np.sort(chosen)], labels=labels[np.sort(chosen)].astype(np.int32))
         for split, chosen in (("train", train), ("test", test))
     }
 
@@ -121,17 +143,24 @@ FORMATS: dict[str, Callable[[DatasetSpec, Mapping[str, Path]], Decoded]] = {
 
 
 def _read_tar(path: Path, limits: Mapping[str, int]) -> dict[str, bytes]:
-    """The archive's regular files by base name: exactly those in `limits`, each at most that many bytes."""
+    """The archive's regular files by base name: exactly those in `limits`, each once and at most that many bytes."""
     _check_gzip(path)
     found: dict[str, bytes] = {}
     try:
-        with _BoundedGzip(path, max(limits.values())) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-            for member in archive:
-                _check_member(path.name, member, limits)
+        # As a stream: tarfile then never goes back, whatever sizes the headers name.
+        with (
+            BoundedGzip(path, sum(limits.values()) + OVERHEAD_BYTES) as stream,
+            tarfile.open(fileobj=stream, mode="r|", bufsize=OVERHEAD_BYTES, tarinfo=_Header) as archive,  # type: ignore[call-overload]
+        ):
+            for number, member in enumerate(archive):
+                _check_member(path.name, member, limits, number)
                 if member.isfile():
+                    name = PurePosixPath(member.name).name
+                    if name in found:
+                        raise PermanentError(f"{path.name} must hold {name} once; received another: {member.name!r}")
                     content = archive.extractfile(member)
-                    found[PurePosixPath(member.name).name] = content.read() if content else b""
-    except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as error:
+                    found[name] = content.read() if content else b""
+    except (tarfile.TarError, EOFError, OSError, ValueError, RecursionError, OverflowError, zlib.error) as error:
         raise PermanentError(
             f"{path.name} must be a whole tar.gz; received a damaged one: {error}; fetch it again"
         ) from error
@@ -141,47 +170,51 @@ def _read_tar(path: Path, limits: Mapping[str, int]) -> dict[str, bytes]:
     return found
 
 
-class _BoundedGzip(gzip.GzipFile):
-    """Reads at most `limit` bytes at once: tarfile takes extended headers whole, whatever size they promise."""
+class _Header(tarfile.TarInfo):
+    """tarfile reads extended headers whole, before it says that there is one."""
 
-    def __init__(self, path: Path, limit: int) -> None:
-        super().__init__(path)
-        self.limit = max(limit, tarfile.RECORDSIZE)
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        found = super().frombuf(buf, encoding, errors)
+        most = OVERHEAD_BYTES if found.type in EXTENDED else sys.maxsize
+        if not 0 <= found.size <= most:
+            raise tarfile.ReadError(f"a header promises {found.size} bytes")
+        return found
 
-    def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= self.limit:
-            raise tarfile.ReadError(f"a header promises {size} bytes")
-        return super().read(size)
 
-
-def _check_member(archive: str, member: tarfile.TarInfo, limits: Mapping[str, int]) -> None:
-    name = PurePosixPath(member.name)
-    if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
-        raise PermanentError(f"{archive} must hold plain files inside its own folder; received member {member.name!r}")
+def _check_member(archive: str, member: tarfile.TarInfo, limits: Mapping[str, int], number: int) -> None:
+    name, shown = PurePosixPath(member.name), f"{member.name[:200]!r}"
+    plain = (member.isfile() and not member.issparse()) or member.isdir()
+    if name.is_absolute() or ".." in name.parts or not plain:
+        raise PermanentError(f"{archive} must hold plain files inside its own folder; received member {shown}")
     if member.isfile() and not 0 <= member.size <= limits.get(name.name, 0):
         raise PermanentError(
-            f"{archive}: member {member.name!r} may have {limits.get(name.name, 0):,} bytes; "
+            f"{archive}: member {shown} may have {limits.get(name.name, 0):,} bytes; "
             f"its header promises {member.size:,}"
         )
+    if number >= MOST_MEMBERS:
+        raise PermanentError(f"{archive} must hold at most {MOST_MEMBERS:,} members; received more")
 
 
-def _read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """The array in a gzipped IDX file of unsigned bytes, which must have `shape`."""
+def _read_idx(path: Path, shape: tuple[int, ...], types: Mapping[int, str] = IMAGE_TYPES) -> np.ndarray:
+    """The array in a gzipped IDX file, which must have `shape` and one of `types`."""
     _check_gzip(path)
     header = 4 + 4 * len(shape)
-    size = prod(shape)
     try:
-        with gzip.open(path) as stream:
+        with BoundedGzip(path, header + prod(shape) * 4 + 1) as stream:
             head = stream.read(header)
-            if head[:4] != bytes((0, 0, 8, len(shape))):
+            if head[:4] not in {bytes((0, 0, code, len(shape))) for code in types}:
                 raise PermanentError(
-                    f"{path.name} must be IDX of unsigned bytes in {len(shape)} dimensions; received another kind"
+                    f"{path.name} must be IDX of {'unsigned bytes' if len(types) == 1 else 'integers'} in "
+                    f"{len(shape)} dimensions; received another kind"
                 )
             promised = tuple(int.from_bytes(head[at : at + 4], "big") for at in range(4, header, 4))
             if promised != shape:
                 raise PermanentError(f"{path.name} must hold {shape}; its header promises {promised}")
+            dtype = np.dtype(types[head[2]])
+            size = prod(shape) * dtype.itemsize
             body = stream.read(size + 1)
-    except (EOFError, OSError, zlib.error) as error:
+    except (EOFError, OSError, ValueError, zlib.error) as error:
         raise PermanentError(
             f"{path.name} must be a whole gzip file; received a damaged one: {error}; fetch it again"
         ) from error
@@ -190,7 +223,7 @@ def _read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
             f"{path.name} must hold {size:,} bytes after its header; "
             f"received {'more' if len(body) > size else f'{len(body):,}'}"
         )
-    return np.frombuffer(body, np.uint8).reshape(shape)
+    return np.frombuffer(body, dtype).reshape(shape)
 
 
 def _check_gzip(path: Path) -> None:

@@ -23,9 +23,10 @@ from lib.store import Store
 def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) -> Ref:
     """Commit splits and profile of `dataset`, unless they are there.
 
-    `limit` asks for that many training rows, with validation and test in proportion. Raises PermanentError where the
-    data break the spec or the limit cannot be met.
+    `limit` asks for that many training rows; if there are no more, the result is that without a limit. Raises
+    PermanentError where the data break the spec or the limit cannot be met.
     """
+    limit = spec.limit_of(limit)
     address = prepared_address(spec, dataset, limit)
     if done := find(store, address):
         return done[0]
@@ -36,7 +37,10 @@ def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) ->
         check(spec, split, table)
     train, test = tables["train"], tables["test"]
     duplicates = find_duplicates(train, test)
-    splits = limited(split_rows(spec, train.labels, test.labels, duplicates), train.labels, test.labels, limit)
+    splits = split_rows(spec, train.labels, test.labels, duplicates)
+    if limit is not None and limit >= len(splits.train):  # rows that equal a test row were left out
+        return prepare(spec, store, dataset, None)
+    splits = limited(splits, train.labels, limit) if limit is not None else splits
     profile = _profile(spec, splits, tables)
     facts = {
         "dataset": spec.name,

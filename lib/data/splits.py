@@ -1,10 +1,11 @@
 """Which rows are train, validation and test."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from lib.data.datasets import DatasetSpec
 from lib.errors import PermanentError
@@ -50,19 +51,13 @@ def split_rows(
     return Splits(np.setdiff1d(usable, validation), np.sort(validation), np.arange(len(test_labels)))
 
 
-def limited(splits: Splits, train_labels: np.ndarray, test_labels: np.ndarray, limit: int | None) -> Splits:
-    """The first `limit` training rows in a class-balanced order, and validation and test in proportion."""
+def limited(splits: Splits, train_labels: np.ndarray, limit: int) -> Splits:
+    """The first `limit` training rows in a class-balanced order. Validation and test stay whole: what is measured on
+    them compares with other runs. Raises PermanentError where the limit is below one row of each class."""
     classes = len(np.unique(train_labels))
-    if limit is None or limit >= len(splits.train):
-        return splits
     if limit < classes:
         raise PermanentError(f"--limit must be at least {classes}, one row of each class; received {limit}")
-    share = limit / len(splits.train)
-    return Splits(
-        np.sort(limited_rows(train_labels, splits.train, limit)),
-        np.sort(limited_rows(train_labels, splits.validation, max(classes, round(share * len(splits.validation))))),
-        np.sort(limited_rows(test_labels, splits.test, max(classes, round(share * len(splits.test))))),
-    )
+    return replace(splits, train=np.sort(limited_rows(train_labels, splits.train, limit)))
 
 
 def limited_rows(labels: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
@@ -90,7 +85,15 @@ def splits_parquet(splits: Splits) -> bytes:
 
 
 def read_splits(store: Store, prepared: Manifest) -> Splits:
-    """The rows chosen by `prepare`."""
-    frame = pd.read_parquet(local_file(store, prepared, "splits"))
-    rows = {name: group["index"].to_numpy() for name, group in frame.groupby("split")}
-    return Splits(rows["train"], rows["validation"], rows["test"])
+    """The rows chosen by `prepare`. Raises PermanentError where the file is not as it left it."""
+    path = local_file(store, prepared, "splits")
+    try:
+        frame = pd.read_parquet(path)
+        rows = {name: group["index"].to_numpy(np.int64) for name, group in frame.groupby("split")}
+        return Splits(rows["train"], rows["validation"], rows["test"])
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise PermanentError(
+            f"{path.name} must be a table of index and split; received {reason}; "
+            "it was changed after it was written: remove it and its manifest, and run again"
+        ) from error

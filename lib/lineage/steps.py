@@ -83,7 +83,7 @@ STEPS: dict[str, Step] = {
         ),
         Step(
             kind="prepared",
-            version=2,
+            version=3,
             does="prepare {dataset_name}",
             folder="prepared/{dataset_name}",
             key=("dataset", "rules", "limit"),
@@ -93,7 +93,7 @@ STEPS: dict[str, Step] = {
         ),
         Step(
             kind="weights",
-            version=3,
+            version=4,
             does="ingest weights of {backbone_name}",
             folder="weights/{backbone_name}",
             key=("file",),

@@ -1,6 +1,5 @@
 """How long steps take: guesses from floating-point operations, good to a factor of about two."""
 
-import math
 import os
 from collections.abc import Mapping
 
@@ -28,9 +27,7 @@ def seconds_of(kind: str, recipe: Recipe, counts: Counts | None, rows: Mapping[s
 def split_rows(spec: DatasetSpec, limit: int | None) -> dict[str, int]:
     """Rows in each split, roughly, before the data are prepared."""
     train = spec.rows["train"] - spec.validation_rows
-    full = {"train": train, "validation": spec.validation_rows, "test": spec.rows["test"]}
-    share = min(1.0, (limit or train) / train)
-    return {split: math.ceil(rows * share) for split, rows in full.items()}
+    return {"train": min(train, limit or train), "validation": spec.validation_rows, "test": spec.rows["test"]}
 
 
 def _features_flops(recipe: Recipe, counts: Counts, rows: Mapping[str, int]) -> float:

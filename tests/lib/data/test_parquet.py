@@ -1,6 +1,8 @@
 """Images in Parquet, as we and others read them."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -14,6 +16,7 @@ from lib.data import parquet
 from lib.data.datasets import DatasetSpec, SplitDigests
 from lib.data.parquet import read_images, write_images
 from lib.data.parsers import SourceSplit
+from lib.errors import PermanentError
 
 SPEC = DatasetSpec(
     name="toy",
@@ -31,8 +34,8 @@ SPEC = DatasetSpec(
 )
 # The image at row r has the 18 bytes 18r, 18r+1, …, 18r+17.
 IMAGES = np.arange(7 * 18, dtype=np.uint8).reshape(7, 2, 3, 3)
-LABELS = np.array([0, 1, 1, 0, 1, 0, 0], np.uint8)
-COARSE = np.array([5, 6, 6, 5, 6, 5, 5], np.uint8)
+LABELS = np.array([0, 1, 1, 0, 1, 0, 0], np.int32)
+COARSE = np.array([5, 6, 6, 5, 6, 5, 5], np.int32)
 
 
 @pytest.fixture
@@ -45,10 +48,10 @@ def test_what_is_written_is_read_back(file: Path) -> None:
     table = read_images(file)
     assert table.images.dtype == np.uint8
     assert np.array_equal(table.images, IMAGES)
-    assert table.labels.dtype == np.int16
+    assert table.labels.dtype == np.int32
     assert table.labels.tolist() == [0, 1, 1, 0, 1, 0, 0]
     assert table.coarse_labels is not None
-    assert table.coarse_labels.dtype == np.int16
+    assert table.coarse_labels.dtype == np.int32
     assert table.coarse_labels.tolist() == [5, 6, 6, 5, 6, 5, 5]
     assert table.missing == {"image": 0, "label": 0, "coarse_label": 0, "index": 0}
 
@@ -103,7 +106,105 @@ def test_nulls_are_counted_by_column(file: Path, tmp_path: Path) -> None:
     table = pq.read_table(file)
     holed = table.set_column(1, "label", pa.array([0, None, 1, 0, None, 0, 0], pa.int16()))
     pq.write_table(holed.replace_schema_metadata(table.schema.metadata), tmp_path / "holed.parquet")
-    assert read_images(tmp_path / "holed.parquet").missing == {"image": 0, "label": 2, "coarse_label": 0, "index": 0}
+    found = read_images(tmp_path / "holed.parquet")
+    assert found.missing == {"image": 0, "label": 2, "coarse_label": 0, "index": 0}
+    assert found.labels.tolist() == [0, -1, 1, 0, -1, 0, 0]
+
+
+@pytest.mark.parametrize("label", [299, 1_999, 32_767])
+def test_labels_of_many_classes_are_read_back_as_they_were(tmp_path: Path, label: int) -> None:
+    labels = np.array([0, 43, 255, 256, label, 0, 0], np.int32)
+    write_images(tmp_path / "many.parquet", SPEC, SourceSplit(IMAGES, labels, labels[::-1]))
+    found = read_images(tmp_path / "many.parquet")
+    assert found.labels.tolist() == [0, 43, 255, 256, label, 0, 0]
+    assert found.coarse_labels is not None
+    assert found.coarse_labels.tolist() == [0, 0, label, 256, 255, 43, 0]
+
+
+@pytest.mark.parametrize("label", [-32_769, 32_768, 65_535])
+def test_a_label_that_does_not_fit_is_refused_as_it_is_written(tmp_path: Path, label: int) -> None:
+    with pytest.raises(PermanentError, match=r"^labels must be from 0 to 32,767; received "):
+        write_images(tmp_path / "x.parquet", SPEC, SourceSplit(IMAGES, np.full(7, label, np.int32)))
+
+
+def changed(path: Path, **columns: pa.Array | None) -> None:
+    """The same table with other columns; None: without."""
+    table = pq.read_table(path)
+    metadata = table.schema.metadata
+    for name, column in columns.items():
+        place = table.schema.get_field_index(name)
+        table = table.drop_columns([name])
+        table = table if column is None else table.add_column(place, name, column)
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+
+
+def described(path: Path, **metadata: str | None) -> None:
+    """The same table with other metadata; None: without."""
+    table = pq.read_table(path)
+    kept = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()} | metadata
+    pq.write_table(table.replace_schema_metadata({k: v for k, v in kept.items() if v is not None}), path)
+
+
+def bomb(path: Path) -> None:
+    """100 million pixels in a few kilobytes."""
+    rows = 5_000_000
+    columns = {"image": pa.array([bytes(18)] * 50_000, pa.binary(18)), "label": pa.array([0] * 50_000, pa.int16())}
+    table = pa.table({**columns, "index": pa.array(range(50_000), pa.int32())})
+    metadata = {"image_shape": "[2, 3, 3]"}
+    table = pa.concat_tables([table.replace_schema_metadata(metadata)] * (rows // 50_000))
+    pq.write_table(table, path, compression="zstd")
+
+
+def in_place(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
+HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "not there": (lambda path: path.unlink(), "no file"),
+    "a pipe": (lambda path: in_place(path, os.mkfifo), "no file"),
+    "a folder": (lambda path: in_place(path, Path.mkdir), "no file"),
+    "empty": (lambda path: path.write_bytes(b""), "Parquet file size is 0 bytes"),
+    "garbage": (lambda path: path.write_bytes(b"PAR1" + b"rot" * 1_000 + b"PAR1"), ""),
+    "an HTML page": (lambda path: path.write_text("<html>" * 100), "Parquet magic bytes not found"),
+    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "Parquet magic bytes not found"),
+    "a damaged footer": (lambda path: path.write_bytes(path.read_bytes()[:-8] + b"\xff\xff\xff\x7fPAR1"), ""),
+    "no metadata": (lambda path: described(path, image_shape=None), "b'image_shape'"),
+    "another shape": (lambda path: described(path, image_shape="[3, 3, 3]"), "image fixed_size_binary[18]"),
+    "a shape of nothing": (lambda path: described(path, image_shape="[0, 3, 3]"), "image_shape [0, 3, 3]"),
+    "a negative shape": (lambda path: described(path, image_shape="[-2, -3, 3]"), "image_shape [-2, -3, 3]"),
+    "a shape of fractions": (lambda path: described(path, image_shape="[2.0, 3, 3]"), "image_shape [2.0, 3, 3]"),
+    "a shape without numbers": (lambda path: described(path, image_shape='["2", 3, 3]'), "image_shape ['2', 3, 3]"),
+    "a shape of two sides": (lambda path: described(path, image_shape="[6, 3]"), "not enough values to unpack"),
+    "a vast shape": (lambda path: described(path, image_shape=f"[{10**12}, 3, 3]"), "image_shape [1000000000000"),
+    "a shape nested deeply": (lambda path: described(path, image_shape="[" * 100_000), "maximum recursion depth"),
+    "a shape that is no JSON": (lambda path: described(path, image_shape="2 by 3"), "Extra data"),
+    "no labels": (lambda path: changed(path, label=None), "'label'"),
+    "no index": (lambda path: changed(path, index=None), "'index'"),
+    "no images": (lambda path: changed(path, image=None), "'image'"),
+    "labels as text": (lambda path: changed(path, label=pa.array(list("0110100"))), "columns "),
+    "labels as fractions": (lambda path: changed(path, label=pa.array([0.5] * 7)), "columns "),
+    "labels beyond 32 bits": (lambda path: changed(path, label=pa.array([2**40] * 7)), "Integer value 1099511627776"),
+    "images of any width": (lambda path: changed(path, image=pa.array([b"x"] * 7)), "image binary"),
+    "images of another width": (lambda path: changed(path, image=pa.array([b"x"] * 7, pa.binary(1))), "columns "),
+    "rows in another order": (lambda path: changed(path, index=pa.array([0, 2, 1, 3, 4, 5, 6])), "an index that"),
+    "no rows": (lambda path: pq.write_table(pq.read_table(path).slice(0, 0), path), "0 rows of 18 bytes in"),
+    "a bomb": (bomb, "5,000,000 rows of 18 bytes in "),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_table_that_is_not_as_it_was_written_is_refused_by_name(file: Path, name: str) -> None:
+    change, says = HOSTILE[name]
+    change(file)
+    with pytest.raises(PermanentError) as caught:
+        read_images(file)
+    said = str(caught.value)
+    assert said.startswith("toy.parquet must be a whole table of images; received ")
+    assert says in said
+    assert said.endswith("; it was changed after it was written: remove it and its manifest, and run again")
+    assert "\n" not in said
+    assert len(said) < 600
 
 
 def test_duckdb_reads_the_right_pixel(file: Path) -> None:

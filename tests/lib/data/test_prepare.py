@@ -1,7 +1,6 @@
 """Preparing a dataset: what is chosen, what is counted, what is refused."""
 
 import json
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -158,18 +157,27 @@ def test_preparing_in_another_store_gives_the_same_ref(store: LocalStore, datase
     assert prepare(SPEC, other, commit_dataset(other, tmp_path), 9) == prepare(SPEC, store, dataset, 9)
 
 
-def test_limits_are_nested_and_have_each_class_in_each_split(store: LocalStore, dataset: Ref) -> None:
-    splits = [split_of(store, load(store, prepare(SPEC, store, dataset, limit))) for limit in (10, 37, None)]
-    # 10 of 74 is a share of 5/37: 2.03 of 15, so that validation has 3, one of each class, and 4.05 of 30.
-    assert [[len(found[name]) for name in ("train", "validation", "test")] for found in splits] == [
-        [10, 3, 4],
-        [37, 8, 15],
-        [74, 15, 30],
+def test_a_limit_takes_a_beginning_of_the_training_rows_and_all_of_validation_and_test(
+    store: LocalStore, dataset: Ref
+) -> None:
+    few, more, every = (split_of(store, load(store, prepare(SPEC, store, dataset, limit))) for limit in (10, 37, None))
+    assert [len(found["train"]) for found in (few, more, every)] == [10, 37, 74]
+    assert set(few["train"]) < set(more["train"]) < set(every["train"])
+    assert {row % 3 for row in few["train"]} == {0, 1, 2}
+    for name, rows in (("validation", 15), ("test", 30)):
+        assert few[name] == more[name] == every[name]
+        assert len(every[name]) == rows
+
+
+@pytest.mark.parametrize("limit", [74, 75, 10**20])  # of 90 rows 15 are for validation, and 1 equals a test row
+def test_a_limit_of_all_training_rows_is_the_output_without_a_limit(
+    store: LocalStore, dataset: Ref, whole: tuple[LocalStore, Ref, Ref], limit: int
+) -> None:
+    assert prepare(SPEC, store, dataset, limit) == whole[2]
+    assert load(store, whole[2]).facts["limit"] is None
+    assert [path for path in store.list("prepared") if path.endswith("manifest.json")] == [
+        f"{whole[2].uri}/manifest.json"
     ]
-    for smaller, larger in pairwise(splits):
-        for name in ("train", "validation", "test"):
-            assert set(smaller[name]) <= set(larger[name])
-            assert {row % 3 for row in smaller[name]} == {0, 1, 2}
 
 
 def test_a_limit_below_the_classes_is_refused_and_leaves_nothing(store: LocalStore, dataset: Ref) -> None:
@@ -258,4 +266,8 @@ def test_digits_have_the_rows_they_promise(store: LocalStore) -> None:
     dataset = ingest(spec, store, None, lambda *_: None)
     manifest = load(store, prepare(spec, store, dataset, None))
     assert manifest.facts["rows"] == {"train": 1293, "validation": 144, "test": 360}
-    assert load(store, prepare(spec, store, dataset, 100)).facts["rows"] == {"train": 100, "validation": 11, "test": 28}
+    assert load(store, prepare(spec, store, dataset, 100)).facts["rows"] == {
+        "train": 100,
+        "validation": 144,
+        "test": 360,
+    }

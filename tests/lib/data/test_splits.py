@@ -71,40 +71,32 @@ def test_a_validation_split_that_cannot_be_drawn_is_refused_with_the_rule() -> N
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("limit", [None, 90, 91, 10_000])
-def test_a_limit_of_all_rows_or_none_keeps_them_all(limit: int | None) -> None:
-    assert limited(WHOLE, TRAIN_LABELS, TEST_LABELS, limit) is WHOLE
+@pytest.mark.parametrize("limit", [3, 4, 30, 89, 90])
+def test_a_limit_takes_training_rows_alone(limit: int) -> None:
+    splits = limited(WHOLE, TRAIN_LABELS, limit)
+    assert len(splits.train) == limit
+    assert splits.validation is WHOLE.validation
+    assert splits.test is WHOLE.test
 
 
-def test_a_limit_keeps_the_classes_shares_and_takes_validation_and_test_in_proportion() -> None:
-    splits = limited(WHOLE, TRAIN_LABELS, TEST_LABELS, 30)  # a third
+def test_a_limit_keeps_the_classes_shares() -> None:
+    splits = limited(WHOLE, TRAIN_LABELS, 30)  # a third
     assert counts(TRAIN_LABELS, splits.train) == [18, 9, 3]
-    assert len(splits.validation) == 3  # of 10
-    assert len(splits.test) == 17  # of 50
     assert splits.train.tolist() == sorted(splits.train)
+    assert counts(TRAIN_LABELS, limited(WHOLE, TRAIN_LABELS, 3).train) == [1, 1, 1]
 
 
-def test_the_smallest_limit_gives_one_of_each_class_in_each_split() -> None:
-    splits = limited(WHOLE, TRAIN_LABELS, TEST_LABELS, 3)
-    assert counts(TRAIN_LABELS, splits.train) == [1, 1, 1]
-    assert counts(TRAIN_LABELS, splits.validation) == [1, 1, 1]
-    assert counts(TEST_LABELS, splits.test) == [1, 1, 1]
-
-
-def test_each_limit_is_within_the_next_in_every_split() -> None:
-    smaller = limited(WHOLE, TRAIN_LABELS, TEST_LABELS, 3)
-    for limit in (4, 5, 9, 10, 11, 29, 44, 60, 89, 90, 91):
-        larger = limited(WHOLE, TRAIN_LABELS, TEST_LABELS, limit)
-        assert len(larger.train) == min(limit, 90)
-        for name, labels in (("train", TRAIN_LABELS), ("validation", TRAIN_LABELS), ("test", TEST_LABELS)):
-            assert set(getattr(smaller, name)) <= set(getattr(larger, name)) <= set(getattr(WHOLE, name)), (name, limit)
-            assert min(counts(labels, getattr(larger, name))) >= 1, (name, limit)
+def test_each_limit_is_within_the_next() -> None:
+    smaller = limited(WHOLE, TRAIN_LABELS, 3)
+    for limit in (4, 5, 9, 10, 11, 29, 44, 60, 89, 90):
+        larger = limited(WHOLE, TRAIN_LABELS, limit)
+        assert set(smaller.train) <= set(larger.train) <= set(WHOLE.train), limit
         smaller = larger
 
 
 def test_a_limit_below_the_classes_is_refused() -> None:
     with pytest.raises(PermanentError, match=r"^--limit must be at least 3, one row of each class; received 2$"):
-        limited(WHOLE, TRAIN_LABELS, TEST_LABELS, 2)
+        limited(WHOLE, TRAIN_LABELS, 2)
 
 
 def test_the_order_gives_one_of_each_class_then_their_shares() -> None:
