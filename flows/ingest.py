@@ -11,7 +11,7 @@ from lib.data.datasets import find_dataset
 from lib.lineage.manifests import Ref, load
 from lib.planning.outputs import find_prepared
 from lib.planning.plan import check_limit
-from lib.planning.request import DataRequest
+from lib.planning.request import DataRequest, read_request
 from lib.store import open_store
 from tasks.ingestion import ingest_dataset
 from tasks.preparation import prepare_dataset
@@ -19,12 +19,13 @@ from tasks.retries import with_retries
 from tasks.settings import using
 
 
-@flow(name="ingest", flow_run_name="ingest {dataset}")
+@flow(name="ingest", flow_run_name="ingest {dataset}", validate_parameters=False)
 @takes(DataRequest)
 def ingest(dataset: str = "digits", limit: int | None = None) -> Ref:
     """Fetch, check and store a dataset, then split and profile it. Returns the prepared data's ref."""
-    ingested = with_retries(ingest_dataset)(dataset)
-    return with_retries(prepare_dataset)(dataset, ingested, limit)
+    request = read_request(DataRequest, locals())
+    ingested = with_retries(ingest_dataset)(request.dataset)
+    return with_retries(prepare_dataset)(request.dataset, ingested, request.limit)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -17,6 +17,7 @@ AnyFlow = TypeVar("AnyFlow", bound=Callable[..., Any])
 def takes(request: type[BaseModel]) -> Callable[[AnyFlow], AnyFlow]:
     """Give each parameter of a flow the description and choices of the request's field, for Prefect's form.
 
+    The flow reads its request itself (`read_request`): Prefect's own check of parameters ends with a traceback.
     Raises TypeError where the signature and the request do not name the same parameters with the same defaults.
     """
 
@@ -57,7 +58,10 @@ def read_options(kind: type[AnyRequest], chosen: argparse.Namespace) -> AnyReque
 
 
 def _seed(text: str) -> int | str:
-    return text if text == "fresh" else int(text)
+    try:
+        return text if text == "fresh" else int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be a number or fresh; received {text[:60]!r}") from error
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -25,6 +25,8 @@ def show_plan(plan: Plan, lines: list[Line]) -> None:
         counts = (f"{line.counts.parameters:,}", f"{line.counts.flops:,}") if line.counts else ("", "")
         table.add_row(line.name, line.state, *counts, duration(line.seconds) if line.seconds else "")
     _print(table)
+    for note in plan.notes:
+        print(note)
     for line in lines:
         if line.why:
             print(f"{line.name} {line.state}: {line.why}")

@@ -21,7 +21,7 @@ from lib.lineage.manifests import Ref
 from lib.planning.outputs import find_report
 from lib.planning.plan import make_plan
 from lib.planning.preview import preview
-from lib.planning.request import Seed, TrainingRequest
+from lib.planning.request import Seed, TrainingRequest, read_request
 from lib.store import open_store
 from tasks.inputs import untraced
 from tasks.launching import train_models
@@ -30,7 +30,7 @@ from tasks.retries import with_retries
 from tasks.settings import using
 
 
-@flow(name="train-all", flow_run_name="train all on {dataset}")
+@flow(name="train-all", flow_run_name="train all on {dataset}", validate_parameters=False)
 @takes(TrainingRequest)
 def train_all(
     dataset: str = "digits",
@@ -47,7 +47,9 @@ def train_all(
     Models that need a GPU which is not there are left out with a warning. One model failing loses one model: the
     others are reported on, then SomeModelsFailed names it.
     """
-    plan = make_plan(TrainingRequest(**locals()), flow_run.scheduled_start_time)
+    plan = make_plan(read_request(TrainingRequest, locals()), flow_run.scheduled_start_time)
+    for note in plan.notes:
+        get_run_logger().info(note)
     prepared = ingest(dataset, limit)
     outcomes = train_models(train_model, plan, prepared)
     evaluations = [outcome.evaluation for outcome in outcomes if outcome.evaluation]

@@ -14,9 +14,9 @@ from flows.parameters import add_options, read_options, takes
 from lib.command_line import parser
 from lib.lineage.manifests import Ref, load
 from lib.models.recipes import RECIPES
-from lib.planning.outputs import find_evaluation, find_prepared
+from lib.planning.outputs import check_prepared, find_evaluation, find_prepared
 from lib.planning.plan import make_plan
-from lib.planning.request import ModelRequest, Seed
+from lib.planning.request import ModelRequest, Seed, read_request
 from lib.runtime.hardware import require_hardware
 from lib.store import open_store
 from tasks.evaluation import evaluate_model
@@ -30,12 +30,12 @@ from tasks.workers import work_pool
 
 def _run_name() -> str:
     given = flow_run.parameters
-    recipe = RECIPES.get(given["model"])
+    recipe = RECIPES.get(str(given["model"]))
     title = recipe.starting_from(given["weights"]).title if recipe and given.get("weights") else given["model"]
     return f"train {title} on {given['dataset']}"
 
 
-@flow(name="train-model", flow_run_name=_run_name)
+@flow(name="train-model", flow_run_name=_run_name, validate_parameters=False)
 @takes(ModelRequest)
 def train_model(
     model: str,
@@ -48,9 +48,14 @@ def train_model(
     prepared: Ref | None = None,
 ) -> Ref:
     """Train `model` on `dataset`, preparing the data first where `prepared` is not given. Returns the evaluation."""
-    plan = make_plan(ModelRequest(**locals()).alone(), flow_run.scheduled_start_time)
+    request = read_request(ModelRequest, locals())
+    plan = make_plan(request.alone(), flow_run.scheduled_start_time)
     (trial,) = plan.trials
-    recipe, prepared = trial.recipe, prepared or ingest(dataset, limit)
+    recipe, prepared = trial.recipe, request.prepared
+    if prepared:
+        check_prepared(current_store(), plan, prepared)
+    else:
+        prepared = ingest(dataset, limit)
     if done := find_evaluation(current_store(), plan, trial, prepared):
         return done
     require_hardware(recipe.name, recipe.runs_on, current_settings().allow_cpu, work_pool())

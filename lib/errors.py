@@ -4,6 +4,9 @@ from pydantic import ValidationError
 
 from lib.redaction import without_secrets
 
+LONGEST_INPUT = 100
+MOST_PROBLEMS = 5
+
 
 class PipelineError(Exception):
     """An error a person can act on. Its message is one line: the rule, what came, what to do.
@@ -46,8 +49,14 @@ class SomeModelsFailed(PipelineError):
 def explain_validation(error: ValidationError, what: str) -> PermanentError:
     """Say a pydantic error on one line, as `learning_rate must be greater than 0; received -1`."""
     problems = []
-    for each in error.errors():
+    for each in error.errors()[:MOST_PROBLEMS]:
         rule = each["msg"].removeprefix("Value error, ")
-        place = ".".join(map(str, each["loc"]))
-        problems.append(f"{place}: {rule}; received {each['input']!r}" if place else rule)
+        place = _cut(".".join(map(str, each["loc"])))
+        problems.append(f"{place}: {rule}; received {_cut(repr(each['input']))}" if place else rule)
     return PermanentError(f"{what} is not valid: {'; '.join(problems)}")
+
+
+def _cut(text: str) -> str:
+    """On one line, at a length that a person reads."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_INPUT else f"{line[:LONGEST_INPUT]}…"

@@ -19,8 +19,6 @@ class Network:
     """A network of keras.applications, and how its pretrained weights want their pixels."""
 
     build: Callable[..., keras.Model]
-    smallest_px: int
-    """Below this, its last feature map would be empty."""
     scale: Callable[[keras.KerasTensor], keras.KerasTensor]
 
 
@@ -44,24 +42,19 @@ def _imagenet_standardised(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 BACKBONES: dict[str, Network] = {
-    "densenet121": Network(keras.applications.DenseNet121, 32, _imagenet_standardised),
-    "inception-v3": Network(keras.applications.InceptionV3, 75, _to_one),
-    "mobilenet": Network(keras.applications.MobileNet, 32, _to_one),
-    "resnet50": Network(keras.applications.ResNet50, 32, _imagenet_centred),
+    "densenet121": Network(keras.applications.DenseNet121, _imagenet_standardised),
+    "inception-v3": Network(keras.applications.InceptionV3, _to_one),
+    "mobilenet": Network(keras.applications.MobileNet, _to_one),
+    "resnet50": Network(keras.applications.ResNet50, _imagenet_centred),
 }
 
 
 def pooled_features(images: keras.KerasTensor, backbone: Backbone, weights: Path | None) -> keras.KerasTensor:
     """Raw images (N, H, W, 1 or 3) uint8 → average-pooled features (N, D) float32, from `weights` or at random.
 
-    Raises PermanentError where the backbone is unknown, the images too small for it, or the weights not its own.
+    Raises PermanentError where the weights are not its own.
     """
-    network = _find(backbone)
-    if backbone.image_px < network.smallest_px:
-        raise PermanentError(
-            f"{backbone.name} needs images of at least {network.smallest_px} px; "
-            f"received image_px {backbone.image_px}: --set backbone.image_px={network.smallest_px}"
-        )
+    network = BACKBONES[backbone.name]
     if images.shape[-1] == 1:
         images = layers.Concatenate(name="grey_to_rgb")([images] * 3)
     side = backbone.image_px
@@ -93,7 +86,7 @@ def load_weights(model: keras.Model, backbone: Backbone, file: Path) -> None:
     advice = f"set --weights {IMAGENET}, {RANDOM} or a file that Keras wrote of {backbone.name} without its top"
     try:
         model.load_weights(file)
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, LookupError, OSError, TypeError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise PermanentError(f"{backbone.name} cannot take its weights from {file.name}: {reason}; {advice}") from error
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
@@ -108,9 +101,3 @@ def _maps(whole: keras.Model, backbone: Backbone) -> list[keras.KerasTensor]:
         raise PermanentError(
             f"{backbone.name} must have the layers {', '.join(backbone.pooled)}; its last are {known}"
         ) from error
-
-
-def _find(backbone: Backbone) -> Network:
-    if backbone.name not in BACKBONES:
-        raise PermanentError(f"unknown backbone {backbone.name!r}; known: {', '.join(sorted(BACKBONES))}")
-    return BACKBONES[backbone.name]

@@ -6,7 +6,6 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from lib.errors import PermanentError
 from lib.models.backbones import LAYER, let_move, pooled_features
 from lib.models.schema import Phase, Recipe
 
@@ -20,8 +19,8 @@ def build(
     """The recipe's network for images of `image_shape` (H, W, C) uint8: (N, H, W, C) → (N, classes) float32.
 
     Enlarging and scaling are layers of the model. A backbone starts from the file `weights`, or like all else from
-    `seed`; where the recipe freezes it, what follows is one layer called `head`. Raises PermanentError for an unknown
-    network or backbone, or weights that do not fit.
+    `seed`; where the recipe freezes it, what follows is one layer called `head`. Raises PermanentError for weights that
+    do not fit.
     """
     _seed(seed)
     images = keras.Input(image_shape, dtype="uint8", name="images")
@@ -67,8 +66,6 @@ def _seed(seed: int) -> None:
 
 
 def _classify(x: keras.KerasTensor, recipe: Recipe, classes: int) -> keras.KerasTensor:
-    if recipe.network not in NETWORKS:
-        raise PermanentError(f"unknown network {recipe.network!r}; known: {', '.join(sorted(NETWORKS))}")
     x = NETWORKS[recipe.network](x, recipe)
     return layers.Dense(classes, activation="softmax", name="probabilities", dtype="float32")(x)
 

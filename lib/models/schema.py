@@ -1,6 +1,7 @@
 """What a recipe can say. The recipes themselves are in `lib.models.recipes`."""
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -11,6 +12,20 @@ FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 IMAGENET, RANDOM = "imagenet", "none"
 NOT_IN_KEY = {"datasets", "description", "baseline", "runs_on"}
 """Fields of a recipe that change no model."""
+Start = Annotated[str, Field(min_length=1, max_length=1_024, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""The name of weights, as `Backbone.weights` explains."""
+STORE_ADDRESS = re.compile(r"weights/[a-z0-9-]+/[0-9a-f]{16}")
+
+# Names alone, since the builders load TensorFlow: `lib.models.networks.NETWORKS` and `lib.models.backbones.BACKBONES`.
+IMAGE_NETWORKS = {"alexnet", "cifar-cnn", "digits-cnn", "fashion-cnn"}
+FEATURE_NETWORKS = {"dense-1024", "standardised-dense-1024"}
+NETWORKS = {*IMAGE_NETWORKS, *FEATURE_NETWORKS, "softmax"}
+"""Networks by name: those of images, those of a backbone's features, and one that takes either."""
+SMALLEST_PX = {"densenet121": 32, "inception-v3": 75, "mobilenet": 32, "resnet50": 32}
+"""Backbones by name, and the side of an image below which their last feature map would be empty."""
+LARGEST_PX = 1_024
+MOST_EPOCHS = 10_000
+MOST_PHASES = 20
 
 
 class Backbone(BaseModel):
@@ -20,13 +35,14 @@ class Backbone(BaseModel):
 
     name: str
     """Its builder in `lib.models.backbones.BACKBONES`."""
-    image_px: int = Field(gt=0)
+    image_px: int = Field(gt=0, le=LARGEST_PX)
     """Images are enlarged to squares of this side, in the model."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     """How they are enlarged. XLA, and so GPU recipes, knows no bicubic."""
-    weights: str = IMAGENET
-    """`imagenet`, `none` (a random start), or a file, s3:// or store address."""
-    pooled: tuple[str, ...] = ()
+    weights: Start = IMAGENET
+    """`imagenet`, `none` (a random start), a file, an s3:// address, or the address weights/BACKBONE/KEY in the store.
+    """
+    pooled: tuple[str, ...] = Field(default=(), max_length=100)
     """Layers whose average-pooled maps are the features, side by side; without any, the last one."""
     frozen: bool = False
     """Never trained: its features are computed once, kept in the store, and a head is trained on them."""
@@ -39,7 +55,12 @@ class Backbone(BaseModel):
     @property
     def weights_lie_elsewhere(self) -> bool:
         """Whether they are a file or at an s3:// address, which not all machines can read."""
-        return self.weights not in {IMAGENET, RANDOM} and not self.weights.startswith("weights/")
+        return self.weights not in {IMAGENET, RANDOM} and not self.weights_lie_in_the_store
+
+    @property
+    def weights_lie_in_the_store(self) -> bool:
+        """Whether they are an address there. A path that only begins like one is a path."""
+        return bool(STORE_ADDRESS.fullmatch(self.weights))
 
 
 class Phase(BaseModel):
@@ -47,7 +68,7 @@ class Phase(BaseModel):
 
     model_config = FROZEN
 
-    epochs: int = Field(gt=0)
+    epochs: int = Field(gt=0, le=MOST_EPOCHS)
     optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
     learning_rate: float = Field(gt=0)
     """The peak of the schedule."""
@@ -66,11 +87,11 @@ class Augmentation(BaseModel):
 
     model_config = FROZEN
 
-    shift_px: int = Field(default=0, ge=0)
+    shift_px: int = Field(default=0, ge=0, le=LARGEST_PX)
     """Move by up to this many pixels each way, the border filled with 0."""
     flip: bool = False
     """Mirror left and right, every second time."""
-    cutout_px: int = Field(default=0, ge=0)
+    cutout_px: int = Field(default=0, ge=0, le=LARGEST_PX)
     """Blank a square with sides of this many pixels."""
 
 
@@ -91,10 +112,10 @@ class Recipe(BaseModel):
     dropout: float = Field(default=0.25, ge=0, lt=1)
     """Rate of the dropout layers that the network's own definition leaves open."""
     phases: tuple[Phase, ...]
-    batch_size: int = Field(default=128, gt=0)
+    batch_size: int = Field(default=128, gt=0, le=65_536)
     augmentation: Augmentation = Augmentation()
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    early_stopping_epochs: int | None = Field(default=None, gt=0)
+    early_stopping_epochs: int | None = Field(default=None, gt=0, le=MOST_EPOCHS)
     """End a phase after this many epochs without a lower validation loss."""
     keep: Literal["last", "best"] = "last"
     """The weights of the last epoch, or of the one with the highest validation accuracy."""
@@ -106,12 +127,21 @@ class Recipe(BaseModel):
     baseline: bool = False
     """The 2023 notebook's own settings, for comparison: trained when named or with --baselines."""
 
+    @field_validator("network")
+    @classmethod
+    def _known(cls, network: str) -> str:
+        if network not in NETWORKS:
+            raise ValueError(f"unknown network; known: {', '.join(sorted(NETWORKS))}")
+        return network
+
     @field_validator("phases")
     @classmethod
     def _at_least_one(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
         # Field(min_length=1) would also complain of a phase that is there and not valid.
         if not phases:
             raise ValueError("a recipe must have at least one phase")
+        if len(phases) > MOST_PHASES:
+            raise ValueError(f"a recipe must have at most {MOST_PHASES} phases")
         return phases
 
     @model_validator(mode="after")
@@ -120,6 +150,10 @@ class Recipe(BaseModel):
             raise ValueError("a frozen backbone's features are computed once: of augmentation it allows flip alone")
         if self.backbone is None and any(phase.trains == "head" for phase in self.phases):
             raise ValueError("a phase that trains the head alone needs a backbone before it")
+        if self.backbone is None and self.network in FEATURE_NETWORKS:
+            raise ValueError(f"network {self.network} needs a backbone before it")
+        if self.backbone and self.network in IMAGE_NETWORKS:
+            raise ValueError(f"network {self.network} takes images, and cannot follow backbone {self.backbone.name}")
         return self
 
     def resolved(self) -> dict[str, Any]:

@@ -21,7 +21,9 @@ from lib.store import Store
 
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 LARGEST_BYTES = 2_000_000_000
+MOST_DATASETS = 100_000
 WHAT_TO_SET = f"--weights {RANDOM} (a random start), a file or s3:// address, or MIRROR_URL"
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 IMAGENET_FILES: dict[str, tuple[UpstreamFile, ...]] = {
     "resnet50": (
@@ -49,7 +51,12 @@ IMAGENET_FILES: dict[str, tuple[UpstreamFile, ...]] = {
         ),
     ),
     "mobilenet": (
-        UpstreamFile(role="weights", url=f"{KERAS}/mobilenet/mobilenet_1_0_224_tf_no_top.h5", max_bytes=50_000_000),
+        UpstreamFile(
+            role="weights",
+            url=f"{KERAS}/mobilenet/mobilenet_1_0_224_tf_no_top.h5",
+            max_bytes=50_000_000,
+            md5="725ccbd03d61d7ced5b5c4cd17e7d527",
+        ),
         # TF-slim's weights of the same network in Keras 3's layout.
         UpstreamFile(
             role="weights",
@@ -60,21 +67,25 @@ IMAGENET_FILES: dict[str, tuple[UpstreamFile, ...]] = {
         ),
     ),
 }
-"""The files accepted as a backbone's ImageNet weights, without the head. md5 is Keras's own, where it states one."""
+"""The files accepted as a backbone's ImageNet weights, without the head, each by its digest, wherever it came from.
+
+md5 is Keras's own, apart from MobileNet's: Keras states none.
+"""
 
 
 def find_weights(store: Store, backbone: Backbone) -> Ref | None:
     """The weights that `backbone` starts from, if the store has them; None for a random start too.
 
-    A file is looked for by its digest. What lies at an s3:// address is not read, so not found.
+    A file is looked for by its digest. What lies at an s3:// address is not read, so not found. Raises PermanentError
+    where they cannot be weights of `backbone`.
     """
     source = backbone.weights
     if source == RANDOM or source.startswith("s3://"):
         return None
-    if source.startswith("weights/"):
+    if backbone.weights_lie_in_the_store:
         return _named(store, source, backbone)
     if source == IMAGENET:
-        addresses = [_imagenet_address(backbone, file) for file in _imagenet_files(backbone)]
+        addresses = [_imagenet_address(backbone, file) for file in IMAGENET_FILES[backbone.name]]
     else:
         addresses = [_given_address(backbone, _existing(source))]
     found = [output for address in addresses if (output := find(store, address))]
@@ -141,12 +152,6 @@ def _named(store: Store, address: str, backbone: Backbone) -> Ref:
     return found[0]
 
 
-def _imagenet_files(backbone: Backbone) -> tuple[UpstreamFile, ...]:
-    if backbone.name not in IMAGENET_FILES:
-        raise PermanentError(f"unknown backbone {backbone.name!r}; known: {', '.join(sorted(IMAGENET_FILES))}")
-    return IMAGENET_FILES[backbone.name]
-
-
 def _imagenet_address(backbone: Backbone, file: UpstreamFile) -> str:
     return weights_address(backbone.name, file.model_dump(include={"name", "md5", "sha256"}) | {"name": file.name})
 
@@ -160,15 +165,25 @@ def _fetch_imagenet(
     backbone: Backbone, mirror_url: str | None, folder: Path, progress: Progress
 ) -> tuple[UpstreamFile, Path]:
     problems = []
-    for file in _imagenet_files(backbone):
+    for file in IMAGENET_FILES[backbone.name]:
         if mirror_url or not file.only_in_mirrors:
             try:
-                return file, fetch(file, mirror_url, folder, progress)
+                path = fetch(file, mirror_url, folder, progress)
+                _check_digest(file, path, mirror_url or file.url)
+                return file, path
             except PermanentError as error:
                 problems.append(str(error))
     raise PermanentError(
         f"the ImageNet weights of {backbone.name} cannot be had: {'; '.join(problems)}; or set {WHAT_TO_SET}"
     )
+
+
+def _check_digest(file: UpstreamFile, path: Path, origin: str) -> None:
+    # A mirror may pack an archive anew, and its content is checked; weights are used as they are.
+    for algorithm, expected in (("md5", file.md5), ("sha256", file.sha256)):
+        with path.open("rb") as stream:
+            if expected and (received := hashlib.file_digest(stream, algorithm).hexdigest()) != expected:
+                raise PermanentError(f"{file.name} from {origin} must have {algorithm} {expected}; received {received}")
 
 
 def _fetch_given(source: str, folder: Path, progress: Progress) -> Path:
@@ -178,9 +193,25 @@ def _fetch_given(source: str, folder: Path, progress: Progress) -> Path:
 
 
 def _existing(source: str) -> Path:
-    path = Path(source).expanduser()
-    if not path.is_file():
-        raise PermanentError(f"--weights must be {IMAGENET}, {RANDOM}, a file or s3:// address; received {source!r}")
+    """The file called `source`, of which no more is read than tells that it can be weights."""
+    rule = f"--weights must be {IMAGENET}, {RANDOM}, a file, an s3:// address or weights/BACKBONE/KEY of the store"
+    try:
+        path = Path(source).expanduser()
+        # Of a device or pipe nothing is read: it may never end. Files of /proc that do not end have size 0.
+        size = path.stat().st_size if path.is_file() else None
+        start = b""
+        if size and size <= LARGEST_BYTES:
+            with path.open("rb") as stream:
+                start = stream.read(len(HDF5_SIGNATURE))
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PermanentError(f"{rule}; {source[:200]!r} cannot be read: {reason}") from error
+    if size is None:
+        raise PermanentError(f"{rule}; received {source[:200]!r}, and no file is there")
+    if size > LARGEST_BYTES:
+        raise PermanentError(f"weights must have at most {LARGEST_BYTES:,} bytes; {source} has {size:,}")
+    if start != HDF5_SIGNATURE:
+        raise PermanentError(f"weights must be a whole HDF5 file; {source} begins {start!r}")
     return path
 
 
@@ -188,12 +219,28 @@ def _layout(path: Path, origin: str) -> str:
     """`topological` (Keras 2, `…no_top.h5`) or `keras-3` (`….weights.h5`)."""
     try:
         with h5py.File(path) as file:
+            _check_size(file)
             if "layer_names" in file.attrs or "model_weights" in file:
                 return "topological"
             if "layers" in file or "_layer_checkpoint_dependencies" in file:
                 return "keras-3"
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:300]
         raise PermanentError(
-            f"weights must be a whole HDF5 file; received {path.name} from {origin}: {error}"
+            f"weights must be a whole HDF5 file; received {path.name} from {origin}: {reason}"
         ) from error
     raise PermanentError(f"weights must be an HDF5 file that Keras wrote; received {origin}")
+
+
+def _check_size(file: h5py.File) -> None:
+    """A dataset may promise any size in a small file, and reading it would take as much memory."""
+    seen = promised = 0
+
+    def add(name: str, found: h5py.Group | h5py.Dataset) -> None:
+        nonlocal seen, promised
+        seen += 1
+        promised += found.nbytes if isinstance(found, h5py.Dataset) else 0
+        if seen > MOST_DATASETS or promised > LARGEST_BYTES:
+            raise ValueError(f"it promises {promised:,} bytes in {seen:,} datasets")
+
+    file.visititems(add)

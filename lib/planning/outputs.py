@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lib.data.datasets import DatasetSpec
-from lib.lineage.manifests import Manifest, Ref, find
+from lib.errors import PermanentError
+from lib.lineage.manifests import Manifest, Ref, find, load
 from lib.lineage.steps import STEPS, Step
 from lib.models.schema import Recipe
 from lib.models.weights import find_weights
@@ -28,7 +29,7 @@ class Output:
 
 def dataset_outputs(store: Store, spec: DatasetSpec, limit: int | None) -> list[Output]:
     """The dataset and its prepared form."""
-    return _walk(store, "dataset", {**spec.key_values(), "limit": limit})
+    return _walk(store, "dataset", {**spec.key_values(), "limit": spec.limit_of(limit)})
 
 
 def model_outputs(store: Store, plan: Plan, trial: Trial, prepared: Ref | None) -> list[Output]:
@@ -69,6 +70,19 @@ def _walk(
 def find_prepared(store: Store, spec: DatasetSpec, limit: int | None) -> Ref | None:
     """The prepared data, if they are there."""
     return _ref_of("prepared", dataset_outputs(store, spec, limit))
+
+
+def check_prepared(store: Store, plan: Plan, prepared: Ref) -> None:
+    """Raise PermanentError where `prepared` is not the prepared data that the plan asks for."""
+    manifest = load(store, prepared)
+    facts = {"dataset": None, "limit": None, "rows": {"train": 0}, **manifest.facts}
+    all_rows = facts["limit"] is None and plan.limit is not None and plan.limit >= facts["rows"]["train"]
+    asked, received = (
+        f"prepared of {plan.dataset.name} with limit {plan.limit}",
+        f"{manifest.kind} of {facts['dataset']} with limit {plan.limit if all_rows else facts['limit']}",
+    )
+    if asked != received:
+        raise PermanentError(f"prepared must be a ref of {asked}; {prepared.uri} is {received}: leave it empty")
 
 
 def find_evaluation(store: Store, plan: Plan, trial: Trial, prepared: Ref) -> Ref | None:

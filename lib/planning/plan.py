@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from lib.data.datasets import DatasetSpec, find_dataset
 from lib.errors import NoGpu, PermanentError
 from lib.lineage.manifests import Ref
-from lib.models.recipes import choose_recipes, override
+from lib.models.recipes import choose_recipes, override, settings_for
 from lib.models.schema import IMAGENET, RANDOM, Recipe
 from lib.planning.request import ModelRequest, RecipeRequest, Seed, TrainingRequest
 
@@ -32,11 +32,13 @@ class Plan(BaseModel):
     dataset: DatasetSpec
     recipes: tuple[Recipe, ...]
     seed: int
+    notes: tuple[str, ...] = ()
+    """What a person should know of it before it runs."""
 
     @property
     def limit(self) -> int | None:
         """Training rows, or None for all."""
-        return self.request.limit
+        return self.dataset.limit_of(self.request.limit)
 
     @property
     def trials(self) -> list[Trial]:
@@ -47,7 +49,8 @@ class Plan(BaseModel):
         """What train-model is asked to do of this plan."""
         shared = self.request.model_dump(include=set(RecipeRequest.model_fields))
         weights = trial.recipe.backbone.weights if trial.recipe.backbone else None
-        asked = {**shared, "seed": trial.seed, "model": trial.recipe.name}
+        overrides = self.request.overrides and settings_for(trial.recipe, self.request.overrides)
+        asked = {**shared, "seed": trial.seed, "model": trial.recipe.name, "overrides": overrides}
         return ModelRequest(**asked, weights=weights, prepared=prepared)
 
 
@@ -76,10 +79,41 @@ def make_plan(request: TrainingRequest, started: datetime | None = None) -> Plan
     chosen = choose_recipes(request.dataset, request.models, request.baselines)
     if not chosen:
         raise PermanentError(f"no recipe names dataset {request.dataset!r}; choose some: --models NAME [NAME …]")
-    resolved = [override(recipe, request.epochs, request.overrides or {}) for recipe in chosen]
+    resolved, notes = _overridden(chosen, request)
+    for recipe in resolved:
+        _check_augmentation(recipe, spec)
     recipes = _starting_from(request.starts, resolved)
     seed = resolve_seed(request.seed, started or datetime.now(UTC))
-    return Plan(request=request, dataset=spec, recipes=recipes, seed=seed)
+    return Plan(request=request, dataset=spec, recipes=recipes, seed=seed, notes=notes)
+
+
+def _overridden(chosen: list[Recipe], request: TrainingRequest) -> tuple[list[Recipe], tuple[str, ...]]:
+    """The recipes with those settings that each has, and a note on each setting that not all have.
+
+    A setting that none of them has is an error of the first.
+    """
+    asked = request.overrides or {}
+    known = {recipe.name: settings_for(recipe, asked) for recipe in chosen}
+    notes = []
+    for key in asked:
+        without = [name for name, settings in known.items() if key not in settings]
+        if without and len(without) < len(chosen):
+            having = [name for name in known if name not in without]
+            notes.append(f"--set {key} changes {', '.join(having)}; {', '.join(without)} has no such setting")
+        elif without:
+            known[chosen[0].name][key] = asked[key]
+    return [override(recipe, request.epochs, known[recipe.name]) for recipe in chosen], tuple(notes)
+
+
+def _check_augmentation(recipe: Recipe, spec: DatasetSpec) -> None:
+    """Raise PermanentError where augmentation could leave nothing of an image of `spec`."""
+    side = min(spec.image_shape[:2])
+    for name in ("shift_px", "cutout_px"):
+        if (pixels := getattr(recipe.augmentation, name)) >= side:
+            raise PermanentError(
+                f"recipe {recipe.name}: augmentation.{name} must be less than {side}, the side of an image of "
+                f"{spec.name}; received {pixels}"
+            )
 
 
 def _starting_from(starts: list[str], recipes: list[Recipe]) -> tuple[Recipe, ...]:

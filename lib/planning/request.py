@@ -12,12 +12,13 @@ from lib.data.datasets import DATASETS
 from lib.errors import explain_validation
 from lib.lineage.manifests import Ref
 from lib.models.recipes import RECIPES
+from lib.models.schema import Start
 
 AnyRequest = TypeVar("AnyRequest", bound=BaseModel)
 Count = Annotated[int | None, Field(ge=1)]
 Seed = int | Literal["fresh"]
 RecipeName = Annotated[str, Field(description="A recipe.", json_schema_extra={"enum": list(RECIPES)})]
-START = "imagenet, none (random), a file or an s3:// address (default: the recipe's own)"
+FROM = "imagenet, none (random), a file or an s3:// address (default: the recipe's own)"
 
 
 class DataRequest(BaseModel):
@@ -28,7 +29,7 @@ class DataRequest(BaseModel):
     dataset: str = Field("digits", description="Dataset", json_schema_extra={"enum": list(DATASETS)})
     limit: Count = Field(
         None,
-        description="Use a subset of N training images (validation and test shrink too); not compared with full runs",
+        description="Train on a subset of N images; validation and test stay whole; not compared with full runs",
     )
 
 
@@ -49,8 +50,8 @@ class TrainingRequest(RecipeRequest):
 
     models: list[RecipeName] | None = Field(None, description="Recipes to train (default: all of the dataset's own)")
     baselines: bool = Field(False, description="Also train the 2023 notebook's own settings, for comparison")
-    weights: str | list[str] | None = Field(
-        None, description=f"Initial backbone weights; with several values, one model from each: {START}"
+    weights: Start | list[Start] | None = Field(
+        None, description=f"Initial backbone weights; with several values, one model from each: {FROM}"
     )
 
     @property
@@ -63,7 +64,7 @@ class ModelRequest(RecipeRequest):
     """One recipe: the parameters of train-model."""
 
     model: str = Field(description="Recipe to train", json_schema_extra={"enum": list(RECIPES)})
-    weights: str | None = Field(None, description=f"Initial backbone weights: {START}")
+    weights: Start | None = Field(None, description=f"Initial backbone weights: {FROM}")
     prepared: Ref | None = Field(None, description="Prepared data; found or made where this is empty")
 
     def alone(self) -> TrainingRequest:

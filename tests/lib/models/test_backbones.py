@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lib.errors import PermanentError
+from lib.models import schema
 from lib.models.schema import Backbone
 
 NAMES = ["resnet50", "inception-v3", "densenet121", "mobilenet"]
@@ -93,16 +94,12 @@ def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path: Path) -> None
         loaded("mobilenet", keras_3(made, tmp_path))
 
 
-def test_images_too_small_and_unknown_backbones_are_refused() -> None:
-    import keras
+def test_the_schema_knows_each_backbone_and_network_there_is() -> None:
+    from lib.models.backbones import BACKBONES
+    from lib.models.networks import NETWORKS
 
-    from lib.models.backbones import pooled_features
-
-    images = keras.Input((32, 32, 3), dtype="uint8")
-    with pytest.raises(PermanentError, match=r"^inception-v3 needs images of at least 75 px; received image_px 32"):
-        pooled_features(images, Backbone(name="inception-v3", image_px=32), None)
-    with pytest.raises(PermanentError, match=r"^unknown backbone 'vgg'; known: densenet121, inception-v3, mobilenet"):
-        pooled_features(images, Backbone(name="vgg", image_px=32), None)
+    assert set(schema.SMALLEST_PX) == set(BACKBONES)
+    assert set(NETWORKS) == schema.NETWORKS
 
 
 @pytest.mark.parametrize(

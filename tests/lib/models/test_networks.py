@@ -5,7 +5,6 @@ import random
 import numpy as np
 import pytest
 
-from lib.errors import PermanentError
 from lib.models.recipes import RECIPES, find_recipe
 
 
@@ -44,14 +43,6 @@ def test_the_first_weights_are_a_function_of_the_seed_whatever_else_draws_random
         return list(build(find_recipe("digits-softmax"), (32, 32, 1), 10, seed=seed).get_weights()[0].ravel())
 
     assert first(3) == first(3) != first(4)
-
-
-def test_an_unknown_network_is_refused_with_those_there_are() -> None:
-    from lib.models.networks import build
-
-    recipe = find_recipe("digits-cnn").model_copy(update={"network": "resnet8"})
-    with pytest.raises(PermanentError, match=r"^unknown network 'resnet8'; known: .*cifar-cnn"):
-        build(recipe, (32, 32, 1), 10)
 
 
 def test_raw_uint8_images_give_probabilities() -> None:

@@ -9,7 +9,7 @@ from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
 from lib.lineage.manifests import Ref
 from lib.models import recipes
-from lib.models.recipes import RECIPES, choose_recipes, find_recipe, override
+from lib.models.recipes import RECIPES, check_backbone, choose_recipes, find_recipe, override, settings_for
 from lib.models.schema import Augmentation, Phase, Recipe, model_address
 
 TOY = Recipe(
@@ -112,7 +112,8 @@ def test_what_is_set_leaves_the_recipe_as_it_was() -> None:
     [
         *["name", "datasets", "datasets.0", "learning_rte", "augmentation.zoom", "phases.2.learning_rate"],
         *["phases.0.nothing", "phases.first.epochs", "batch_size.x", "network.s", "early_stopping_epochs.x", ""],
-        *[".", "phases.0", "augmentation."],
+        *[".", "phases.0", "augmentation.", "phases.-1.epochs", "phases.01.epochs", "phases.1_0.epochs"],
+        *["description", "baseline", "runs_on", "phases.١.epochs", "backbone.image_px", "description.x", "\0", "a\nb"],
     ],
 )
 def test_an_unknown_key_is_answered_with_the_known_ones(key: str) -> None:
@@ -124,7 +125,7 @@ def test_an_unknown_key_is_answered_with_the_known_ones(key: str) -> None:
     )
     known = message.split("known: ")[1].split(", ")
     assert {"batch_size", "dropout", "learning_rate", "weight_decay"} <= set(known)
-    assert not {"name", "datasets"} & set(known)
+    assert not {"name", "datasets", "description", "baseline", "runs_on"} & set(known)
     assert "\n" not in message
 
 
@@ -147,6 +148,29 @@ def test_an_unknown_key_is_answered_with_the_known_ones(key: str) -> None:
         ("phases", "[]", "phases: a recipe must have at least one phase", "received []"),
         ("phases", "3", "phases: Input should be a valid tuple", "received 3"),
         ("phases", '[{"epochs": 1}]', "phases.0.learning_rate: Field required", "received {'epochs': 1}"),
+        ("phases", json.dumps([{"epochs": 1, "learning_rate": 1}] * 21), "phases: a recipe must have at most 20", "…"),
+        ("phases", json.dumps([0] * 1000), "phases.0: Input should be a valid dictionary", "received 0"),
+        ("phases", json.dumps([{"a\nb" * 999: 1}]), "phases.0.epochs: Field required", "received 1"),
+        ("batch_size", "1000000000000", "batch_size: Input should be less than or equal to 65536", "1000000000000"),
+        (
+            "epochs",
+            "1" + "0" * 20,
+            "phases.0.epochs: Input should be less than or equal to 10000",
+            "received 1" + "0" * 20,
+        ),
+        (
+            "early_stopping_epochs",
+            "1e9",
+            "early_stopping_epochs: Input should be less than or",
+            "received 1000000000.0",
+        ),
+        ("augmentation.shift_px", "1000000000", "augmentation.shift_px: Input should be less than or", "1000000000"),
+        ("augmentation.cutout_px", "1000000000", "augmentation.cutout_px: Input should be less than or", "1000000000"),
+        ("augmentation", "x" * 5000, "augmentation: Input should be a valid dictionary", f"received '{'x' * 99}…"),
+        ("network", "nope", "network: unknown network; known: alexnet, cifar-cnn, dense-1024", "received 'nope'"),
+        ("network", "[]", "network: Input should be a valid string", "received []"),
+        ("network", "dense-1024", "network dense-1024 needs a backbone before it", "before it"),
+        ("backbone", '{"name": "mobilenet", "image_px": 100000}', "backbone.image_px: Input should be less", "100000"),
     ],
 )
 @pytest.mark.parametrize("epochs", [None, 2])
@@ -173,7 +197,7 @@ def test_fewer_epochs_than_one_are_refused(epochs: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", [("learning_rate", "0.5"), ("epochs", "2"), ("deterministic", "false"), ("network", "x")]
+    "setting", [("learning_rate", "0.5"), ("epochs", "2"), ("deterministic", "false"), ("network", "alexnet")]
 )
 def test_what_changes_the_model_changes_its_address(setting: tuple[str, str]) -> None:
     changed = override(TOY, None, dict([setting]))
@@ -207,6 +231,46 @@ def test_the_notebooks_rate_falls_to_a_tenth_in_ten_epochs() -> None:
     (phase,) = RECIPES["fashion-cnn-baseline"].phases
     assert phase.schedule == "decay-per-epoch"
     assert phase.learning_rate * phase.decay_per_epoch**10 == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("backbone.name", "vgg", "unknown backbone 'vgg'; known: densenet121, inception-v3, mobilenet, resnet50"),
+        (
+            "backbone.image_px",
+            "31",
+            "mobilenet needs images of at least 32 px; received image_px 31: --set back",
+        ),
+        ("backbone.weights", '"a\\u0000b"', "recipe mobilenet is not valid: backbone.weights: String should match"),
+        ("backbone.weights", "", "recipe mobilenet is not valid: backbone.weights: String should have at least 1"),
+        ("backbone.weights", "x" * 2000, "recipe mobilenet is not valid: backbone.weights: String should have at most"),
+        ("network", "alexnet", "recipe mobilenet is not valid: network alexnet takes images, and cannot follow"),
+        ("dropout", "[" * 100_000, "overrides (--set KEY=VALUE): the value of dropout is nested too deeply"),
+        ("dropout", '{"a":' * 100_000, "overrides (--set KEY=VALUE): the value of dropout is nested too deeply"),
+        ("dropout", "1" * 5000, "recipe mobilenet is not valid: dropout: Input should be "),
+        ("x" * 5000, "1", f"overrides (--set KEY=VALUE) must name fields of a recipe; received '{'x' * 60}…'; known: "),
+    ],
+)
+def test_what_a_recipe_with_a_backbone_cannot_be_set_to_is_refused_in_one_short_line(
+    key: str, value: str, says: str
+) -> None:
+    with pytest.raises(PermanentError) as caught:
+        override(RECIPES["mobilenet"], None, {key: value})
+    assert str(caught.value).startswith(says)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_every_recipe_can_be_built() -> None:
+    for recipe in RECIPES.values():
+        check_backbone(recipe)
+
+
+def test_settings_are_kept_for_the_recipes_that_have_them() -> None:
+    asked = {"backbone.image_px": "96", "learning_rate": "0.5", "phases.1.epochs": "3", "nothing": "1"}
+    assert settings_for(TOY, asked) == {"learning_rate": "0.5", "phases.1.epochs": "3"}
+    assert set(settings_for(RECIPES["mobilenet-frozen"], asked)) == {"backbone.image_px", "learning_rate"}
 
 
 def test_settings_that_a_backbone_cannot_follow_are_refused() -> None:

@@ -24,7 +24,7 @@ LINEAR = Recipe(
 )
 ON_GPU = LINEAR.model_copy(update={"name": "on-gpu", "runs_on": "gpu"})
 FROZEN = LINEAR.model_copy(
-    update={"name": "frozen", "backbone": Backbone(name="toy", image_px=32, frozen=True), "network": "dense-1024"}
+    update={"name": "frozen", "backbone": Backbone(name="mobilenet", image_px=32, frozen=True), "network": "dense-1024"}
 )
 FILE = UpstreamFile(role="weights", url="https://host/toy.h5", max_bytes=10)
 DIGITS = DATASETS["digits"]
@@ -33,7 +33,7 @@ DIGITS = DATASETS["digits"]
 @pytest.fixture(autouse=True)
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes, "RECIPES", {recipe.name: recipe for recipe in (LINEAR, ON_GPU, FROZEN)})
-    monkeypatch.setitem(weights.IMAGENET_FILES, "toy", (FILE,))
+    monkeypatch.setitem(weights.IMAGENET_FILES, "mobilenet", (FILE,))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
 
 
@@ -79,7 +79,7 @@ def test_of_an_empty_store_all_would_run_and_what_needs_a_gpu_is_left_out(store:
         ("train linear", "would run", "never trained"),
         ("evaluate linear", "would run", "not in the store yet"),
         ("train on-gpu", "left out", why),
-        ("ingest weights of toy", "would run", "not in the store yet"),
+        ("ingest weights of mobilenet", "would run", "not in the store yet"),
         ("compute features for frozen", "would run", "not in the store yet"),
         ("train frozen", "would run", "never trained"),
         ("evaluate frozen", "would run", "not in the store yet"),
@@ -90,7 +90,7 @@ def test_of_an_empty_store_all_would_run_and_what_needs_a_gpu_is_left_out(store:
 
 def test_of_a_half_done_store_each_step_is_told_by_what_is_there(store: LocalStore) -> None:
     prepared = put_prepared(store)
-    start = put(store, "weights", weights_address("toy", {"name": "toy.h5", "md5": None, "sha256": None}))
+    start = put(store, "weights", weights_address("mobilenet", {"name": "toy.h5", "md5": None, "sha256": None}))
     put(store, "features", features_address("digits", FROZEN, prepared, 0, start))
     store.write(f"{checkpoints_address(model_address('digits', LINEAR, prepared, 0))}/00003.00000-abc.npz", b"")
     assert told(store) == [
@@ -99,7 +99,7 @@ def test_of_a_half_done_store_each_step_is_told_by_what_is_there(store: LocalSto
         ("train linear", "would resume", "after epoch 3 of 4"),
         ("evaluate linear", "would run", "not in the store yet"),
         ("train on-gpu", "left out", told(store)[4][2]),
-        ("ingest weights of toy", "done", ""),
+        ("ingest weights of mobilenet", "done", ""),
         ("compute features for frozen", "done", ""),
         ("train frozen", "would run", "never trained"),
         ("evaluate frozen", "would run", "not in the store yet"),
