@@ -94,7 +94,7 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise explain_validation(error, "environment") from error
-    except SettingsError as error:
+    except (SettingsError, RecursionError) as error:
         raise PermanentError(f"environment is not valid: {error}; lists are written as JSON: [5, 20, 60]") from error
 
 

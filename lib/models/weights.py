@@ -211,7 +211,7 @@ def _existing(source: str) -> Path:
     if size > LARGEST_BYTES:
         raise PermanentError(f"weights must have at most {LARGEST_BYTES:,} bytes; {source} has {size:,}")
     if start != HDF5_SIGNATURE:
-        raise PermanentError(f"weights must be a whole HDF5 file; {source} begins {start!r}")
+        raise PermanentError(f"weights must be a whole HDF5 file; {source} does not begin as one")
     return path
 
 

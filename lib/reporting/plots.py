@@ -24,6 +24,8 @@ SPLIT_COLOURS = {"train": BLUE, "validation": ORANGE, "test": GREEN}
 GRID_ROWS, GRID_COLUMNS = 4, 5
 MANY_CLASSES = 20
 COLUMN_CLASSES = 50
+MOST_NAMED = 150
+NAME_LETTERS = 28
 TITLE_LETTERS = 24
 DPI = 110
 
@@ -72,6 +74,8 @@ def prediction_grid(
 
 def class_distribution(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> Figure:
     """Rows of each class in each split, as bars side by side. `counts` is split → rows by class."""
+    if len(class_names) > MOST_NAMED:
+        return _by_number(counts, "class number", "rows")
     figure, columns = _columns(class_names, 0.3 if len(class_names) > MANY_CLASSES else 0.42, 1.2)
     for axis, chosen in columns:
         height = 0.8 / len(counts)
@@ -119,26 +123,28 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], class_names: Sequence[s
     """[true class][predicted class] → rows, shaded by the share of the true class."""
     rows = np.asarray(confusion)
     shares = rows / np.maximum(rows.sum(axis=1, keepdims=True), 1)
-    names = [readable(name) for name in class_names]
-    many = len(names) > MANY_CLASSES
+    names = [_as_drawn(name) for name in class_names]
+    many, named = len(names) > MANY_CLASSES, len(names) <= MOST_NAMED
     side = 0.16 * len(names) + 3.8 if many else 0.55 * len(names) + 2.8
+    side = side if named else 12.0
     figure = _figure(side, side * 0.95)
     # The plain one pushes labels beside a square of 100 off the canvas.
     figure.set_layout_engine("compressed", w_pad=0.1, h_pad=0.1)
     axis = figure.subplots()
     # Small shares are where the mistakes are: a square root makes them visible.
     image = axis.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
-    axis.set_xticks(range(len(names)), names, rotation=90)
-    axis.set_yticks(range(len(names)), names)
+    if named:
+        axis.set_xticks(range(len(names)), names, rotation=90)
+        axis.set_yticks(range(len(names)), names)
     axis.tick_params(labelsize=7 if many else 10)
     axis.set_xlabel("predicted class", fontsize=14 if many else 11)
     axis.set_ylabel("true class", fontsize=14 if many else 11)
-    if many:
+    if many and named:
         axis.tick_params(right=True, labelright=True, top=True, labeltop=True)
         for border in np.arange(4.5, len(names) - 1, 5):
             axis.axhline(border, color=GREY, alpha=0.3, lw=0.5)
             axis.axvline(border, color=GREY, alpha=0.3, lw=0.5)
-    else:
+    elif named:
         for (line, column), count in np.ndenumerate(rows):
             if count:
                 colour = "white" if shares[line, column] > 0.3 else "black"
@@ -151,6 +157,9 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], class_names: Sequence[s
 
 def per_class_accuracy(recalls: Sequence[float], class_names: Sequence[str]) -> Figure:
     """The share of each class's images that were recognised, 0 to 1, best first, with the mean of all classes."""
+    if len(recalls) > MOST_NAMED:
+        shares = {"share of the class's images recognised": sorted(recalls, reverse=True)}
+        return _by_number(shares, "classes, best first", "share")
     best_first = sorted(range(len(recalls)), key=lambda number: -recalls[number])
     figure, columns = _columns([class_names[number] for number in best_first], 0.26, 1.3)
     mean = float(np.mean(recalls))
@@ -166,6 +175,29 @@ def per_class_accuracy(recalls: Sequence[float], class_names: Sequence[str]) -> 
         axis.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axis.set_xlabel("share of the class's images recognised")
     figure.legend(*columns[0][0].get_legend_handles_labels(), loc="outside upper center", frameon=False)
+    return figure
+
+
+def _as_drawn(name: str) -> str:
+    """A class name on one line, cut to what a picture has room for, and as text: matplotlib takes $…$ for a formula."""
+    line = " ".join(readable(name).split())
+    shown = line if len(line) <= NAME_LETTERS else f"{line[: NAME_LETTERS - 1]}…"
+    letters = (letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in shown)
+    return "".join(letters).replace("$", r"\$")
+
+
+def _by_number(values: Mapping[str, Sequence[float]], x: str, y: str) -> Figure:
+    """A line for each of `values`, of classes too many to be named."""
+    figure = _figure(11, 4.8)
+    axis = figure.subplots()
+    for name, series in values.items():
+        axis.step(range(len(series)), series, where="mid", label=name, color=SPLIT_COLOURS.get(name, BLUE))
+    axis.set_xlabel(x)
+    axis.set_ylabel(y)
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    _open(axis)
+    figure.legend(loc="outside upper center", ncols=len(values), frameon=False)
     return figure
 
 
@@ -193,7 +225,7 @@ def _columns(names: Sequence[str], line: float, margin: float) -> tuple[Figure, 
     axes = figure.subplots(1, count, squeeze=False, sharex=True)[0]
     parts = [range(column * size, min((column + 1) * size, len(names))) for column in range(count)]
     for axis, part in zip(axes, parts, strict=True):
-        axis.set_yticks(range(len(part)), [readable(names[number]) for number in part], fontsize=9)
+        axis.set_yticks(range(len(part)), [_as_drawn(names[number]) for number in part], fontsize=9)
         axis.set_ylim(size - 0.4, -0.6)
         axis.grid(axis="x", alpha=0.3)
         axis.set_axisbelow(True)

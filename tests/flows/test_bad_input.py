@@ -6,10 +6,15 @@ import struct
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from flows.ingest import ingest
+from flows.train import train_all
+from flows.train_model import train_model
 from lib.data.datasets import DATASETS
+from lib.errors import PermanentError
 
 from .conftest import Commands
 
@@ -136,6 +141,53 @@ def test_bad_input_ends_with_a_clear_line_and_an_untouched_store(name: str, comm
     places = {"STORE_URI": str(store), "MIRROR_URL": mirror.as_uri()}
     check(commands.run(case.module, *case.arguments, **{**places, **case.environment}), case)
     assert not store.exists()
+
+
+REF = {"uri": "prepared/digits/0", "sha256": 64 * "0"}
+BAD_PARAMETERS: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "seed in words": (train_all, {"seed": "fresh2"}, "the request is not valid: seed.int: Input should be a valid int"),
+    "half a seed": (train_all, {"seed": 1.5}, "the request is not valid: seed.int: Input should be a valid integer"),
+    "seed of nothing": (train_all, {"seed": None}, "the request is not valid: seed.int: Input should be a valid int"),
+    "vast seed": (train_all, {"seed": 10**30}, "--seed must be 'fresh' or from 0 to 4294967295; received 1000000000"),
+    "limit in words": (train_all, {"limit": "many"}, "the request is not valid: limit: Input should be a valid int"),
+    "no limit": (ingest, {"limit": 0}, "the request is not valid: limit: Input should be greater than or equal to 1"),
+    "dataset as a list": (ingest, {"dataset": ["digits"]}, "the request is not valid: dataset: Input should be a val"),
+    "models as text": (train_all, {"models": "digits-cnn"}, "the request is not valid: models: Input should be a val"),
+    "overrides as text": (train_all, {"overrides": "a=1"}, "the request is not valid: overrides: Input should be a v"),
+    "a number in overrides": (train_all, {"overrides": {"dropout": 1}}, "the request is not valid: overrides.dropout"),
+    "weights with a NUL": (train_all, {"weights": "a\0"}, "the request is not valid: weights.constrained-str: String"),
+    "model as a list": (train_model, {"model": ["digits-cnn"]}, "the request is not valid: model: Input should be a"),
+    "prepared as text": (train_model, {"prepared": "prepared/digits/0"}, "the request is not valid: prepared: Input"),
+    "prepared of a bad digest": (
+        train_model,
+        {"prepared": REF | {"sha256": "0"}},
+        "the request is not valid: prepared",
+    ),
+    "prepared that is not there": (train_model, {"prepared": REF}, "nothing finished lies at prepared/digits/0 in "),
+    "prepared outside the store": (train_model, {"prepared": REF | {"uri": "../../etc"}}, "a store path is relative"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_PARAMETERS)
+def test_bad_parameters_end_with_a_clear_line_and_an_untouched_store(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow, parameters, says = BAD_PARAMETERS[name]
+    monkeypatch.setenv("STORE_URI", str(tmp_path / "store"))
+    with pytest.raises(PermanentError) as caught:
+        flow.fn(**({"model": "digits-cnn"} if flow is train_model else {}) | parameters)
+    assert str(caught.value).startswith(says)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("name", ["seed in words", "model as a list"])
+def test_under_prefect_bad_parameters_end_with_the_same_line(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    flow, parameters, says = BAD_PARAMETERS[name]
+    with pytest.raises(PermanentError) as caught:
+        flow(**parameters)
+    assert str(caught.value).startswith(says)
+    assert "Traceback" not in caplog.text
 
 
 def test_a_store_that_cannot_be_written_is_named(commands: Commands, tmp_path: Path) -> None:

@@ -112,6 +112,8 @@ def test_passwords_of_settings_are_not_printed(monkeypatch: pytest.MonkeyPatch) 
         ("LEASE_S", "0", "lease_s: Input should be greater than 0; received '0'"),
         ("LEASE_S", "soon", "lease_s: Input should be a valid number, unable to parse string as a number; "),
         ("CHECKPOINT_INTERVAL_S", "-1", "checkpoint_interval_s: Input should be greater than or equal to 0; "),
+        ("RETRY_DELAYS_S", "[" * 100_000, "maximum recursion depth exceeded"),
+        ("RETRY_DELAYS_S", '{"a":' * 100_000, "maximum recursion depth exceeded"),
         ("RETRY_DELAYS_S", '["x"]', "retry_delays_s.0: Input should be a valid number, unable to parse string as"),
     ],
 )

@@ -11,7 +11,7 @@ from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit
 from lib.models import recipes
 from lib.models.schema import Backbone, Phase, Recipe, model_address
-from lib.planning.outputs import find_evaluation, find_prepared, find_report
+from lib.planning.outputs import check_prepared, find_evaluation, find_prepared, find_report
 from lib.planning.plan import Plan, make_plan, resolve_seed
 from lib.planning.request import TrainingRequest, read_request
 from lib.store import LocalStore
@@ -90,6 +90,25 @@ def test_a_plan_holds_what_was_asked_resolved() -> None:
             "recipe one is not valid: phases.0.learning_rate: Input should be greater than 0; received 0",
         ),
         (
+            {"overrides": {"nothing": "1"}},
+            "overrides (--set KEY=VALUE) must name fields of a recipe; received 'nothing'; known: augmentation, "
+            "backbone, batch_size, decay_per_epoch, deterministic, dropout, early_stopping_epochs, epochs, keep, "
+            "label_smoothing, learning_rate, momentum, network, optimizer, phases, precision, schedule, trains, "
+            "weight_decay",
+        ),
+        (
+            {"overrides": {"augmentation.shift_px": "32"}},
+            "recipe one: augmentation.shift_px must be less than 32, the side of an image of digits; received 32",
+        ),
+        (
+            {"overrides": {"augmentation.cutout_px": "1000"}},
+            "recipe one: augmentation.cutout_px must be less than 32, the side of an image of digits; received 1000",
+        ),
+        (
+            {"epochs": 10**20},
+            f"recipe one is not valid: epochs: Input should be less than or equal to 10000; received {10**20}",
+        ),
+        (
             {"dataset": "fashion-mnist"},
             "no recipe names dataset 'fashion-mnist'; choose some: --models NAME [NAME …]",
         ),
@@ -104,6 +123,61 @@ def test_what_cannot_be_done_is_refused_with_the_rule(asked: dict[str, Any], mes
 
 def test_a_limit_of_one_row_a_class_is_taken() -> None:
     assert planned(limit=10).limit == 10
+
+
+@pytest.mark.parametrize("limit", [1293, 1294, 10**20])  # 1,437 rows, 144 of them for validation
+def test_a_limit_of_all_rows_is_none_and_has_the_full_runs_key(store: LocalStore, limit: int) -> None:
+    plan = planned(limit=limit)
+    assert plan.limit is None
+    dataset = put(store, "dataset", dataset_address(plan.dataset))
+    prepared = put(store, "prepared", prepared_address(plan.dataset, dataset, None))
+    assert find_prepared(store, plan.dataset, limit) == prepared
+    assert planned(limit=1292).limit == 1292
+    assert find_prepared(store, plan.dataset, 1292) is None
+
+
+def test_a_setting_that_some_recipes_have_changes_those_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_backbones(monkeypatch)
+    plan = planned(models=["one", "fine", "other"], overrides={"backbone.image_px": "96", "dropout": "0.5"})
+    assert [recipe.backbone and recipe.backbone.image_px for recipe in plan.recipes] == [None, 96, 96]
+    assert [recipe.dropout for recipe in plan.recipes] == [0.5, 0.5, 0.5]
+    assert plan.notes == ("--set backbone.image_px changes fine, other; one has no such setting",)
+    one, fine, _ = (plan.request_for(trial, Ref(uri="prepared/digits/1", sha256="a" * 64)) for trial in plan.trials)
+    assert one.overrides == {"dropout": "0.5"}
+    assert fine.overrides == {"backbone.image_px": "96", "dropout": "0.5"}
+    assert [make_plan(request.alone()).recipes[0] for request in (one, fine)] == list(plan.recipes[:2])
+
+
+def prepared_of(store: LocalStore, kind: str = "prepared", **facts: Any) -> Ref:
+    manifest = Manifest(kind=kind, inputs={}, facts=facts, content={}, files={}, made_by={})
+    return commit(store, f"{kind}/digits/{len(store.list(kind)):016}", manifest)
+
+
+def test_prepared_data_that_a_run_is_given_must_be_what_it_asks_for(store: LocalStore) -> None:
+    whole = prepared_of(store, dataset="digits", limit=None, rows={"train": 1293})
+    limited = prepared_of(store, dataset="digits", limit=20, rows={"train": 20})
+    check_prepared(store, planned(), whole)
+    check_prepared(store, planned(limit=5_000), whole)
+    check_prepared(store, planned(limit=20), limited)
+    for plan, ref, received in (
+        (planned(), limited, "prepared of digits with limit 20"),
+        (planned(limit=20), whole, "prepared of digits with limit None"),
+        (
+            planned(),
+            prepared_of(store, dataset="toy", limit=None, rows={"train": 9}),
+            "prepared of toy with limit None",
+        ),
+        (planned(), prepared_of(store, "model", dataset="digits"), "model of digits with limit None"),
+        (planned(), prepared_of(store, "weights"), "weights of None with limit None"),
+    ):
+        with pytest.raises(
+            PermanentError, match=f"^prepared must be a ref of prepared .* is {received}: leave it empty"
+        ):
+            check_prepared(store, plan, ref)
+    with pytest.raises(PermanentError, match="is not what was asked for: expected sha256 000"):
+        check_prepared(store, planned(), Ref(uri=whole.uri, sha256="0" * 64))
+    with pytest.raises(PermanentError, match="nothing finished lies at prepared/x/1"):
+        check_prepared(store, planned(), Ref(uri="prepared/x/1", sha256="0" * 64))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])

@@ -197,3 +197,37 @@ def test_a_png_has_the_figures_size() -> None:
     figure = plots.learning_curves(history(1))
     height, width, _ = imread(io.BytesIO(plots.png(figure))).shape
     assert (width, height) == (1210, 528)  # 11 × 4.8 inches at 110 dots
+
+
+HOSTILE = {
+    "$\\frac{1}{": r"$\frac{1}{",
+    "$a$ and $b$": "$a$ and $b$",
+    "US$": "US$",
+    r"\$": r"\$",
+    "a\0b\x1bc": "a�b�c",
+    "two\nlines\tand a tab": "two lines and a tab",
+    "\u202eright to left": "�right to left",
+    "עברית": "עברית",
+    "x" * 5_000: "x" * 27 + "…",
+    "many words " * 500: "many words many words many …",
+    "snake_case": "snake case",
+}
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("draw", [distribution, confusion])
+def test_a_class_name_is_drawn_as_text_and_cut_to_what_there_is_room_for(draw: Draw) -> None:
+    figure = draw(tuple(HOSTILE))
+    plots.png(figure)
+    (axis, *_) = figure.axes
+    drawn = [label._preprocess_math(label.get_text()) for label in axis.get_yticklabels()]
+    assert drawn == [(name, False) for name in HOSTILE.values()]
+
+
+@pytest.mark.parametrize(
+    "draw", [distribution, confusion, lambda names: plots.per_class_accuracy([0.5] * 2_000, names)]
+)
+def test_more_classes_than_can_be_named_are_drawn_without_names(draw: Draw) -> None:
+    figure = draw(tuple(f"class {number}" for number in range(2_000)))
+    assert max(figure.get_size_inches()) < 30
+    assert not any("class 1999" in text.get_text() for text in figure.findobj(Text))
