@@ -188,7 +188,7 @@ DATASETS: dict[str, DatasetSpec] = {
 def find_dataset(name: str) -> DatasetSpec:
     """The spec called `name`. Raises PermanentError naming those there are."""
     if name not in DATASETS:
-        raise PermanentError(f"unknown dataset {name!r}; known: {', '.join(sorted(DATASETS))}")
+        raise PermanentError(f"unknown dataset {name[:60]!r}; known: {', '.join(sorted(DATASETS))}")
     return DATASETS[name]
 
 

@@ -116,7 +116,8 @@ def check(spec: DatasetSpec, split: str, table: ImageTable) -> None:
 
 
 def _some(values: np.ndarray) -> str:
-    return ", ".join(map(str, values[:5].tolist())) + (", …" if len(values) > 5 else "")
+    shown = (" ".join(str(value).split())[:60] for value in values[:5].tolist())
+    return ", ".join(shown) + (", …" if len(values) > 5 else "")
 
 
 def find_duplicates(train: ImageTable, test: ImageTable) -> dict[str, np.ndarray]:

@@ -99,7 +99,7 @@ def _overridden(chosen: list[Recipe], request: TrainingRequest) -> tuple[list[Re
         without = [name for name, settings in known.items() if key not in settings]
         if without and len(without) < len(chosen):
             having = [name for name in known if name not in without]
-            notes.append(f"--set {key} changes {', '.join(having)}; {', '.join(without)} has no such setting")
+            notes.append(f"--set {key} applies to {', '.join(having)}; not to {', '.join(without)}")
         elif without:
             known[chosen[0].name][key] = asked[key]
     return [override(recipe, request.epochs, known[recipe.name]) for recipe in chosen], tuple(notes)

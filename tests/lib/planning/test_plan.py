@@ -141,7 +141,7 @@ def test_a_setting_that_some_recipes_have_changes_those_and_says_so(monkeypatch:
     plan = planned(models=["one", "fine", "other"], overrides={"backbone.image_px": "96", "dropout": "0.5"})
     assert [recipe.backbone and recipe.backbone.image_px for recipe in plan.recipes] == [None, 96, 96]
     assert [recipe.dropout for recipe in plan.recipes] == [0.5, 0.5, 0.5]
-    assert plan.notes == ("--set backbone.image_px changes fine, other; one has no such setting",)
+    assert plan.notes == ("--set backbone.image_px applies to fine, other; not to one",)
     one, fine, _ = (plan.request_for(trial, Ref(uri="prepared/digits/1", sha256="a" * 64)) for trial in plan.trials)
     assert one.overrides == {"dropout": "0.5"}
     assert fine.overrides == {"backbone.image_px": "96", "dropout": "0.5"}
