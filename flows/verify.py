@@ -1,11 +1,14 @@
 """Verify an output and everything it was made from: `python -m flows.verify reports/digits/<key>`.
 
-It follows the manifests back to the raw files, recomputes every digest, of files and of what is in them, and names the
-first that does not match. It reads the store and nothing else.
+It follows the manifests back to the raw files, reads every file, works out anew what each manifest says (pixels,
+splits, metrics, leaderboard, page), and names the first thing that does not hold. It reads the store and nothing else.
+The last line gives the SHA-256 of the output. Keep it somewhere else, and `REF@SHA256` holds only if it is still that.
 """
 
 import argparse
 import os
+import re
+import sys
 from pathlib import Path, PurePosixPath
 
 from lib.command_line import add_store_option, main_of, parser, settings_of
@@ -17,7 +20,10 @@ from lib.store import open_store
 def make_parser() -> argparse.ArgumentParser:
     options = parser(__doc__)
     options.add_argument(
-        "ref", nargs="+", metavar="REF", help="address of an output in the store, such as reports/digits/<key>"
+        "ref",
+        nargs="+",
+        metavar="REF",
+        help="address of an output in the store, such as reports/digits/<key>; with @SHA256, it must be that one",
     )
     add_store_option(options)
     return options
@@ -29,8 +35,15 @@ def command(arguments: list[str] | None = None) -> None:
     store = open_store(settings.store_uri, settings.cache_dir)
     _start_keras_quietly()
     for text in chosen.ref:
-        ref = verify(store, address_of(text, store.uri), _show)
+        place, sha256 = split_ref(text)
+        ref = verify(store, address_of(place, store.uri), _show, sha256, lambda note: print(note, file=sys.stderr))
         print(f"{ref.uri} holds, and all that it was made of. sha256 {ref.sha256}")
+
+
+def split_ref(text: str) -> tuple[str, str | None]:
+    """The place that REF or REF@SHA256 names, and the digest."""
+    digest = re.fullmatch(r"(.+)@([0-9a-fA-F]{64})", text)
+    return (digest[1], digest[2].lower()) if digest else (text, None)
 
 
 def address_of(text: str, store_uri: str) -> str:
@@ -41,8 +54,10 @@ def address_of(text: str, store_uri: str) -> str:
 
 def _show(address: str, manifest: Manifest) -> None:
     by = manifest.made_by
-    code = f"{(by['commit'] or 'unknown')[:12]}{', with uncommitted changes' if by['uncommitted_changes'] else ''}"
-    print(f"holds: {address}  made {by['at']} in {by['seconds']:g} s by code {code}", flush=True)
+    changed = ", with uncommitted changes" if by.get("uncommitted_changes") else ""
+    code = f"{str(by.get('commit') or 'unknown')[:12]}{changed}"
+    line = f"holds: {address}  made {by.get('at')} in {by.get('seconds')} s by code {code}"
+    print("".join(each if each.isprintable() else "?" for each in line), flush=True)
 
 
 def _start_keras_quietly() -> None:

@@ -3,18 +3,19 @@
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from lib.data.datasets import DatasetSpec, dataset_address, find_dataset
 from lib.data.fetch import Progress, fetch
-from lib.data.parquet import read_images, write_images
+from lib.data.parquet import read_description, read_images, write_images
 from lib.data.parsers import SourceSplit, decode
 from lib.data.upstream import UpstreamFile
 from lib.errors import NotFound, PermanentError
 from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.redaction import without_secrets
+from lib.lineage.verify import Recomputed, must_equal
 from lib.store import Store
 
 
@@ -87,15 +88,28 @@ def split_content(name: str, split: SourceSplit) -> dict[str, str]:
     return {f"{name}-{field}": sha256 for field, sha256 in split.digests().model_dump(exclude_none=True).items()}
 
 
-def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """For verify: the digests of the Parquet tables, and of what the raw files decode to."""
+def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
+    """For verify: what the Parquet tables hold. Raises PermanentError where the raw files decode to anything else."""
     spec = find_dataset(manifest.facts["dataset"])
+    content: dict[str, str] = {}
+    described: dict[str, str] = {}
     for split in spec.rows:
-        table = read_images(local_file(store, manifest, split))
-        yield from split_content(split, SourceSplit(table.images, table.labels, table.coarse_labels)).items()
+        path = local_file(store, manifest, split)
+        table, described = read_images(path), read_description(path)
+        content |= split_content(split, SourceSplit(table.images, table.labels, table.coarse_labels))
     raw = {file.role: local_file(store, manifest, f"raw/{file.name}") for file in spec.files}
-    for name, data in decode(spec, raw).items():
-        yield from split_content(name, data).items()
+    for decoded, data in decode(spec, raw).items():
+        for name, sha256 in split_content(decoded, data).items():
+            must_equal(address, f"{name} of the raw files", content.get(name), sha256)
+    lists = {name: list(getattr(spec, name)) for name in ("image_shape", "class_names", "superclass_names")}
+    stated = {name: described[name] for name in ("licence", "source")}
+    tables = {split: f"{split}.parquet" for split in spec.rows}
+    return Recomputed(
+        facts={"dataset": spec.name, "rows": dict(spec.rows), **stated, **lists},
+        content=content,
+        files=tables | {f"raw/{file.name}": f"raw/{spec.name}/{file.name}" for file in spec.files},
+        key=spec.key_values(),
+    )
 
 
 def _index(spec: DatasetSpec) -> str:

@@ -134,3 +134,9 @@ def _shape(file: pq.ParquetFile) -> tuple[int, int, int]:
 def _labels(column: pa.ChunkedArray) -> np.ndarray:
     labels: np.ndarray = column.cast(pa.int32()).fill_null(-1).to_numpy()
     return labels
+
+
+def read_description(path: Path) -> dict[str, str]:
+    """What `write_images` says of the dataset, without the pixels."""
+    metadata = pq.read_schema(path).metadata
+    return {name.decode(): value.decode() for name, value in metadata.items() if name != b"ARROW:schema"}

@@ -2,14 +2,13 @@
 
 import json
 import time
-from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lib.data.datasets import DatasetSpec, prepared_address
+from lib.data.datasets import DatasetSpec, find_dataset, prepared_address
 from lib.data.parquet import ImageTable, read_images
 from lib.data.profile import channel_statistics, pixel_table, rows_per_class
 from lib.data.splits import Splits, limited, read_splits, split_rows, splits_parquet
@@ -17,6 +16,7 @@ from lib.errors import PermanentError
 from lib.lineage.digests import digest_json
 from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
+from lib.lineage.verify import Recomputed, must_equal
 from lib.store import Store
 
 
@@ -31,6 +31,42 @@ def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) ->
     if done := find(store, address):
         return done[0]
     started = time.monotonic()
+    splits, profile, facts = _derive(spec, store, dataset, limit)
+    files = {
+        "splits": put_file(store, address, "splits.parquet", splits_parquet(splits)),
+        "profile": put_file(store, address, "profile.json", json.dumps(profile).encode()),
+    }
+    manifest = Manifest(
+        kind="prepared",
+        inputs={"dataset": dataset},
+        facts=facts,
+        content={**splits.content(), "profile": digest_json(profile)},
+        files=files,
+        made_by=made_by(time.monotonic() - started),
+    )
+    return commit(store, address, manifest)
+
+
+def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
+    """For verify: splits, profile and facts, worked out again from the dataset."""
+    spec, dataset, limit = find_dataset(manifest.facts["dataset"]), manifest.inputs["dataset"], manifest.facts["limit"]
+    splits, profile, facts = _derive(spec, store, dataset, limit)
+    must_equal(address, "the rows of its splits", splits.content(), read_splits(store, manifest).content())
+    stored = json.loads(local_file(store, manifest, "profile").read_bytes())
+    must_equal(address, "profile", profile, stored)
+    return Recomputed(
+        inputs=frozenset({"dataset"}),
+        facts=facts,
+        content={**splits.content(), "profile": digest_json(stored)},
+        files={"splits": "splits.parquet", "profile": "profile.json"},
+        key={**spec.key_values(), "dataset": dataset, "limit": limit},
+    )
+
+
+def _derive(
+    spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None
+) -> tuple[Splits, dict[str, Any], dict[str, Any]]:
+    """Splits, profile and facts."""
     manifest = load(store, dataset)
     tables = {split: read_images(local_file(store, manifest, split)) for split in spec.rows}
     for split, table in tables.items():
@@ -50,25 +86,7 @@ def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) ->
         "missing_values": sum(sum(t.missing.values()) for t in tables.values()),
         "duplicates": {name: len(rows) for name, rows in duplicates.items()},
     }
-    files = {
-        "splits": put_file(store, address, "splits.parquet", splits_parquet(splits)),
-        "profile": put_file(store, address, "profile.json", json.dumps(profile).encode()),
-    }
-    manifest = Manifest(
-        kind="prepared",
-        inputs={"dataset": dataset},
-        facts=facts,
-        content={**splits.content(), "profile": digest_json(profile)},
-        files=files,
-        made_by=made_by(time.monotonic() - started),
-    )
-    return commit(store, address, manifest)
-
-
-def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """For verify: the digests of splits and profile."""
-    yield from read_splits(store, manifest).content().items()
-    yield "profile", digest_json(json.loads(local_file(store, manifest, "profile").read_bytes()))
+    return splits, profile, facts
 
 
 def _profile(spec: DatasetSpec, splits: Splits, tables: dict[Any, ImageTable]) -> dict[str, Any]:

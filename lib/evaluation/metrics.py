@@ -1,7 +1,11 @@
 """Numbers from probabilities. scikit-learn computes what it has."""
 
+from typing import Any
+
 import numpy as np
 from pydantic import BaseModel, ConfigDict
+
+from lib.errors import PermanentError
 
 
 class ClassMetrics(BaseModel):
@@ -56,3 +60,18 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str
         ],
         confusion=metrics.confusion_matrix(labels, chosen, labels=classes).tolist(),
     )
+
+
+def from_confusion(stated: dict[str, Any], labels: np.ndarray) -> dict[str, Any]:
+    """What metrics of `labels` must be that have the confusion matrix of `stated`; loss and top-5 are left as they are.
+
+    Raises PermanentError where the matrix is not one of these labels, or top-5 cannot go with it.
+    """
+    matrix, names = np.array(stated["confusion"]), [each["name"] for each in stated["per_class"]]
+    if matrix.min() < 0 or matrix.sum(axis=1).tolist() != np.bincount(labels, minlength=len(names)).tolist():
+        raise PermanentError("a confusion matrix must have the rows of each class; received that of other labels")
+    true, predicted = (np.repeat(axis.ravel(), matrix.ravel()) for axis in np.indices(matrix.shape))
+    measured = measure(np.eye(len(names))[predicted], true, names)
+    if not measured.accuracy <= stated["top5_accuracy"] <= 1 or stated["loss"] < 0:
+        raise PermanentError("top-5 accuracy must be from accuracy to 1, and loss at least 0")
+    return measured.model_dump() | {name: stated[name] for name in ("loss", "top5_accuracy")}

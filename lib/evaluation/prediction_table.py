@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lib.data.rows import Rows
+from lib.errors import PermanentError
 
 
 def encode_predictions(scored: Mapping[str, tuple[Rows, np.ndarray]]) -> bytes:
@@ -36,3 +37,12 @@ def read_probabilities(file: Path, split: str) -> np.ndarray:
     values = table["probabilities"].combine_chunks()
     probabilities: np.ndarray = values.flatten().to_numpy(zero_copy_only=False).reshape(-1, values.type.list_size)
     return probabilities
+
+
+def check_predictions(address: str, file: Path, scored: Mapping[str, tuple[Rows, np.ndarray]]) -> None:
+    """Raise PermanentError where the table beside the probabilities says other rows, labels or choices."""
+    table = pq.read_table(file, columns=["split", "index", "label", "predicted"])
+    right = pq.read_table(io.BytesIO(encode_predictions(scored)), columns=table.column_names)
+    for name in right.column_names:
+        if not table[name].equals(right[name]):
+            raise PermanentError(f"{address}: column {name} of the predictions does not follow from the data beside it")

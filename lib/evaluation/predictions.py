@@ -1,9 +1,7 @@
 """Predict with a committed model and measure."""
 
 import json
-import math
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -11,12 +9,13 @@ import numpy as np
 
 from lib.data.rows import Rows, read_rows
 from lib.errors import PermanentError
-from lib.evaluation.metrics import SplitMetrics, measure
-from lib.evaluation.prediction_table import encode_predictions, read_probabilities
+from lib.evaluation.metrics import SplitMetrics, from_confusion, measure
+from lib.evaluation.prediction_table import check_predictions, encode_predictions, read_probabilities
 from lib.lineage.digests import digest_array, digest_json
 from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import STEPS
+from lib.lineage.verify import Recomputed, must_equal
 from lib.models.networks import HEAD
 from lib.runtime.interrupts import deferred_interrupts
 from lib.runtime.jobs import Emit
@@ -79,19 +78,53 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
     return commit(store, address, manifest)
 
 
-def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """For verify: the digests of metrics and probabilities. Raises PermanentError where the two do not agree."""
-    prepared = load(store, manifest.inputs["prepared"])
+def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
+    """For verify: metrics from the stored predictions, and facts from the model.
+
+    Raises PermanentError where predictions of a random sample are not the model's. Of train, whose predictions are not
+    stored, metrics must follow from the confusion matrix; that, top-5 and loss are taken as they stand.
+    """
+    model = load(store, manifest.inputs["model"])
+    prepared = load(store, model.inputs["prepared"])
+    must_equal(address, "inputs.prepared", model.inputs["prepared"].uri, manifest.inputs["prepared"].uri)
     metrics = json.loads(local_file(store, manifest, "metrics").read_bytes())
-    yield "metrics", digest_json(metrics)
-    for split, rows in read_rows(store, prepared, STORED_SPLITS).items():
-        probabilities = read_probabilities(local_file(store, manifest, "predictions"), split)
-        yield f"{split}-probabilities", digest_array(probabilities)
-        measured = measure(probabilities, rows.labels, prepared.facts["class_names"])
-        if measured.confusion != metrics[split]["confusion"] or not math.isclose(measured.loss, metrics[split]["loss"]):
+    file, names = local_file(store, manifest, "predictions"), prepared.facts["class_names"]
+    rows = read_rows(store, prepared, SPLITS)
+    scored = {split: (rows[split], read_probabilities(file, split)) for split in STORED_SPLITS}
+    check_predictions(address, file, scored)
+    _check_sample(store, address, model, scored)
+    right = {split: measure(values, part.labels, names).model_dump() for split, (part, values) in scored.items()}
+    must_equal(address, "metrics", {"train": from_confusion(metrics["train"], rows["train"].labels), **right}, metrics)
+    return Recomputed(
+        inputs=frozenset({"model", "prepared"}),
+        facts={
+            **{name: model.facts[name] for name in FACTS_OF_THE_MODEL},
+            "recipe": model.facts["recipe"]["name"],
+            "metrics": {split: {name: values[name] for name in SUMMARY} for split, values in metrics.items()},
+        },
+        content={
+            "metrics": digest_json(metrics),
+            **{f"{split}-probabilities": digest_array(values) for split, (_, values) in scored.items()},
+        },
+        files={"metrics": "metrics.json", "predictions": "predictions.parquet"},
+        key={
+            "dataset_name": model.facts["dataset"],
+            "recipe_name": model.facts["recipe"]["name"],
+            "model": manifest.inputs["model"],
+        },
+    )
+
+
+def _check_sample(store: Store, address: str, model: Manifest, scored: dict[str, tuple[Rows, np.ndarray]]) -> None:
+    """Raise PermanentError where the model itself gives other probabilities to some rows, drawn anew each time."""
+    network = keras.saving.load_model(local_file(store, model, "model"), compile=False)
+    for split, (rows, probabilities) in scored.items():
+        drawn = np.random.default_rng().permutation(len(rows.labels))[:SAMPLE]
+        received = network.predict_on_batch(rows.images[drawn])
+        if (apart := float(np.abs(received - probabilities[drawn]).max())) > TOLERANCE:
             raise PermanentError(
-                f"{manifest.files['metrics'].path} must follow from the predictions beside it; "
-                f"received another confusion or loss on {split}"
+                f"{address}: the stored predictions on {split} must be those of its model, to within {TOLERANCE}; "
+                f"received probabilities {apart:.3f} apart"
             )
 
 

@@ -44,7 +44,7 @@ class Step:
     per: Literal["dataset", "model", "report"]
     """Made once for each of these."""
     verified_by: str
-    """`(store, manifest) → (name, sha256) …`: the digests of an output's content, computed anew."""
+    """`(store, address, manifest) → lib.lineage.verify.Recomputed`: what the manifest must say, worked out anew."""
     kept: Kept
     job: str | None = None
     """What runs in a process of its own to make it (`lib.runtime.jobs`); None: it is made in the flow's process."""
@@ -53,8 +53,12 @@ class Step:
 
     def address(self, **values: Any) -> str:
         """Where the output made of `values` lies: of these, what folder and key name."""
+        return self.address_in(self.version, **values)
+
+    def address_in(self, version: int, **values: Any) -> str:
+        """The same in another version of the step."""
         inputs = {name: _plain(values[name]) for name in self.key}
-        key = digest_json({"version": self.version, **inputs})[:KEY_LENGTH]
+        key = digest_json({"version": version, **inputs})[:KEY_LENGTH]
         return f"{self.folder.format_map(values)}/{key}"
 
     def is_known(self, values: Mapping[str, Any]) -> bool:
@@ -116,7 +120,7 @@ STEPS: dict[str, Step] = {
         ),
         Step(
             kind="model",
-            version=4,
+            version=5,
             does="train {title}",
             folder="models/{dataset_name}/{recipe_name}",
             key=("recipe", "prepared", "seed", "weights"),

@@ -3,8 +3,7 @@
 import hashlib
 import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import h5py
@@ -15,6 +14,7 @@ from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit, find, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import STEPS
+from lib.lineage.verify import Recomputed
 from lib.models.schema import IMAGENET, RANDOM, Backbone, Recipe
 from lib.redaction import without_secrets
 from lib.store import Store
@@ -138,9 +138,32 @@ def weights_address(backbone: str, file: dict[str, Any]) -> str:
     return STEPS["weights"].address(backbone_name=backbone, file=file)
 
 
-def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """For verify: the digest of the file."""
-    yield "file", hashlib.sha256(local_file(store, manifest, "weights").read_bytes()).hexdigest()
+def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
+    """For verify: what the file is, and that a file said to be ImageNet's is one of those accepted as such."""
+    backbone, name = manifest.facts["backbone"], manifest.facts["name"]
+    path, stored = local_file(store, manifest, "weights"), PurePosixPath(manifest.files["weights"].path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    given_name = f"{stored.stem.removesuffix(f'-{sha256[:12]}')}{stored.suffix}"
+    keys: dict[str, dict[str, Any]] = {given_name: {"sha256": sha256}}
+    if name == IMAGENET:
+        accepted = [file for file in IMAGENET_FILES.get(backbone, ()) if file.sha256 in {None, sha256}]
+        keys = {file.name: _imagenet_key(file) for file in accepted}
+        if given_name not in keys:
+            raise PermanentError(f"{address} must hold ImageNet weights of {backbone}; received {given_name} {sha256}")
+    return Recomputed(
+        facts={
+            "backbone": backbone,
+            "name": IMAGENET if name == IMAGENET else given_name,
+            "layout": _layout(path, str(manifest.made_by.get("fetched_from"))),
+        },
+        content={"file": sha256},
+        files={"weights": given_name},
+        key={"backbone_name": backbone, "file": keys[given_name]},
+    )
+
+
+def _imagenet_key(file: UpstreamFile) -> dict[str, Any]:
+    return file.model_dump(include={"name", "md5", "sha256"}) | {"name": file.name}
 
 
 def _named(store: Store, address: str, backbone: Backbone) -> Ref:
@@ -153,7 +176,7 @@ def _named(store: Store, address: str, backbone: Backbone) -> Ref:
 
 
 def _imagenet_address(backbone: Backbone, file: UpstreamFile) -> str:
-    return weights_address(backbone.name, file.model_dump(include={"name", "md5", "sha256"}) | {"name": file.name})
+    return weights_address(backbone.name, _imagenet_key(file))
 
 
 def _given_address(backbone: Backbone, path: Path) -> str:

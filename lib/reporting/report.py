@@ -6,8 +6,9 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lib.lineage.digests import digest_json
 from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import STEPS
+from lib.lineage.verify import Recomputed, must_equal
 from lib.reporting.sections import SPLITS, DataSection, ModelSection, Pictures, data_section, duration, model_section
 from lib.store import Store
 
@@ -88,9 +90,28 @@ def read_report(store: Store, report: Ref) -> Report:
     return _report(store, manifest.inputs["prepared"], _evaluations(manifest), pictures)
 
 
-def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """For verify: the digest of the leaderboard, from the evaluations."""
-    yield "leaderboard", digest_json(leaderboard_rows([load(store, ref) for ref in _evaluations(manifest)]))
+def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
+    """For verify: the leaderboard from the evaluations, the page rendered again, and the pictures drawn again."""
+    from lib.reporting.redrawn import check_pictures  # with matplotlib
+
+    prepared, evaluations = manifest.inputs["prepared"], _evaluations(manifest)
+    facts = load(store, prepared).facts
+    pictures, note = check_pictures(
+        store, address, manifest, [_input_name(ref) for ref in evaluations], lambda: _draw(store, prepared, evaluations)
+    )
+    report = read_report(store, manifest.ref(address))
+    right = {"index": _render("index.html.j2", report).encode(), "leaderboard": _csv(report.leaderboard)}
+    for name, data in right.items():
+        stored = local_file(store, manifest, name).read_bytes()
+        must_equal(address, f"sha256 of {name}", sha256(data).hexdigest(), sha256(stored).hexdigest())
+    return Recomputed(
+        inputs=frozenset({"prepared", *(_input_name(ref) for ref in evaluations)}),
+        facts={"dataset": facts["dataset"], "limit": facts["limit"], "leaderboard": report.leaderboard},
+        content={"leaderboard": digest_json(report.leaderboard)},
+        files={"index": "index.html", "leaderboard": "leaderboard.csv", **{name: f"{name}.png" for name in pictures}},
+        key={"dataset_name": facts["dataset"], "prepared": prepared, "evaluations": evaluations},
+        note=note,
+    )
 
 
 def report_markdown(store: Store, report: Ref) -> str:

@@ -1,8 +1,9 @@
 """One training: what goes in, and the model that is committed in the end."""
 
 import io
+import json
 import tempfile
-from collections.abc import Iterator
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,21 @@ import numpy as np
 import pandas as pd
 
 from lib.data.rows import read_rows
+from lib.errors import PermanentError
 from lib.lineage.digests import digest_arrays, digest_json
 from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, load, local_file, put_file
 from lib.lineage.provenance import made_by
+from lib.lineage.verify import Recomputed, must_equal
 from lib.models.networks import HEAD, build, build_head
-from lib.models.schema import RANDOM, Recipe
+from lib.models.schema import RANDOM, Recipe, features_address
 from lib.models.weights import check_start, weights_file
 from lib.store import Store
 from lib.training.batches import TrainingFeatures, TrainingImages, TrainingRows
 from lib.training.checkpoints import Progress, State
 from lib.training.features import predicting_features, read_features
+
+TOLERANCE = 1e-3
+"""Between probabilities of one network that was built twice."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +85,17 @@ class TrainingTask:
         (model if self.features is None else model.get_layer(HEAD)).set_weights(weights)
         inputs = {"prepared": self.prepared, "weights": self.weights, "features": self.features}
         progress = last.progress
+        files, architecture = _put_files(store, address, model, progress)
         manifest = Manifest(
             kind="model",
             inputs={name: ref for name, ref in inputs.items() if ref},
             facts=self._facts(store, data, model, progress),
-            content={"weights": digest_weights(model), "history": digest_json(progress.history)},
-            files=_put_files(store, address, model, progress),
+            content={
+                "weights": digest_weights(model),
+                "architecture": architecture,
+                "history": digest_json(progress.history),
+            },
+            files=files,
             made_by=made_by(
                 progress.seconds,
                 checkpoint_seconds=round(progress.checkpoint_seconds, 3),
@@ -111,19 +122,81 @@ class TrainingTask:
             "seed": self.seed,
             "limit": data.facts["limit"],
             "weights": start if self.recipe.backbone else None,
-            "parameters": model.count_params(),
-            "trainable_parameters": sum(int(np.prod(w.shape)) for w in model.trainable_weights),
             "epochs": progress.epoch,
             "kept_epoch": int(progress.best.get("epoch", progress.epoch)),
-            "layers": _summary(model),
+            **_sizes(model),
         }
 
 
-def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """For verify: the digests of weights and history."""
-    yield "weights", digest_weights(keras.saving.load_model(local_file(store, manifest, "model"), compile=False))
-    history = pd.read_parquet(local_file(store, manifest, "history"))
-    yield "history", digest_json(history.to_dict("records"))
+def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
+    """For verify: what the stored model is and what follows from it, its history and its inputs; it is not trained.
+
+    Raises PermanentError where it does not compute what its recipe's network computes with the same weights.
+    """
+    stated, inputs = manifest.facts, manifest.inputs
+    recipe = Recipe(datasets=(), description="", **stated["recipe"])
+    data = load(store, inputs["prepared"]).facts
+    file = local_file(store, manifest, "model")
+    model = keras.saving.load_model(file, compile=False)
+    _check_function(address, model, build(recipe, tuple(data["image_shape"]), len(data["class_names"])))
+    history = pd.read_parquet(local_file(store, manifest, "history")).to_dict("records")
+    start = inputs.get("weights")
+    if features := inputs.get("features"):
+        expected = features_address(data["dataset"], recipe, inputs["prepared"], stated["seed"], start)
+        must_equal(address, "inputs.features", expected, features.uri)
+    return Recomputed(
+        inputs=frozenset({"prepared", *(["weights"] if start else []), *(["features"] if recipe.frozen else [])}),
+        facts={
+            "dataset": data["dataset"],
+            "recipe": recipe.resolved(),
+            # What follows from nothing; the address follows from the seed.
+            **{name: stated[name] for name in ("description", "baseline", "seed")},
+            "limit": data["limit"],
+            "weights": (load(store, start).facts["name"] if start else RANDOM) if recipe.backbone else None,
+            "epochs": len(history),
+            "kept_epoch": _kept_epoch(recipe, history),
+            **_sizes(model),
+        },
+        content={
+            "weights": digest_weights(model),
+            "architecture": digest_architecture(file),
+            "history": digest_json(history),
+        },
+        files={"model": "model.keras", "history": "history.parquet"},
+        key={
+            "dataset_name": data["dataset"],
+            "prepared": inputs["prepared"],
+            **recipe.key_values(stated["seed"], start),
+        },
+    )
+
+
+def _check_function(address: str, model: keras.Model, rebuilt: keras.Model) -> None:
+    """Raise PermanentError where two networks of equal weights give unequal probabilities."""
+    rebuilt.set_weights(model.get_weights())
+    images = np.random.default_rng().integers(0, 256, (4, *rebuilt.input_shape[1:])).astype(np.uint8)
+    expected, received = (np.asarray(each(images, training=False)) for each in (rebuilt, model))
+    if expected.shape != received.shape or np.abs(expected - received).max() > TOLERANCE:
+        raise PermanentError(f"{address}: model.keras does not compute what its recipe's network does with its weights")
+
+
+def _kept_epoch(recipe: Recipe, history: list[dict[Any, Any]]) -> int:
+    """The first epoch of the highest validation accuracy, or the last."""
+    accuracies = [line["validation_accuracy"] for line in history]
+    return accuracies.index(max(accuracies)) + 1 if recipe.keep == "best" else len(history)
+
+
+def digest_architecture(file: Path) -> str:
+    """sha256 of all that a .keras file says of a model but its weights: layers, their settings and connections."""
+    with zipfile.ZipFile(file) as parts:
+        return digest_json(_without_object_ids(json.loads(parts.read("config.json"))))
+
+
+def _without_object_ids(config: Any) -> Any:
+    """Keras marks what layers share by a number that differs from process to process."""
+    if isinstance(config, dict):
+        return {name: _without_object_ids(each) for name, each in config.items() if name != "shared_object_id"}
+    return [_without_object_ids(each) for each in config] if isinstance(config, list) else config
 
 
 def digest_weights(model: keras.Model) -> str:
@@ -131,17 +204,28 @@ def digest_weights(model: keras.Model) -> str:
     return digest_arrays(zip((w.path for w in model.weights), model.get_weights(), strict=True))
 
 
-def _put_files(store: Store, address: str, model: keras.Model, progress: Progress) -> dict[str, StoredFile]:
+def _put_files(store: Store, address: str, model: keras.Model, progress: Progress) -> tuple[dict[str, StoredFile], str]:
+    """The stored files, and the digest of the model's architecture."""
     history = pd.DataFrame(progress.history).astype({"epoch": int, "phase": int})
     table = io.BytesIO()
     history.to_parquet(table, index=False)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"
         model.save(file)
-        return {
+        files = {
             "model": put_file(store, address, file.name, file),
             "history": put_file(store, address, "history.parquet", table.getvalue()),
         }
+        return files, digest_architecture(file)
+
+
+def _sizes(model: keras.Model) -> dict[str, Any]:
+    """Facts of the network alone."""
+    return {
+        "parameters": model.count_params(),
+        "trainable_parameters": sum(int(np.prod(w.shape)) for w in model.trainable_weights),
+        "layers": _summary(model),
+    }
 
 
 def _summary(model: keras.Model) -> list[dict[str, Any]]:

@@ -1,0 +1,46 @@
+"""For verify: the pictures of a stored report against those that its inputs give."""
+
+import io
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+from PIL import Image
+
+from lib.errors import PermanentError
+from lib.lineage.manifests import Manifest, local_file
+from lib.lineage.provenance import environment
+from lib.reporting.pictures import DATA_PICTURES, MODEL_PICTURES
+from lib.store import Store
+
+DRAWN_BY = ("matplotlib", "numpy")
+"""Another version of these may draw the same data a little differently."""
+LEVELS = 2
+"""Of 255: by how much a pixel may differ from one processor to another."""
+
+
+def check_pictures(
+    store: Store, address: str, report: Manifest, models: Iterable[str], draw: Callable[[], Mapping[str, bytes]]
+) -> tuple[list[str], str]:
+    """The names of a report's pictures, and a note where they were not compared.
+
+    They are drawn again only where the report says that the same packages drew them. Raises PermanentError for the
+    first that is another picture.
+    """
+    names = [*DATA_PICTURES, *(f"{model}-{picture}" for model in models for picture in MODEL_PICTURES)]
+    made, here = (each["packages"] for each in (report.made_by, environment()))
+    if others := [f"{name} {made.get(name)}" for name in DRAWN_BY if made.get(name) != here[name]]:
+        return names, f"{address}: its pictures are not compared: they were drawn by {', '.join(others)}"
+    drawn = draw()
+    for name in names:
+        if not _alike(drawn[name], local_file(store, report, name).read_bytes()):
+            raise PermanentError(
+                f"{address}: {report.files[name].path} must be the picture that its inputs give; received another"
+            )
+    return names, ""
+
+
+def _alike(expected: bytes, received: bytes) -> bool:
+    if expected == received:
+        return True
+    right, stored = (np.asarray(Image.open(io.BytesIO(each)).convert("RGB"), np.int16) for each in (expected, received))
+    return right.shape == stored.shape and int(np.abs(right - stored).max()) <= LEVELS
