@@ -13,6 +13,7 @@ from lib import addresses
 from lib.errors import PermanentError, explain_validation
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+LONGEST_LEASE_S = 86_400.0
 OTHERS = re.compile("AWS_.*|PREFECT_API_(URL|KEY|AUTH_STRING)|((HTTPS?|NO|ALL)_PROXY)", re.IGNORECASE)
 """Variables that libraries read, and that come from the same file as ours."""
 
@@ -82,6 +83,7 @@ class Settings(BaseSettings):
     lease_s: float = Field(
         default=60.0,
         gt=0,
+        le=LONGEST_LEASE_S,
         description="A training process renews a lease on the model that it trains. After this many seconds without a "
         "renewal it counts as dead, and another run takes over.",
     )

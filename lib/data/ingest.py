@@ -14,8 +14,8 @@ from lib.data.upstream import UpstreamFile
 from lib.errors import NotFound, PermanentError
 from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, local_file, put_file
 from lib.lineage.provenance import made_by
-from lib.redaction import without_secrets
 from lib.lineage.verify import Recomputed, must_equal
+from lib.redaction import without_secrets
 from lib.store import Store
 
 

@@ -1,12 +1,18 @@
-"""What a store holds: its finished outputs, and those that another version of this code wrote."""
+"""What a store holds: its finished outputs, and what cannot be read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from lib.errors import PermanentError
+from lib.errors import NotFound, PermanentError
 from lib.lineage.manifests import MANIFEST, Manifest, OtherVersion, find
 from lib.store import Store
+
+AT_ONCE = 8
+"""Reads of a store, whose answers take longer than what they hold."""
+TRIED = 8
+"""Outputs that `newest` looks at until it can read one."""
 
 
 @dataclass(frozen=True)
@@ -28,22 +34,44 @@ class Index:
             if addresses
         )
 
-    def newest(self) -> Manifest | None:
-        """The output that was made last."""
-        return max(self.outputs.values(), key=lambda manifest: str(manifest.made_by.get("at", "")), default=None)
-
 
 def read_index(store: Store, paths: Iterable[str]) -> Index:
-    """The outputs whose manifests are among `paths`."""
+    """The outputs whose manifests are among `paths`; each is read once."""
+    addresses = [str(PurePosixPath(path).parent) for path in paths if PurePosixPath(path).name == MANIFEST]
     outputs, other_versions, damaged = {}, [], {}
-    for path in paths:
-        if PurePosixPath(path).name == MANIFEST:
-            address = str(PurePosixPath(path).parent)
-            try:
-                if found := find(store, address):
-                    outputs[address] = found[1]
-            except OtherVersion:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for address, found in zip(addresses, pool.map(lambda each: _read(store, each), addresses), strict=True):
+            if isinstance(found, OtherVersion):
                 other_versions.append(address)
-            except PermanentError as error:
-                damaged[address] = error
+            elif isinstance(found, PermanentError):
+                damaged[address] = found
+            elif found:
+                outputs[address] = found
     return Index(outputs, other_versions, damaged)
+
+
+def newest(store: Store, folder: str) -> tuple[Manifest | None, str]:
+    """The output in `folder` that was made last, by the store's clock, and a line on those that were passed over.
+
+    However many there are, it reads only the newest, and a few more where that cannot be read.
+    """
+    ages: Mapping[str, float] = store.ages(folder)
+    manifests = sorted((path for path in ages if PurePosixPath(path).name == MANIFEST), key=lambda path: ages[path])
+    read = Index({}, [], {})
+    for path in manifests[:TRIED]:
+        one = read_index(store, [path])
+        read = Index(one.outputs, read.other_versions + one.other_versions, read.damaged | one.damaged)
+        if one.outputs:
+            break
+    return next(iter(read.outputs.values()), None), read.note()
+
+
+def _read(store: Store, address: str) -> Manifest | PermanentError | None:
+    """None where it is gone since it was listed."""
+    try:
+        found = find(store, address)
+    except NotFound:
+        return None
+    except PermanentError as error:
+        return error
+    return found[1] if found else None

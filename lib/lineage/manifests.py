@@ -17,6 +17,7 @@ from lib.store import Store
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION: Literal[3] = 3
+DEEPEST = 50
 
 
 class OtherVersion(PermanentError):
@@ -69,9 +70,12 @@ class Manifest(BaseModel):
     @classmethod
     def from_json(cls, data: bytes) -> "Manifest":
         """Read what `to_json` wrote. Raises OtherVersion, or ValueError where a single byte is another."""
-        fields = json.loads(data)
-        if not isinstance(fields, dict):
-            raise ValueError("a manifest is a JSON object")
+        try:
+            fields = json.loads(data)
+        except RecursionError as error:
+            raise ValueError("a manifest is not nested so deep") from error
+        if not isinstance(fields, dict) or _depth(fields) > DEEPEST:
+            raise ValueError(f"a manifest is a JSON object, nested at most {DEEPEST} deep")
         checksum, version = fields.pop("checksum", None), fields.get("schema_version")
         if version != SCHEMA_VERSION and checksum == digest_json(fields):
             raise OtherVersion(f"its schema has version {version}, and this code reads {SCHEMA_VERSION}")
@@ -79,6 +83,15 @@ class Manifest(BaseModel):
         if manifest.to_json() != data:
             raise ValueError("the manifest does not match its checksum")
         return manifest
+
+
+def _depth(value: Any) -> int:
+    """How many lists and objects lie within one another, up to one more than DEEPEST."""
+    level, depth = [value], 0
+    while level and depth <= DEEPEST:
+        inner = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level, depth = [each for values in inner for each in values], depth + bool(inner)
+    return depth
 
 
 def put_file(store: Store, address: str, name: str, data: bytes | Path) -> StoredFile:

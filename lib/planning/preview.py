@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lib.lineage.index import read_index
-from lib.lineage.manifests import Manifest, Ref
+from lib.lineage.index import newest
+from lib.lineage.manifests import Ref
 from lib.lineage.steps import checkpoints_address
 from lib.models.counts import Counts, find_counts
 from lib.models.schema import Recipe, settings_of
@@ -96,10 +96,10 @@ def _why_weights(recipe: Recipe) -> str:
 
 
 def _why_prepare(store: Store, plan: Plan) -> str:
-    last, note = _newest(store, f"prepared/{plan.dataset.name}")
+    last, note = newest(store, f"prepared/{plan.dataset.name}")
     if last is None:
         return note or NOT_THERE
-    if last.facts["limit"] != plan.limit:
+    if last.facts.get("limit") != plan.limit:
         return f"limit {_said(last.facts['limit'])} → {_said(plan.limit)}"
     return "the dataset, or the code that prepares it, has changed"
 
@@ -107,7 +107,7 @@ def _why_prepare(store: Store, plan: Plan) -> str:
 def _why_train(store: Store, plan: Plan, trial: Trial, prepared: Ref | None) -> str:
     """Which inputs differ from those of the recipe's newest model."""
     recipe, seed = trial
-    last, note = _newest(store, f"models/{plan.dataset.name}/{recipe.name}")
+    last, note = newest(store, f"models/{plan.dataset.name}/{recipe.name}")
     if last is None:
         return note or "never trained"
     changes = _differences(settings_of(last.facts["recipe"]), recipe.settings())
@@ -138,12 +138,6 @@ def _said(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _newest(store: Store, folder: str) -> tuple[Manifest | None, str]:
-    """The output in `folder` that was made last, and a line on those that were passed over."""
-    index = read_index(store, store.list(folder))
-    return index.newest(), index.note()
-
-
 def _resumes_after(store: Store, model: str) -> int | None:
     saved = [path for path in store.list(checkpoints_address(model)) if path.endswith(".npz")]
-    return int(saved[-1].rsplit("/", 1)[1].split(".")[0]) if saved else None
+    return max((int(path.rsplit("/", 1)[1].split(".")[0]) for path in saved), default=None)

@@ -4,7 +4,6 @@ The owner renews it; who waits watches it with a clock of its own. So a wrong cl
 and a dead owner's lease is taken over.
 """
 
-import json
 import os
 import socket
 import threading
@@ -12,94 +11,163 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lib.errors import NotFound, PipelineError, TransientError
+from lib.settings import LONGEST_LEASE_S
 from lib.store import Store
 
 LEASE = "lease.json"
 POLL_S = 1.0
+Say = Callable[[str], None]
+
+
+class Owner(BaseModel):
+    """What a lease says of who holds it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str = Field(max_length=300)
+    pid: int = Field(gt=0, le=2**31)
+    processes: str | None = Field(default=None, max_length=300)
+    """The set of processes in which `pid` names one: this boot of the machine and PID namespace; None: not known."""
+    id: str
+    lease_s: float | None = Field(default=None, gt=0, le=LONGEST_LEASE_S)
+    """How long it stands without a renewal; None: as long as who waits would let its own stand."""
+    renewed: int = 0
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
 
 
 @contextmanager
 def lease(
-    store: Store, path: str, lease_s: float, on_wait: Callable[[str], None] = lambda owner: None
+    store: Store,
+    path: str,
+    lease_s: float,
+    on_wait: Say = lambda owner: None,
+    warn: Say = lambda message: None,
 ) -> Iterator[Callable[[], None]]:
-    """Hold the lease at `path`, after waiting for its owner to finish or to stop renewing it for `lease_s`.
+    """Hold the lease at `path`, after waiting for its owner to finish or to stop renewing it for the owner's `lease_s`.
 
-    `on_wait` is told once of each owner that is waited for. Yields a check that raises TransientError where another
-    has taken over since: this process was silent for too long.
+    `on_wait` is told once of each owner that is waited for, `warn` of each renewal that failed. Yields a check that
+    raises TransientError where another has taken over since: this process was silent for too long.
     """
-    owner = {"host": socket.gethostname(), "pid": os.getpid(), "id": uuid.uuid4().hex, "renewed": 0}
-    _acquire(store, path, owner, lease_s, on_wait)
-    released = threading.Event()
-    renewer = threading.Thread(target=_renew, args=(store, path, owner, lease_s, released), daemon=True)
+    held = _Held(store, path, lease_s, warn)
+    _acquire(held, on_wait)
+    renewer = threading.Thread(target=held.renew_until_released, daemon=True)
     renewer.start()
     try:
-        yield lambda: _check(store, path, owner)
+        yield held.check
     finally:
-        released.set()
+        held.released.set()
         renewer.join(lease_s)
         # A lease that cannot be removed expires; it must not hide how the work ended.
         with suppress(PipelineError):
-            if _read(store, path)[0].get("id") == owner["id"]:
+            if held.is_ours():
                 store.delete(path)
 
 
-def _acquire(store: Store, path: str, owner: dict[str, object], lease_s: float, on_wait: Callable[[str], None]) -> None:
-    seen, since, told = "", time.monotonic(), None
-    while not store.create(path, _encode(owner)):
-        other, version = _read(store, path)
+class _Held:
+    """This process's own hold on a lease."""
 
+    def __init__(self, store: Store, path: str, lease_s: float, warn: Say) -> None:
+        self.store, self.path, self.lease_s, self.warn = store, path, lease_s, warn
+        self.owner = Owner(
+            host=socket.gethostname(), pid=os.getpid(), processes=_processes(), id=uuid.uuid4().hex, lease_s=lease_s
+        )
+        self.released = threading.Event()
+        self.renewed_at = time.monotonic()
+
+    def encoded(self) -> bytes:
+        self.renewed_at = time.monotonic()
+        return self.owner.model_dump_json().encode()
+
+    def is_ours(self) -> bool:
+        found, _ = _read(self.store, self.path)
+        return found is not None and found.id == self.owner.id
+
+    def check(self) -> None:
+        holder, version = _read(self.store, self.path)
+        if (holder is None and version) or (holder and holder.id == self.owner.id):
+            return  # ours, or damaged since, which the next renewal mends
+        silent_s = time.monotonic() - self.renewed_at
+        raise TransientError(
+            f"{self.path} was taken over by {holder or 'another process, which is done'}, {silent_s:.0f} s after this "
+            f"process last renewed it (it stands for {self.lease_s:g} s); run again"
+        )
+
+    def renew_until_released(self) -> None:
+        while not self.released.wait(self.lease_s / 3):
+            try:
+                self._renew()
+            except PipelineError as error:
+                # The next turn tries again; a lease that expires costs double work, never a wrong result.
+                silent_s = time.monotonic() - self.renewed_at
+                self.warn(
+                    f"{self.path} could not be renewed: {error}; another run may take over {self.lease_s:g} s after "
+                    f"the last renewal, which was {silent_s:.0f} s ago"
+                )
+
+    def _renew(self) -> None:
+        holder, version = _read(self.store, self.path)
+        if version and (holder is None or holder.id == self.owner.id):
+            before, self.owner = self.renewed_at, self.owner.model_copy(update={"renewed": self.owner.renewed + 1})
+            if not self.store.replace(self.path, self.encoded(), version):
+                self.renewed_at = before
+
+
+def _acquire(held: _Held, on_wait: Say) -> None:
+    store, path = held.store, held.path
+    seen, since, told = "", time.monotonic(), ""
+    while not store.create(path, held.encoded()):
+        other, version = _read(store, path)
         if version != seen:
             seen, since = version, time.monotonic()
-        dead = time.monotonic() - since > lease_s or _is_dead_here(other)
-        if version and dead and store.replace(path, _encode(owner), version):
-            return
-        if version and not dead and told != other.get("id"):
-            told = other.get("id")
-            on_wait(f"process {other.get('pid')} on {other.get('host')}")
-        time.sleep(min(POLL_S, lease_s / 4))
+        stands_s = (other and other.lease_s) or held.lease_s
+        dead = time.monotonic() - since > stands_s or (other is not None and _is_dead_here(other))
+        with suppress(NotFound):  # released meanwhile
+            if version and dead and store.replace(path, held.encoded(), version):
+                return
+        name = other.id if other else "damaged"
+        if version and not dead and told != name:
+            told = name
+            on_wait(str(other) if other else f"an unknown process: {path} is damaged")
+        time.sleep(min(POLL_S, held.lease_s / 4))
 
 
-def _check(store: Store, path: str, owner: dict[str, object]) -> None:
-    holder = _read(store, path)[0]
-    if holder.get("id") != owner["id"]:
-        by = f"process {holder.get('pid')} on {holder.get('host')}" if holder else "another process, which is done"
-        raise TransientError(f"{path} must be renewed in time; it was not, and was taken over by {by}; run again")
-
-
-def _renew(store: Store, path: str, owner: dict[str, object], lease_s: float, released: threading.Event) -> None:
-    renewed = 0
-    while not released.wait(lease_s / 3):
-        renewed += 1
-        try:
-            current, version = _read(store, path)
-            if current.get("id") == owner["id"]:
-                store.replace(path, _encode({**owner, "renewed": renewed}), version)
-        except PipelineError:
-            continue  # the next turn tries again; a lease that expires costs double work, never a wrong result
-
-
-def _read(store: Store, path: str) -> tuple[dict[str, object], str]:
+def _read(store: Store, path: str) -> tuple[Owner | None, str]:
+    """The holder, None where there is none or none can be read, and the version, empty where nothing is there."""
     try:
         data, version = store.read_version(path)
-        return dict(json.loads(data)), version
     except NotFound:
-        return {}, ""
+        return None, ""
+    try:
+        return Owner.model_validate_json(data), version
+    except ValidationError:
+        return None, version
 
 
-def _encode(owner: dict[str, object]) -> bytes:
-    return json.dumps(owner).encode()
-
-
-def _is_dead_here(owner: dict[str, object]) -> bool:
-    """Whether the owner ran on this machine and its process is gone."""
-    if owner.get("host") != socket.gethostname():
+def _is_dead_here(owner: Owner) -> bool:
+    """Whether the owner was a process among those that this one can see, and is gone."""
+    here = _processes()
+    if here is None or (owner.host, owner.processes) != (socket.gethostname(), here):
         return False
     try:
-        os.kill(int(str(owner["pid"])), 0)
+        os.kill(owner.pid, 0)
     except ProcessLookupError:
         return True
-    except PermissionError:
+    except (PermissionError, OverflowError):
         return False
     return False
+
+
+def _processes() -> str | None:
+    """Where a process id is one process: this boot, and this PID namespace. Containers can share a host name."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return None

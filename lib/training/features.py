@@ -65,7 +65,14 @@ def compute_features(
     data = load(store, prepared)
     address = features_address(data.facts["dataset"], recipe, prepared, seed, weights)
     lease_path = f"{checkpoints_address(address)}/{LEASE}"
-    with lease(store, lease_path, settings.lease_s, lambda owner: emit({"event": "waiting", "for": owner})):
+
+    def wait(owner: str) -> None:
+        emit({"event": "waiting", "for": owner})
+
+    def warn(message: str) -> None:
+        emit({"event": "warning", "message": message})
+
+    with lease(store, lease_path, settings.lease_s, wait, warn):
         if done := find(store, address):
             return done[0]
         started = time.monotonic()

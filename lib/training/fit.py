@@ -68,7 +68,10 @@ def train(store: Store, settings: Settings, emit: Emit, task: TrainingTask) -> R
     def wait(owner: str) -> None:
         emit({"event": "waiting", "for": owner})
 
-    with lease(store, f"{work}/{LEASE}", settings.lease_s, wait) as check_ours:
+    def warn(message: str) -> None:
+        emit({"event": "warning", "message": message})
+
+    with lease(store, f"{work}/{LEASE}", settings.lease_s, wait, warn) as check_ours:
         if done := find(store, address):
             return done[0]
         prepare_keras(task.recipe, settings.allow_cpu)
@@ -76,7 +79,7 @@ def train(store: Store, settings: Settings, emit: Emit, task: TrainingTask) -> R
         trainer = Trainer(task.recipe, inputs.model, inputs.rows, inputs.validation, task.seed, emit)
         state, problems = checkpoints.latest(store, work)
         for problem in problems:
-            emit({"event": "warning", "message": f"{problem}; going back to the one before"})
+            warn(f"{problem}; going back to the one before")
         trainer.start(state)
 
         def save(state: State) -> None:

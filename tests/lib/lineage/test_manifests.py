@@ -91,7 +91,15 @@ def test_what_is_not_finished_is_not_found(store: LocalStore) -> None:
         load(store, Ref(uri="models/toy/1", sha256="0" * 64))
 
 
-@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"\xff", BASE.model_dump_json().encode()])
+def nested(depth: int) -> bytes:
+    """A manifest with the right checksum, as far as one can be made of it."""
+    text = BASE.to_json().decode()
+    return text.replace('"rows": 3', f'"rows": {"[" * depth}{"]" * depth}').encode()
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{}", b"[]", b"\xff", BASE.model_dump_json().encode(), nested(60), nested(900), nested(200_000)]
+)
 def test_what_is_no_manifest_of_this_version_is_refused(store: LocalStore, text: bytes) -> None:
     store.write("models/toy/1/manifest.json", text)
     with pytest.raises(

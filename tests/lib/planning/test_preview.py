@@ -1,5 +1,7 @@
 """A preview says the truth of an empty, a half-done and a finished store."""
 
+import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 
 from lib.data.datasets import DATASETS, dataset_address, prepared_address
 from lib.data.upstream import UpstreamFile
-from lib.lineage.manifests import Manifest, Ref, commit
+from lib.lineage.manifests import Manifest, Ref, commit, load
 from lib.lineage.steps import checkpoints_address
 from lib.models import recipes, weights
 from lib.models.schema import Backbone, Phase, Recipe, features_address, model_address
@@ -45,7 +47,14 @@ def store(tmp_path: Path) -> LocalStore:
 def put(store: LocalStore, kind: Any, address: str, at: str = "2026-01-01", **more: Any) -> Ref:
     """A finished output at `address`."""
     fields = {"inputs": {}, "facts": {}, "content": {}, "files": {}, "made_by": {"at": at}} | more
-    return commit(store, address, Manifest(kind=kind, **fields))
+    ref = commit(store, address, Manifest(kind=kind, **fields))
+    dated(store, address, at)
+    return ref
+
+
+def dated(store: LocalStore, address: str, at: str) -> None:
+    """As if the store had been given it on that day."""
+    os.utime(store.root / address / "manifest.json", (datetime.fromisoformat(at).timestamp(),) * 2)
 
 
 def put_prepared(store: LocalStore, limit: int | None = None) -> Ref:
@@ -138,6 +147,38 @@ def test_what_changed_since_the_newest_model_is_named(store: LocalStore, asked: 
     put_model(store, prepared, LINEAR.model_copy(update={"batch_size": 1}), at="2026-01-01")
     put_model(store, prepared, LINEAR, at="2026-01-02")
     assert ("train linear", "would run", why) in told(store, models=["linear"], **asked)
+
+
+class CountingStore(LocalStore):
+    reads = 0
+
+    def read(self, path: str) -> bytes:
+        self.reads += 1
+        return super().read(path)
+
+
+def test_of_1_000_old_models_only_the_newest_is_read(store: LocalStore) -> None:
+    prepared = put_prepared(store)
+    model = load(store, put_model(store, prepared, LINEAR))
+    for number in range(1_000):
+        address = f"models/digits/linear/old-{number}"
+        (store.root / address).mkdir(parents=True)
+        (store.root / address / "manifest.json").write_bytes(model.to_json())
+        dated(store, address, "2025-01-01")
+    counting = CountingStore(store.root)
+    lines = preview(counting, make_plan(TrainingRequest(models=["linear"], seed=5)), allow_cpu=False)
+    assert ("train linear", "seed 0 → 5") in [(line.name, line.why) for line in lines]
+    assert counting.reads < 15
+
+
+def test_what_cannot_be_read_is_passed_over_in_a_plan(store: LocalStore) -> None:
+    prepared = put_prepared(store)
+    put_model(store, prepared, LINEAR)
+    store.write("models/digits/linear/newer/manifest.json", b"[" * 100_000)
+    assert ("train linear", "would run", "seed 0 → 5") in told(store, models=["linear"], seed=5)
+    (store.root / model_address("digits", LINEAR, prepared, 0) / "manifest.json").unlink()
+    why = "1 output with a damaged manifest left alone, such as models/digits/linear/newer"
+    assert ("train linear", "would run", why) in told(store, models=["linear"], seed=5)
 
 
 def test_new_data_and_a_new_limit_are_named(store: LocalStore) -> None:
