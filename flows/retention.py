@@ -2,24 +2,76 @@
 
 It always selects files beside finished outputs that no manifest names, checkpoints of finished work, and incomplete
 uploads older than a day. With --keep N it also selects old reports, evaluations, models and features. It keeps the
-newest report of each dataset and limit, the newest N models of each dataset, recipe and limit, what an alias names, and
-everything these were made from. It keeps all finished data and weights.
+newest N models of each recipe, the best one on validation, the newest N reports of each dataset, what an alias names,
+and everything these were made from. Tries (--epochs, --set, --limit) are counted apart. It keeps all finished data and
+weights.
 
-Stop all flows first. Otherwise it could delete what a flow is about to use.
+It may run beside flows: it keeps what was written within the grace period, all that this was made from, and everything
+old of a dataset of which a training is under way.
 """
 
 import argparse
 import sys
+from collections.abc import Callable
 
+from prefect import flow
+
+from flows.parameters import takes
 from lib.command_line import add_store_option, main_of, parser, settings_of
-from lib.lineage.retention import Removal, apply, plan
-from lib.store import open_store
+from lib.lineage.retention import Policy, Removal, apply, plan
+from lib.models.recipes import is_try
+from lib.planning.request import CleanUpRequest, read_request
+from lib.store import Store, open_store
+from tasks.settings import current_store
+
+
+@flow(name="retention", flow_run_name="retention", log_prints=True, retries=0)
+@takes(CleanUpRequest)
+def retention(keep: int | None = None, grace_hours: float = 24.0) -> None:
+    """Delete what nothing needs any more; without `keep`, only list it."""
+    request = read_request(CleanUpRequest, {"keep": keep, "grace_hours": grace_hours})
+    clean_up(current_store(), request, keep is not None, "set keep", note=print)
+
+
+def clean_up(store: Store, request: CleanUpRequest, delete: bool, how: str, note: Callable[[str], None]) -> None:
+    """Print each file that is no longer needed, and the sum of all; delete them if `delete`, or say `how` to."""
+    policy = Policy(request.keep, request.grace_hours * 3600, is_try)
+    planned = plan(store, policy)
+    if planned.note:
+        note(planned.note)
+    shown: list[Removal] = []
+
+    def show(removal: Removal) -> None:
+        size = "" if removal.size_bytes is None else f", {removal.size_bytes:,} bytes"
+        print(f"{verb}  {removal.path}  {removal.reason}{size}", flush=True)
+        shown.append(removal)
+
+    verb = "removed" if delete else "would remove"
+    if delete:
+        apply(store, policy, planned.removals, show)
+    else:
+        for removal in planned.removals:
+            show(removal)
+    advice = "" if delete or not shown else f"; nothing is removed; {how}"
+    print(f"{verb} {_sum(shown)}{advice}")
 
 
 def make_parser() -> argparse.ArgumentParser:
     options = parser(__doc__)
     add_store_option(options)
-    options.add_argument("--keep", type=int, metavar="N", help="also remove all but the newest N models of each recipe")
+    options.add_argument(
+        "--keep",
+        type=int,
+        metavar="N",
+        help="also remove all but the newest N models of each recipe and the newest N reports of each dataset",
+    )
+    options.add_argument(
+        "--grace-hours",
+        type=float,
+        metavar="H",
+        default=CleanUpRequest().grace_hours,
+        help="keep what was written within so many hours (default: 24); less is safe only while no flow runs",
+    )
     options.add_argument("--delete", action="store_true", help="delete the files; without it they are only listed")
     return options
 
@@ -27,17 +79,9 @@ def make_parser() -> argparse.ArgumentParser:
 def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
     settings = settings_of(chosen)
+    request = read_request(CleanUpRequest, {"keep": chosen.keep, "grace_hours": chosen.grace_hours})
     store = open_store(settings.store_uri, settings.cache_dir)
-    clean_up, verb = plan(store, chosen.keep), "removed" if chosen.delete else "would remove"
-    if clean_up.note:
-        print(clean_up.note, file=sys.stderr)
-    for removal in clean_up.removals:
-        if chosen.delete:
-            apply(store, [removal])
-        size = "" if removal.size_bytes is None else f", {removal.size_bytes:,} bytes"
-        print(f"{verb}  {removal.path}  {removal.reason}{size}")
-    unused = not (chosen.delete or not clean_up.removals)
-    print(f"{verb} {_sum(clean_up.removals)}{'; nothing is removed; add --delete' if unused else ''}")
+    clean_up(store, request, chosen.delete, "add --delete", lambda line: print(line, file=sys.stderr))
 
 
 def _sum(removals: list[Removal]) -> str:

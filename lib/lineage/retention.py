@@ -1,9 +1,15 @@
-"""What nothing needs any more. The table of steps says how long each kind of output is kept."""
+"""What nothing needs any more. The table of steps says how long each kind of output is kept.
+
+It may run beside flows: what was written within the grace period stays, with all that it was made of, and so does what
+a training under way may use. The store's own clock says how old a file is.
+"""
 
 import json
+import math
+import time
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,12 +19,20 @@ from lib.lineage.manifests import MANIFEST, Manifest
 from lib.lineage.steps import STEPS, Kept, checkpoints_address
 from lib.store import Store
 
-INCOMPLETE_UPLOAD_AGE_S = 24 * 3600.0
-"""An upload under way looks like an incomplete one, and must not be taken away; none takes a day."""
+GRACE_S = 24 * 3600.0
+"""So long a file counts as in use; no upload takes so long, and no step between its files and its manifest."""
+RECHECK_S = 10.0
+"""While it deletes, it looks this often whether something new uses what it is about to delete."""
+RENEWED_S = 600.0
+"""A lease that was written so long ago at most is a live one, however short the grace period."""
 LITTER, CHECKPOINT, INCOMPLETE_UPLOAD = "named by no manifest", "checkpoint of finished work", "incomplete upload"
 
-Manifests = dict[str, Manifest]
+Manifests = Mapping[str, Manifest]
 """By address."""
+Ages = Mapping[str, float]
+"""Seconds since each path was written."""
+IsTry = Callable[[Manifest], bool]
+"""Whether a model was trained in another way than its recipe says."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,8 @@ class Removal:
     reason: str
     size_bytes: int | None = None
     """None where only the store could tell."""
+    address: str | None = None
+    """The output that it belongs to, where all of that goes."""
 
 
 @dataclass(frozen=True)
@@ -39,57 +55,174 @@ class CleanUp:
     note: str = ""
 
 
-def plan(store: Store, keep: int | None = None) -> CleanUp:
-    """What may go; of old models and what follows from them nothing where `keep` is None.
+@dataclass(frozen=True)
+class Policy:
+    """What is kept. By default everything but litter."""
 
-    What another version of this code wrote is passed over. Raises PermanentError where a manifest or alias is damaged,
-    for what it reaches is unknown.
+    keep: int | None = None
+    """The newest models of each recipe, and the newest reports of each dataset; None: all."""
+    grace_s: float = GRACE_S
+    is_try: IsTry = field(default=lambda manifest: manifest.facts.get("limit") is not None)
+    """Tries are counted apart, so that they take no place of a full run."""
+
+    def __post_init__(self) -> None:
+        if self.keep is not None and self.keep < 1:
+            raise PermanentError(f"--keep must be a whole number of at least 1; received {self.keep}")
+        if not 0 <= self.grace_s < math.inf:
+            raise PermanentError(f"the grace period must be 0 or more; received {self.grace_s}")
+
+
+def plan(store: Store, policy: Policy) -> CleanUp:
+    """What may go.
+
+    What another version of this code wrote is passed over, and so is what is damaged; of a dataset with damaged
+    outputs, nothing old goes, for what they refer to is unknown. Raises PermanentError where an alias is damaged.
     """
-    if keep is not None and keep < 1:
-        raise PermanentError(f"--keep must be a whole number of at least 1; received {keep}")
-    paths = [path for root in dict.fromkeys(step.root for step in STEPS.values()) for path in store.list(root)]
-    index = read_index(store, paths)
-    for error in index.damaged.values():
-        raise error
-    manifests = {address: each for address, each in index.outputs.items() if each.kind in STEPS}
-    checkpoints, finished = store.list("checkpoints"), {checkpoints_address(address) for address in manifests}
-    removals = [Removal(path, LITTER) for path in _litter(paths, manifests)]
-    removals += [Removal(path, CHECKPOINT) for path in checkpoints if _within(path, finished)]
-    removals += [Removal(name, INCOMPLETE_UPLOAD) for name in store.incomplete_uploads(INCOMPLETE_UPLOAD_AGE_S)]
-    if keep is not None:
-        unfinished = [path for path in checkpoints if not _within(path, finished)]
-        roots = [*_newest(manifests, keep), *_aliases(store), *_used_by_unfinished(manifests, unfinished)]
-        kept = _reached(manifests, roots)
-        removals += _old({address: each for address, each in manifests.items() if address not in kept})
-    return CleanUp(removals, index.note())
+    # Checkpoints first: of a training that ends meanwhile, either the lease or the model is seen.
+    checkpoints, ages = store.ages("checkpoints"), _ages(store)
+    index = read_index(store, sorted(ages))
+    manifests = {address: each for address, each in index.outputs.items() if _in_its_place(address, each)}
+    removals = [*_litter(ages, manifests, policy.grace_s), *_finished(checkpoints, manifests, policy.grace_s)]
+    uploads = store.incomplete_uploads(max(policy.grace_s, GRACE_S))
+    removals += [Removal(name, INCOMPLETE_UPLOAD) for name in uploads]
+    if policy.keep is not None:
+        kept = _kept(store, policy, manifests, ages)
+        spared = _in_use(checkpoints, manifests, policy.grace_s) | {_dataset(address) for address in index.damaged}
+        removals += _old({a: m for a, m in manifests.items() if a not in kept and _dataset(a) not in spared})
+    misplaced = [address for address in index.outputs if address not in manifests]
+    notes = [index.note(), f"{misplaced[0]} is not where its kind lies; left alone" if misplaced else ""]
+    return CleanUp(removals, "; ".join(note for note in notes if note))
 
 
-def apply(store: Store, removals: Iterable[Removal]) -> None:
-    """Remove them in their order; cut at any point, every manifest that is left has its files and inputs."""
+def apply(
+    store: Store,
+    policy: Policy,
+    removals: Iterable[Removal],
+    tell: Callable[[Removal], None] = lambda removal: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Remove them in their order, but for what has come into use since; `tell` is told of each.
+
+    Cut at any point, every manifest that is left has its files and inputs.
+    """
+    looked_at, allowed = -math.inf, set[str]()
     for removal in removals:
-        (store.discard if removal.reason == INCOMPLETE_UPLOAD else store.delete)(removal.path)
+        if removal.address is not None and clock() - looked_at > RECHECK_S:
+            allowed, looked_at = {each.path for each in plan(store, policy).removals}, clock()
+        whole = removal.path.endswith(f"/{MANIFEST}")
+        if removal.address is not None and whole and removal.path not in allowed:
+            continue
+        if removal.address is not None and not whole and store.exists(f"{removal.address}/{MANIFEST}"):
+            continue  # it came into use, or was made anew
+        if removal.reason == INCOMPLETE_UPLOAD:
+            store.discard(removal.path)
+        elif _age(store, removal.path) >= policy.grace_s:
+            store.delete(removal.path)
+        else:
+            continue
+        tell(removal)
 
 
-def _litter(paths: list[str], manifests: Manifests) -> list[str]:
+def _ages(store: Store) -> dict[str, float]:
+    """Of all files of all outputs."""
+    found: dict[str, float] = {}
+    for root in dict.fromkeys(step.root for step in STEPS.values()):
+        found |= store.ages(root)
+    return found
+
+
+def _age(store: Store, path: str) -> float:
+    """Of one file: a run that makes the same output again writes it anew. 0 for what is gone."""
+    return store.ages(str(PurePosixPath(path).parent)).get(path, 0.0)
+
+
+def _in_its_place(address: str, manifest: Manifest) -> bool:
+    """Whether it lies where outputs of its kind lie, and so is cleaned up as one of these."""
+    step = STEPS.get(manifest.kind)
+    return step is not None and address.startswith(f"{step.root}/") and address.count("/") == step.folder.count("/") + 1
+
+
+def _litter(ages: Ages, manifests: Manifests, grace_s: float) -> Iterator[Removal]:
     """Files at finished addresses that no manifest names. Without a manifest, work may be under way."""
     named = {file.path for manifest in manifests.values() for file in manifest.files.values()}
     named |= {f"{address}/{MANIFEST}" for address in manifests}
-    return [path for path in paths if path not in named and _within(path, manifests)]
+    for path, age_s in sorted(ages.items()):
+        if path not in named and age_s >= grace_s and _within(path, manifests):
+            yield Removal(path, LITTER)
+
+
+def _finished(checkpoints: Ages, manifests: Manifests, grace_s: float) -> Iterator[Removal]:
+    finished = {checkpoints_address(address) for address in manifests}
+    for path, age_s in sorted(checkpoints.items()):
+        if age_s >= grace_s and _within(path, finished):
+            yield Removal(path, CHECKPOINT)
 
 
 def _within(path: str, addresses: Container[str]) -> bool:
     return any(str(parent) in addresses for parent in PurePosixPath(path).parents)
 
 
-def _newest(manifests: Manifests, keep: int) -> Iterator[str]:
-    """Of each folder and limit, the last output or the last `keep`, as its step says."""
+def _dataset(address: str) -> str:
+    """Its second part; for weights it is the backbone's name."""
+    return [*address.split("/"), ""][1]
+
+
+def _in_use(checkpoints: Ages, manifests: Manifests, grace_s: float) -> set[str]:
+    """Datasets of which a training is under way, or ended without its model, within the grace period."""
+    finished = {checkpoints_address(address) for address in manifests}
+    young_s = max(grace_s, RENEWED_S)
+    young = (path.split("/") for path, age in checkpoints.items() if age < young_s and not _within(path, finished))
+    return {parts[2] for parts in young if len(parts) > 3}
+
+
+def _kept(store: Store, policy: Policy, manifests: Manifests, ages: Ages) -> set[str]:
+    """What is young, newest, best or named by an alias, all that it was made of, and what is kept along with that."""
+    young = [address for address in manifests if _young(address, ages, policy.grace_s)]
+    return _reached(manifests, [*young, *_newest_and_best(policy, manifests, ages), *_aliases(store)])
+
+
+def _young(address: str, ages: Ages, grace_s: float) -> bool:
+    return ages.get(f"{address}/{MANIFEST}", 0.0) < grace_s
+
+
+def _newest_and_best(policy: Policy, manifests: Manifests, ages: Ages) -> Iterator[str]:
+    """Of each series the newest `keep`, by the store's clock, and of models the one that is best on validation."""
+    accuracies = _accuracies(manifests)
+    tries = {address for address, each in manifests.items() if each.kind == "model" and policy.is_try(each)}
     series = defaultdict(list)
-    for address, each in sorted(manifests.items(), key=lambda item: (item[1].made_by["at"], item[0])):
-        kept = STEPS[each.kind].kept
-        if kept in {Kept.NEWEST, Kept.NEWEST_N}:
-            series[kept, PurePosixPath(address).parent, each.facts.get("limit")].append(address)
-    for (kept, *_), addresses in series.items():
-        yield from addresses[-1 if kept is Kept.NEWEST else -keep :]
+    for address, each in manifests.items():
+        if STEPS[each.kind].kept is Kept.NEWEST_N:
+            start, a_try = each.inputs.get("weights"), bool(tries & _reached_back(manifests, address))
+            series[PurePosixPath(address).parent, start and start.uri, a_try].append(address)
+    for addresses in series.values():
+        addresses.sort(reverse=True)
+        addresses.sort(key=lambda address: ages.get(f"{address}/{MANIFEST}", 0.0))
+        yield from addresses[: policy.keep]
+        if measured := [address for address in addresses if address in accuracies]:
+            yield max(measured, key=lambda address: accuracies[address])
+
+
+def _accuracies(manifests: Manifests) -> dict[str, float]:
+    """Of each model that was evaluated, the accuracy on validation."""
+    found = {}
+    for each in manifests.values():
+        metrics = each.facts.get("metrics")
+        if each.kind == "evaluation" and "model" in each.inputs and isinstance(metrics, dict):
+            accuracy = dict(metrics.get("validation") or {}).get("accuracy")
+            if isinstance(accuracy, float | int):
+                found[each.inputs["model"].uri] = float(accuracy)
+    return found
+
+
+def _reached_back(manifests: Manifests, address: str) -> set[str]:
+    """The output and all that it was made of."""
+    reached, waiting = set[str](), [address]
+    while waiting:
+        each = waiting.pop()
+        if each in manifests and each not in reached:
+            reached.add(each)
+            waiting += [ref.uri for ref in manifests[each].inputs.values()]
+    return reached
 
 
 def _aliases(store: Store) -> Iterator[str]:
@@ -98,7 +231,7 @@ def _aliases(store: Store) -> Iterator[str]:
         if path.endswith(".json"):
             try:
                 yield from _uris(json.loads(store.read(path)))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise PermanentError(
                     f"an alias must be JSON; received {path} in {store.uri}: {error}; mend or remove it"
                 ) from error
@@ -110,13 +243,6 @@ def _uris(value: Any) -> Iterator[str]:
     if isinstance(value, dict | list):
         for each in value.values() if isinstance(value, dict) else value:
             yield from _uris(each)
-
-
-def _used_by_unfinished(manifests: Manifests, unfinished: list[str]) -> list[str]:
-    """What is kept while it is used, of datasets with unfinished work: that may be what uses it."""
-    datasets = {path.split("/")[2] for path in unfinished if path.count("/") > 2}
-    while_used = (address for address, each in manifests.items() if STEPS[each.kind].kept is Kept.WHILE_USED)
-    return [address for address in while_used if manifests[address].facts["dataset"] in datasets]
 
 
 def _reached(manifests: Manifests, roots: list[str]) -> set[str]:
@@ -145,12 +271,14 @@ def _is_not_data(manifests: Manifests, address: str) -> bool:
 def _old(manifests: Manifests) -> Iterator[Removal]:
     """Every file of these outputs, what was made of others first, and each one's manifest before its files.
 
-    So no manifest ever refers to what is gone, and what is not whole does not read as done.
+    So no manifest ever refers to what is gone, and what is not whole does not read as done. A file that lies elsewhere
+    is another output's, whatever the manifest says.
     """
     for step in reversed(STEPS.values()):
         if step.kept is not Kept.ALWAYS:
             for address in sorted(address for address, each in manifests.items() if each.kind == step.kind):
-                manifest = manifests[address]
-                yield Removal(f"{address}/{MANIFEST}", f"old {step.kind}", len(manifest.to_json()))
+                manifest, reason = manifests[address], f"old {step.kind}"
+                yield Removal(f"{address}/{MANIFEST}", reason, len(manifest.to_json()), address)
                 for file in manifest.files.values():
-                    yield Removal(file.path, f"old {step.kind}", file.size_bytes)
+                    if _within(file.path, {address}):
+                        yield Removal(file.path, reason, file.size_bytes, address)

@@ -23,8 +23,7 @@ class Kept(Enum):
     """How long `flows.retention --keep N` keeps an output."""
 
     ALWAYS = "always"
-    NEWEST = "the newest of each folder and limit"
-    NEWEST_N = "the newest N of each folder and limit"
+    NEWEST_N = "the newest N of each folder, tries apart, and the best"
     WITH_INPUTS = "as long as what it was made of"
     WHILE_USED = "as long as something kept was made of it"
 
@@ -148,7 +147,7 @@ STEPS: dict[str, Step] = {
             key=("prepared", "evaluations"),
             per="report",
             verified_by="lib.reporting.report:recompute",
-            kept=Kept.NEWEST,
+            kept=Kept.NEWEST_N,
         ),
     )
 }

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lib.errors import PermanentError, explain_validation
+from lib.lineage.manifests import Manifest
 from lib.models.schema import NOT_IN_KEY, SMALLEST_PX, Augmentation, Backbone, Phase, Recipe
 
 WARM_COSINE: dict[str, Any] = {"schedule": "warmup-cosine", "weight_decay": 5e-4}
@@ -205,6 +206,13 @@ def find_recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise PermanentError(f"unknown recipe {_cut(name)!r}; known: {', '.join(sorted(RECIPES))}")
     return RECIPES[name]
+
+
+def is_try(model: Manifest) -> bool:
+    """Whether a model was trained on a part of the data, or in another way than its recipe now says."""
+    resolved = model.facts.get("recipe")
+    recipe = RECIPES.get(str(resolved.get("name"))) if isinstance(resolved, dict) else None
+    return model.facts.get("limit") is not None or (recipe is not None and resolved != recipe.resolved())
 
 
 def choose_recipes(dataset: str, models: list[str] | None, baselines: bool = False) -> list[Recipe]:

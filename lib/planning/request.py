@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lib.data.datasets import DATASETS
 from lib.errors import explain_validation
 from lib.lineage.manifests import Ref
+from lib.lineage.retention import GRACE_S
 from lib.models.recipes import RECIPES
 from lib.models.schema import Start
 
@@ -71,6 +72,24 @@ class ModelRequest(RecipeRequest):
         """The same as a request for one recipe."""
         shared = self.model_dump(include=set(RecipeRequest.model_fields))
         return TrainingRequest(**shared, models=[self.model], weights=self.weights)
+
+
+class CleanUpRequest(BaseModel):
+    """What retention keeps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep: Count = Field(
+        None,
+        description="Keep the newest N models of each recipe and the newest N reports of each dataset, tries apart, "
+        "and delete what nothing needs any more; empty: delete nothing and only list",
+    )
+    grace_hours: float = Field(
+        GRACE_S / 3600,
+        ge=0,
+        allow_inf_nan=False,
+        description="Keep what was written within so many hours, and all that it was made of",
+    )
 
 
 def read_request(kind: type[AnyRequest], values: Mapping[str, Any]) -> AnyRequest:

@@ -78,7 +78,7 @@ class LocalStore:
     def incomplete_uploads(self, older_than_s: float) -> list[str]:
         latest = time.time() - older_than_s
         with _explained(self.root, "read"):
-            partials = (p for p in self.root.rglob(f"{PARTIAL}*") if _written_at(p) <= latest)
+            partials = (p for p in _walk(self.root) if p.name.startswith(PARTIAL) and _written_at(p) <= latest)
             return sorted(p.relative_to(self.root).as_posix() for p in partials)
 
     def discard(self, incomplete_upload: str) -> None:
@@ -95,7 +95,7 @@ class LocalStore:
         return {path: max(0.0, now - at) for path, at in written_at.items() if at < math.inf}
 
     def _files(self, prefix: str) -> Iterator[Path]:
-        return (p for p in self._at(prefix).rglob("*") if p.is_file() and PARTIAL not in p.name)
+        return (p for p in _walk(self._at(prefix)) if p.is_file() and PARTIAL not in p.name)
 
     def _now(self) -> float:
         """Seconds since the epoch by the clock that dates the files: on a network share, its server's."""
@@ -140,6 +140,22 @@ class LocalStore:
             with (self.root / LOCK).open("ab") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Every file under `root`, in folders that are links to others too; a folder that leads back to itself once."""
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):  # removed meanwhile
+            raise error
+
+    seen = set()
+    for folder, inner, names in os.walk(root, onerror=fail, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        yield from (Path(folder, name) for name in names)
 
 
 def _written_at(file: Path) -> float:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from flows.retention import retention
+from lib.errors import PermanentError
 from lib.store import LocalStore
-from tests.lib.lineage.made import everything, trained
+from tests.lib.lineage.made import age, everything, trained
 
 
 @pytest.fixture
@@ -26,6 +28,7 @@ def test_the_command_removes_only_when_told_to(store: LocalStore) -> None:
     trained(store, "old", 1)
     trained(store, "new", 2)
     store.write("models/toy/cnn/new/loser.bin", b"loser")
+    age(store, "models/toy/cnn/new/loser.bin", days=2)
     before = everything(store)
     sizes = [
         len((store.root / path).read_bytes())
@@ -53,12 +56,25 @@ def test_the_command_removes_only_when_told_to(store: LocalStore) -> None:
 def test_the_command_says_in_one_line_what_it_cannot_do(store: LocalStore) -> None:
     trained(store, "m", 1)
     store.write("models/toy/cnn/m/loser.bin", b"loser")
-    assert run(store, "--keep", "0", "--delete") == (
-        2,
-        [],
-        ["error: --keep must be a whole number of at least 1; received 0"],
-    )
+    rule = "error: the request is not valid: keep: Input should be greater than or equal to 1; received 0"
+    assert run(store, "--keep", "0", "--delete") == (2, [], [rule])
     store.write("models/toy/cnn/m/manifest.json", b"{}")
     code, said, errors = run(store, "--delete")
-    assert (code, said, len(errors)) == (2, [], 1)
+    assert (code, said) == (0, ["removed 0 files, 0 bytes"])
+    assert errors == ["1 output with a damaged manifest left alone, such as models/toy/cnn/m"]
     assert store.exists("models/toy/cnn/m/loser.bin")
+
+
+def test_the_flow_lists_and_deletes_only_where_it_is_told_how_many_to_keep(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, day in (("old", 1), ("new", 2)):
+        trained(store, key, day)
+    monkeypatch.setenv("STORE_URI", store.uri)
+    before = everything(store)
+    retention()
+    assert everything(store) == before
+    retention(keep=1)
+    assert not [path for path in everything(store) if "/old/" in path]
+    with pytest.raises(PermanentError, match="keep"):
+        retention.fn(keep=0)

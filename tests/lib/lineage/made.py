@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import time
 from typing import Any
 
 from lib.lineage.manifests import Manifest, Ref, commit, put_file
@@ -9,8 +11,9 @@ from lib.store import LocalStore, Store
 
 
 def output(store: Store, address: str, kind: Any, inputs: dict[str, Ref], day: int = 1, **facts: Any) -> Ref:
-    """Commit an output of one file, made on a day of January."""
-    return commit(
+    """Commit an output of one file, which a folder says was made on that day of the month before last."""
+    new = not store.exists(f"{address}/manifest.json")
+    ref = commit(
         store,
         address,
         Manifest(
@@ -22,6 +25,17 @@ def output(store: Store, address: str, kind: Any, inputs: dict[str, Ref], day: i
             made_by={"at": f"2026-01-{day:02d}T00:00:00+00:00"},
         ),
     )
+    if new and isinstance(store, LocalStore):
+        age(store, address, days=60 - day)
+    return ref
+
+
+def age(store: LocalStore, place: str, days: float) -> None:
+    """As if `place`, a file or a folder's files, had been written so long ago."""
+    at = time.time() - days * 86_400
+    top = store.root / place
+    for path in [top] if top.is_file() else top.rglob("*"):
+        os.utime(path, (at, at))
 
 
 def prepared_data(store: Store, limit: int | None = None) -> Ref:
@@ -38,15 +52,26 @@ def computed_features(store: Store, key: str) -> Ref:
 
 
 def trained(
-    store: Store, key: str, day: int, recipe: str = "cnn", limit: int | None = None, features: Ref | None = None
+    store: Store,
+    key: str,
+    day: int,
+    recipe: str = "cnn",
+    limit: int | None = None,
+    features: Ref | None = None,
+    accuracy: float = 0.5,
+    epochs: int = 20,
 ) -> Ref:
-    """The evaluation of a new model."""
+    """The evaluation of a new model, which reached `accuracy` on validation."""
     prepared = prepared_data(store, limit)
-    facts = {"dataset": "toy", "limit": limit}
+    facts: dict[str, Any] = {"dataset": "toy", "limit": limit}
     inputs = {"prepared": prepared, **({"features": features} if features else {})}
-    model = output(store, f"models/toy/{recipe}/{key}", "model", inputs, day, recipe={"name": recipe}, **facts)
+    model = output(
+        store, f"models/toy/{recipe}/{key}", "model", inputs, day, recipe={"name": recipe, "epochs": epochs}, **facts
+    )
     inputs = {"model": model, "prepared": prepared}
-    return output(store, f"evaluations/toy/{recipe}/{key}", "evaluation", inputs, day, recipe=recipe, **facts)
+    metrics = {"validation": {"accuracy": accuracy}}
+    facts |= {"recipe": recipe, "metrics": metrics}
+    return output(store, f"evaluations/toy/{recipe}/{key}", "evaluation", inputs, day, **facts)
 
 
 def reported(store: Store, key: str, day: int, *evaluations: Ref, limit: int | None = None) -> Ref:

@@ -5,17 +5,20 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lib.errors import PermanentError, TransientError
 from lib.lineage import retention
-from lib.lineage.retention import CleanUp, apply, plan
+from lib.lineage.manifests import find, load
+from lib.lineage.retention import GRACE_S, CleanUp, Policy, Removal, apply, plan
 from lib.lineage.steps import STEPS
 from lib.store import LocalStore, Store, open_store
 
-from .made import addresses, assert_whole, computed_features, everything, reported, trained
+from .made import addresses, age, assert_whole, computed_features, everything, reported, trained
 
 FOLDERS = [step.root for step in STEPS.values()]
 
@@ -37,26 +40,37 @@ def history(store: LocalStore) -> LocalStore:
         reported(store, f"r{day}", day, evaluation, other)
     store.write("models/toy/cnn/m1/data-loser.bin", b"loser")
     store.write("checkpoints/models/toy/cnn/m1/lease.json", b"{}")
+    age(store, "models/toy/cnn/m1/data-loser.bin", days=2)
+    age(store, "checkpoints", days=2)
     (store.root / "models/toy/.partial-cut").write_bytes(b"half")
     os.utime(store.root / "models/toy/.partial-cut", (0, 0))
     return store
 
 
-def clean(store: Store, keep: int | None = None) -> list[str]:
+def policy(keep: int | None = None, grace_s: float = 0) -> Policy:
+    """A try has other epochs than 20, or a limit."""
+    return Policy(
+        keep, grace_s, lambda model: model.facts["recipe"]["epochs"] != 20 or model.facts["limit"] is not None
+    )
+
+
+def clean(store: Store, keep: int | None = None, grace_s: float = 0) -> list[str]:
     """Clean up, and say what went."""
-    removals = plan(store, keep).removals
-    apply(store, removals)
-    return [removal.path for removal in removals]
+    gone: list[str] = []
+    apply(
+        store, policy(keep, grace_s), plan(store, policy(keep, grace_s)).removals, lambda each: gone.append(each.path)
+    )
+    return gone
 
 
 def test_planning_changes_nothing(history: LocalStore) -> None:
     before = {path: (history.root / path).read_bytes() for path in everything(history)}
-    assert len(plan(history, keep=1).removals) > 3
+    assert len(plan(history, policy(1)).removals) > 3
     assert {path: (history.root / path).read_bytes() for path in everything(history)} == before
 
 
 def test_an_empty_store_has_nothing_to_remove(store: LocalStore) -> None:
-    assert plan(store, keep=1) == CleanUp([])
+    assert plan(store, policy(1)) == CleanUp([])
     assert not store.root.exists()
 
 
@@ -83,7 +97,7 @@ def test_what_no_manifest_names_goes_once_there_is_a_manifest(
         [*kept, *unfinished], key=lambda path: (FOLDERS.index(path.split("/")[0]), path)
     )
     assert store.list("raw") == ["raw/toy/index.json", "raw/toy/loser.gz"]
-    assert plan(store) == CleanUp([])
+    assert plan(store, policy()) == CleanUp([])
 
 
 def test_checkpoints_go_once_what_they_were_for_is_finished(store: LocalStore) -> None:
@@ -114,11 +128,11 @@ def test_a_cut_upload_to_s3_goes_after_its_time(
 ) -> None:
     store = open_store(f"s3://{s3_environment.bucket}/{uuid.uuid4().hex}", tmp_path)
     store._s3.create_multipart_upload(Bucket=store.bucket, Key=f"{store.prefix}/raw/x")
-    assert plan(store) == CleanUp([])
-    monkeypatch.setattr(retention, "INCOMPLETE_UPLOAD_AGE_S", 0)
+    assert plan(store, policy()) == CleanUp([])
+    monkeypatch.setattr(retention, "GRACE_S", 0)
     (cut,) = clean(store)
     assert cut.startswith("raw/x?uploadId=")
-    assert plan(store) == CleanUp([])
+    assert plan(store, policy()) == CleanUp([])
 
 
 def test_without_keep_old_models_stay(history: LocalStore) -> None:
@@ -131,7 +145,7 @@ def test_keep_leaves_the_newest_models_with_all_they_are_of(history: LocalStore)
     clean(history, keep=2)
     assert addresses(history, "models") == ["toy/cnn/l", "toy/cnn/m3", "toy/cnn/m4", "toy/mlp/o"]
     assert addresses(history, "evaluations") == ["toy/cnn/l", "toy/cnn/m3", "toy/cnn/m4", "toy/mlp/o"]
-    assert addresses(history, "reports") == ["toy/r4", "toy/rl"]
+    assert addresses(history, "reports") == ["toy/r3", "toy/r4", "toy/rl"]
     assert addresses(history, "features") == ["toy/f2"]
     assert addresses(history, "prepared") == ["toy/9", "toy/None"]
     assert (addresses(history, "datasets"), addresses(history, "weights")) == (["toy/d"], ["net/w"])
@@ -158,6 +172,8 @@ def test_each_recipe_has_newest_models_of_its_own(store: LocalStore) -> None:
 def test_of_what_is_equally_new_the_last_address_counts(store: LocalStore) -> None:
     for key in ("b", "a"):
         reported(store, key, 1, trained(store, key, 1))
+    for path in store.root.rglob("*"):
+        os.utime(path, (0, 0))
     clean(store, keep=1)
     assert addresses(store, "models") == ["toy/cnn/b"]
     assert addresses(store, "reports") == ["toy/b"]
@@ -192,22 +208,22 @@ def test_a_second_clean_up_finds_nothing(history: LocalStore) -> None:
 
 
 def test_a_clean_up_cut_anywhere_leaves_every_manifest_whole(history: LocalStore, tmp_path: Path) -> None:
-    removals = plan(history, keep=1).removals
+    removals = plan(history, policy(1)).removals
     whole = tmp_path / "whole"
     shutil.copytree(history.root, whole)
-    apply(LocalStore(whole), removals)
+    apply(LocalStore(whole), policy(1), removals)
     finished = [path for path in everything(LocalStore(whole)) if path.endswith("/manifest.json")]
     for cut_after in range(len(removals)):
         root = tmp_path / f"cut-{cut_after}"
         shutil.copytree(history.root, root)
         with pytest.raises(TransientError, match="killed"):
-            apply(CutStore(root, cut_after), removals)
+            apply(CutStore(root, cut_after), policy(1), removals)
         cut = LocalStore(root)
         assert_whole(cut)
         clean(cut, keep=1)
         assert_whole(cut)
         assert [path for path in everything(cut) if path.endswith("/manifest.json")] == finished
-        assert plan(cut, keep=1) == CleanUp([])
+        assert plan(cut, policy(1)) == CleanUp([])
         shutil.rmtree(root)
 
 
@@ -225,14 +241,177 @@ class CutStore(LocalStore):
         super().delete(path)
 
 
-@pytest.mark.parametrize("path", ["models/toy/cnn/m2/manifest.json", "weights/net/w/manifest.json"])
-def test_a_damaged_manifest_stops_all(history: LocalStore, path: str) -> None:
-    history.write(path, history.read(path).replace(b"2026", b"2025"))
-    with pytest.raises(PermanentError, match=f"{path} in .* was changed after it was written"):
-        plan(history)
+@pytest.mark.parametrize("data", [b"{}", b"[" * 100_000, b""])
+def test_a_damaged_manifest_is_named_and_nothing_old_of_its_dataset_goes(history: LocalStore, data: bytes) -> None:
+    history.write("models/toy/cnn/m2/manifest.json", data)
+    planned = plan(history, policy(1))
+    assert planned.note == "1 output with a damaged manifest left alone, such as models/toy/cnn/m2"
+    assert not [each for each in planned.removals if each.reason.startswith("old")]
+
+
+FORGED = [
+    ("models/toy/cnn/m1", {"files": "datasets/toy/d"}),  # it names another output's file
+    ("datasets/toy/d", {"kind": "model"}),  # data said to be a model
+    ("models/toy", {"kind": "model"}),  # at the folder of many
+    ("models", {"kind": "model"}),
+    ("models/toy/cnn/m1", {"kind": "medal"}),
+    ("models/toy/cnn/m1", {"inputs": "models/toy/cnn/m1"}),  # made of itself
+    ("models/toy/cnn/m1", {"facts": {"recipe": {"epochs": [[]]}, "limit": {}, "metrics": 3}}),
+]
+
+
+@pytest.mark.parametrize(("address", "change"), FORGED, ids=range(len(FORGED)))
+def test_a_forged_manifest_takes_no_other_output_away(
+    history: LocalStore, address: str, change: dict[str, Any]
+) -> None:
+    manifest = load(history, trained(history, "honest", 1))
+    other = find(history, str(change.get("files") or change.get("inputs") or "datasets/toy/d"))
+    assert other
+    parts = (
+        {"files": other[1].files}
+        if "files" in change
+        else {"inputs": {"a": other[0]}}
+        if "inputs" in change
+        else change
+    )
+    history.write(f"{address}/manifest.json", manifest.model_copy(update=parts).to_json())
+    age(history, f"{address}/manifest.json", days=59)
+    history.write("models/toy/cnn/under-way/model.keras", b"half")
+    age(history, "models/toy/cnn/under-way", days=30)
+    data = [path for path in everything(history) if path.startswith(("datasets/", "prepared/", "weights/"))]
+    clean(history, keep=1)
+    assert {*data, "models/toy/cnn/under-way/model.keras"} <= {*everything(history)}
+
+
+def test_the_best_full_model_stays_and_tries_count_apart(store: LocalStore) -> None:
+    full = trained(store, "full", 1, accuracy=0.9639)
+    reported(store, "full", 1, full)
+    for day in (2, 3):
+        reported(store, f"try{day}", day, trained(store, f"try{day}", day, accuracy=0.9278, epochs=2))
+    trained(store, "worse", 4, accuracy=0.95)
+    trained(store, "worst", 5, accuracy=0.90)
+    clean(store, keep=1)
+    assert addresses(store, "models") == ["toy/cnn/full", "toy/cnn/try3", "toy/cnn/worst"]
+    assert addresses(store, "reports") == ["toy/full", "toy/try3"]
+    assert_whole(store)
+
+
+def test_of_reports_as_many_stay_as_of_models(store: LocalStore) -> None:
+    for day in range(1, 6):
+        reported(store, f"r{day}", day, trained(store, f"m{day}", day))
+    clean(store, keep=3)
+    assert addresses(store, "reports") == ["toy/r3", "toy/r4", "toy/r5"]
+    assert addresses(store, "models") == ["toy/cnn/m3", "toy/cnn/m4", "toy/cnn/m5"]
+
+
+def test_what_is_young_stays_and_all_that_it_was_made_of(store: LocalStore) -> None:
+    old = trained(store, "old", 1, features=computed_features(store, "f"))
+    for day in (2, 3):
+        reported(store, f"r{day}", day, trained(store, f"m{day}", day))
+    reported(store, "young", 4, old)
+    store.write("models/toy/cnn/m3/loser.bin", b"loser")
+    store.write("checkpoints/models/toy/cnn/m3/lease.json", b"{}")
+    age(store, "reports/toy/young", days=0.9)
+    age(store, "checkpoints", days=0.9)
+    gone = clean(store, keep=1, grace_s=GRACE_S)
+    assert addresses(store, "models") == ["toy/cnn/m3", "toy/cnn/old"]
+    assert addresses(store, "reports") == ["toy/young"]
+    assert addresses(store, "features") == ["toy/f"]
+    assert not [path for path in gone if "/m3/" in path]
+    assert_whole(store)
+
+
+@pytest.mark.parametrize(
+    "work", ["models/toy/cnn/new/lease.json", "features/toy/new/lease.json", "models/toy/cnn/n/1.npz"]
+)
+def test_while_a_training_is_under_way_nothing_old_of_its_dataset_goes(history: LocalStore, work: str) -> None:
+    history.write(f"checkpoints/{work}", b"{}")
+    age(history, f"checkpoints/{work}", days=0.5)
+    gone = [each for each in plan(history, policy(1, GRACE_S)).removals if each.reason.startswith("old")]
+    assert gone == []
+    age(history, f"checkpoints/{work}", days=2)
+    assert [each for each in plan(history, policy(1, GRACE_S)).removals if each.reason.startswith("old")]
+
+
+class Meanwhile(LocalStore):
+    """Does something else just before the first removal of an old output."""
+
+    def __init__(self, root: Path, what: Callable[[LocalStore], object]) -> None:
+        super().__init__(root)
+        self.what = what
+
+    def ages(self, prefix: str) -> dict[str, float]:
+        if prefix == "checkpoints" and (what := self.what):
+            self.what = lambda store: None
+            what(LocalStore(self.root))
+        return super().ages(prefix)
+
+
+def report_on_m1(store: LocalStore) -> None:
+    found = find(store, "evaluations/toy/cnn/m1")
+    assert found
+    reported(store, "just-now", 59, found[0])
+    age(store, "reports/toy/just-now", days=0)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "spared"),
+    [
+        (report_on_m1, "m1"),
+        (lambda store: store.write("checkpoints/models/toy/cnn/other/lease.json", b"{}"), "m2"),
+        (lambda store: store.write("registry/champion.json", b'{"uri": "models/toy/cnn/m2"}'), "m2"),
+    ],
+    ids=["a report is made of it", "a training begins", "it is promoted"],
+)
+def test_what_comes_into_use_between_plan_and_removal_stays(
+    history: LocalStore, meanwhile: Callable[[LocalStore], object], spared: str
+) -> None:
+    removals = plan(history, policy(1, GRACE_S)).removals
+    assert f"models/toy/cnn/{spared}/manifest.json" in [each.path for each in removals]
+    apply(Meanwhile(history.root, meanwhile), policy(1, GRACE_S), removals)
+    assert f"toy/cnn/{spared}" in addresses(history, "models")
+    assert_whole(history)
+
+
+def test_a_file_that_is_written_anew_between_plan_and_removal_stays(history: LocalStore) -> None:
+    """A run makes an old output again: its files are up, and its manifest is not there yet."""
+    removals = plan(history, policy(1, GRACE_S)).removals
+    (file,) = (each.path for each in removals if each.path.startswith("models/toy/cnn/m1/") and each.size_bytes == 17)
+    honest = history.read(file)
+
+    def write_again(removal: Removal) -> None:
+        if removal.path == "models/toy/cnn/m1/manifest.json":
+            history.write(file, honest)
+
+    apply(history, policy(1, GRACE_S), removals, write_again)
+    assert history.read(file) == honest
+
+
+def test_each_manifest_is_read_once(history: LocalStore) -> None:
+    class CountingStore(LocalStore):
+        reads = 0
+
+        def read(self, path: str) -> bytes:
+            self.reads += path.endswith("manifest.json")
+            return super().read(path)
+
+    store = CountingStore(history.root)
+    plan(store, policy(1))
+    assert store.reads == len([path for path in everything(history) if path.endswith("manifest.json")])
+
+
+def test_what_lies_in_a_linked_folder_is_seen(history: LocalStore, tmp_path: Path) -> None:
+    (history.root / "reports").rename(tmp_path / "elsewhere")
+    (history.root / "reports").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/toy/round").symlink_to(tmp_path / "elsewhere")
+    clean(history, keep=1)
+    assert addresses(history, "models") == ["toy/cnn/l", "toy/cnn/m4", "toy/mlp/o"]
+    assert [path for path in history.list("reports") if path.endswith("manifest.json")] == [
+        "reports/toy/r4/manifest.json", "reports/toy/rl/manifest.json",
+    ]  # fmt: skip
 
 
 def test_a_damaged_alias_stops_all(history: LocalStore) -> None:
     history.write("registry/toy/champion.json", b'{"uri": ')
     with pytest.raises(PermanentError, match=r"an alias must be JSON; received registry/toy/champion\.json in"):
-        plan(history, keep=1)
+        plan(history, policy(1))
