@@ -175,7 +175,7 @@ class Trainer:
         self.model.compile(
             optimizer=make_optimizer(phase, self.rows.steps),
             loss=make_loss(self.recipe, self.model.output_shape[-1]),
-            metrics=["accuracy"],
+            metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
             jit_compile=not self.recipe.deterministic and bool(tf.config.list_physical_devices("GPU")),
         )
         self.model.optimizer.build(self.model.trainable_variables)
