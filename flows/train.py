@@ -7,7 +7,6 @@ import argparse
 
 from prefect import flow
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
 
 from flows.command import add_place_options, main_of, settings_of
 from flows.ingest import ingest
@@ -27,6 +26,7 @@ from tasks.inputs import untraced
 from tasks.launching import train_models
 from tasks.publishing import publish_report
 from tasks.retries import with_retries
+from tasks.schedules import scheduled_start
 from tasks.settings import using
 
 
@@ -47,7 +47,7 @@ def train_all(
     Models that need a GPU which is not there are left out with a warning. One model failing loses one model: the
     others are reported on, then SomeModelsFailed names it.
     """
-    plan = make_plan(read_request(TrainingRequest, locals()), flow_run.scheduled_start_time)
+    plan = make_plan(read_request(TrainingRequest, locals()), scheduled_start)
     for note in plan.notes:
         get_run_logger().info(note)
     prepared = ingest(dataset, limit)

@@ -23,6 +23,7 @@ from tasks.evaluation import evaluate_model
 from tasks.ingestion import ingest_backbone
 from tasks.inputs import untraced
 from tasks.retries import with_retries
+from tasks.schedules import scheduled_start
 from tasks.settings import current_settings, current_store, using
 from tasks.training import compute_features, train_recipe
 from tasks.workers import work_pool
@@ -49,7 +50,7 @@ def train_model(
 ) -> Ref:
     """Train `model` on `dataset`, preparing the data first where `prepared` is not given. Returns the evaluation."""
     request = read_request(ModelRequest, locals())
-    plan = make_plan(request.alone(), flow_run.scheduled_start_time)
+    plan = make_plan(request.alone(), scheduled_start)
     (trial,) = plan.trials
     recipe, prepared = trial.recipe, request.prepared
     if prepared:

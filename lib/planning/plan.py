@@ -1,7 +1,7 @@
 """What a request comes to, checked before anything starts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -11,6 +11,7 @@ from lib.errors import NoGpu, PermanentError
 from lib.lineage.manifests import Ref
 from lib.models.recipes import choose_recipes, override, settings_for
 from lib.models.schema import IMAGENET, RANDOM, Recipe
+from lib.planning.dates import Start, fresh_seed, start_now
 from lib.planning.request import ModelRequest, RecipeRequest, Seed, TrainingRequest
 
 LARGEST_SEED = 2**32 - 1
@@ -69,8 +70,8 @@ class Outcome:
         return self.error is not None and not isinstance(self.error, NoGpu)
 
 
-def make_plan(request: TrainingRequest, started: datetime | None = None) -> Plan:
-    """Resolve names and overrides of a request whose run started, or is scheduled, at `started` (None: now).
+def make_plan(request: TrainingRequest, start: Callable[[], Start] = start_now) -> Plan:
+    """Resolve names and overrides of a request. `start` says when its run was to start; only a fresh seed asks.
 
     Raises PermanentError for anything that cannot be.
     """
@@ -83,7 +84,7 @@ def make_plan(request: TrainingRequest, started: datetime | None = None) -> Plan
     for recipe in resolved:
         _check_augmentation(recipe, spec)
     recipes = _starting_from(request.starts, resolved)
-    seed = resolve_seed(request.seed, started or datetime.now(UTC))
+    seed = resolve_seed(request.seed, start)
     return Plan(request=request, dataset=spec, recipes=recipes, seed=seed, notes=notes)
 
 
@@ -143,10 +144,10 @@ def check_limit(spec: DatasetSpec, limit: int | None) -> None:
         )
 
 
-def resolve_seed(seed: Seed, started: datetime) -> int:
-    """`seed`, or for `fresh` the date of the run's scheduled start as YYYYMMDD: the same over its retries."""
+def resolve_seed(seed: Seed, start: Callable[[], Start]) -> int:
+    """`seed`, or for `fresh` that of the run's start: the same over its retries."""
     if seed == "fresh":
-        return int(started.astimezone(UTC).strftime("%Y%m%d"))
+        return fresh_seed(start())
     if not 0 <= seed <= LARGEST_SEED:
         raise PermanentError(f"--seed must be 'fresh' or from 0 to {LARGEST_SEED}; received {seed}")
     return seed

@@ -39,7 +39,9 @@ class RecipeRequest(DataRequest):
 
     epochs: Count = Field(None, description="Train for at most N epochs in each phase of a recipe")
     seed: Seed = Field(
-        0, description="A number, or fresh: the date of the scheduled start, which is the same over a run's retries"
+        0,
+        description="A number, or fresh: the date of the scheduled start in the time zone of its schedule, "
+        "the same over a run's retries",
     )
     overrides: dict[str, str] | None = Field(
         None, description="Recipe fields to override, such as learning_rate with 0.001 or augmentation.flip with true"

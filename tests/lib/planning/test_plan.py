@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -11,6 +12,7 @@ from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit
 from lib.models import recipes
 from lib.models.schema import Backbone, Phase, Recipe, model_address
+from lib.planning.dates import Start, fresh_seed
 from lib.planning.outputs import check_prepared, find_evaluation, find_prepared, find_report
 from lib.planning.plan import Plan, make_plan, resolve_seed
 from lib.planning.request import TrainingRequest, read_request
@@ -186,12 +188,20 @@ def test_a_seed_within_range_is_taken_as_it_is(seed: int) -> None:
 
 
 def test_a_fresh_seed_is_the_date_of_the_runs_start() -> None:
-    assert make_plan(TrainingRequest(seed="fresh"), datetime(2024, 3, 9, 23, 59, tzinfo=UTC)).seed == 20240309
-    assert resolve_seed("fresh", datetime(2031, 12, 1, tzinfo=UTC)) == 20311201
+    late = datetime(2024, 3, 9, 23, 59, tzinfo=UTC)
+    assert make_plan(TrainingRequest(seed="fresh"), lambda: Start(late)).seed == 20240309
+    assert resolve_seed("fresh", lambda: Start(late.astimezone(ZoneInfo("Europe/Berlin")))) == 20240310
+
+
+def test_further_starts_on_one_date_have_seeds_of_their_own() -> None:
+    noon = datetime(2031, 12, 1, 12, tzinfo=UTC)
+    assert [fresh_seed(Start(noon, earlier)) for earlier in (0, 1, 99)] == [20311201, 2031120101, 2031120199]
+    with pytest.raises(PermanentError, match=r"at most 100 starts a day; this is number 101 of 2031-12-01"):
+        fresh_seed(Start(noon, 100))
 
 
 def test_a_fresh_seed_without_a_start_is_todays() -> None:
-    before = datetime.now(UTC)
+    before = datetime.now().astimezone()
     seed = planned(seed="fresh").seed
     assert seed in {int(f"{day:%Y%m%d}") for day in (before, before + timedelta(minutes=1))}
 
