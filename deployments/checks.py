@@ -2,8 +2,6 @@
 
 import json
 import time
-import uuid
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +11,7 @@ from typing import Literal
 from urllib.parse import unquote, urlparse
 
 import httpx
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
@@ -24,10 +22,11 @@ from lib.models.schema import IMAGENET, Backbone
 from lib.models.weights import IMAGENET_FILES, find_weights
 from lib.redaction import without_secrets
 from lib.runtime.leases import LEASE, POLL_S
-from lib.store import LocalStore, Store, open_store
+from lib.store import Store, open_store
+from lib.store.probe import DO_NOT_USE, broken_promise
+from tasks.server import ask_server
 
 MAKE_DEPLOY = "make deploy"
-PROBES = "doctor"
 WATCHED_FOR_S = 25.0
 """At most. By default a lease is renewed every 20 s."""
 CLOCK_TOLERANCE_S = 60.0
@@ -54,14 +53,9 @@ def check_server() -> Verdict:
     if not (url := PREFECT_API_URL.value()):
         return Verdict("server", "FAIL", "PREFECT_API_URL is not set", "set it, or start a server: make stack")
     try:
-        with get_client(sync_client=True) as client:
-            return Verdict("server", "ok", f"{url} answers, Prefect {client.api_version()}")
-    except httpx.HTTPStatusError as error:
-        reason = f"HTTP {error.response.status_code}"
-    except (httpx.HTTPError, ValueError) as error:  # ValueError: a page, say, and no JSON
-        reason = str(error)
-    remedy = "set PREFECT_API_URL (it ends in /api), or start one: make stack"
-    return Verdict("server", "FAIL", f"{url} cannot be reached ({reason})", remedy)
+        return Verdict("server", "ok", f"{url} answers, Prefect {ask_server()}")
+    except PipelineError as error:
+        return Verdict("server", "FAIL", str(error))
 
 
 def check_pool(client: SyncPrefectClient, pool: str) -> Verdict:
@@ -92,33 +86,11 @@ def check_deployments(versions: dict[str, str | None], wanted: list[str], commit
 
 def check_store(store: Store) -> Verdict:
     """Whether the store keeps its promises; by some of them two runs do not overwrite each other's work."""
-    path = f"{PROBES}/{uuid.uuid4().hex}"
-    try:
-        broken = next((promise for promise, kept in _promises(store, path) if not kept), None)
-    finally:
-        with suppress(PipelineError):  # it must not hide what went wrong before
-            store.delete(path)
-        if isinstance(store, LocalStore):
-            with suppress(OSError):  # another doctor's probe lies there
-                (store.root / PROBES).rmdir()
-    if broken:
+    if broken := broken_promise(store):
         found = f"{store.uri}: a store {broken}; this one does not"
-        return Verdict("store", "FAIL", found, "do not use it: two runs could overwrite each other's work")
+        return Verdict("store", "FAIL", found, DO_NOT_USE)
     kept = "reads, writes, creates only if absent, replaces only if unchanged"
     return Verdict("store", "ok", f"{store.uri}: {kept}")
-
-
-def _promises(store: Store, path: str) -> Iterator[tuple[str, bool]]:
-    """What a store does, and whether this one did it at `path`."""
-    yield "creates what is absent", store.create(path, b"created")
-    version = store.read_version(path)[1]
-    yield "creates only what is absent", not store.create(path, b"created again")
-    yield "replaces what is unchanged", store.replace(path, b"replaced", version)
-    yield "replaces only what is unchanged", not store.replace(path, b"replaced again", version)
-    yield "gives back what was written", store.read(path) == b"replaced"
-    yield "lists what it holds", path in store.list(PROBES)
-    store.delete(path)
-    yield "deletes", not store.exists(path)
 
 
 def check_mirror(url: str | None) -> Verdict:

@@ -4,9 +4,13 @@ import argparse
 from collections.abc import Callable
 from typing import NoReturn
 
+import httpx
+
 from lib import command_line
-from lib.errors import PermanentError, TransientError
+from lib.errors import PermanentError
 from lib.settings import Settings
+from lib.store import Store
+from lib.store.probe import require_promises
 
 
 def add_place_options(options: argparse.ArgumentParser, hardware: bool = False) -> None:
@@ -26,6 +30,14 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
     return command_line.settings_of(chosen, **changes)
 
 
+def check_ready(store: Store) -> None:
+    """Raise, within half a minute, where a run lacks what it needs: it is called before the run makes anything."""
+    require_promises(store)
+    from tasks.server import require_server  # not before: what is done already is told without a server
+
+    require_server()
+
+
 def main_of(command: Callable[[], None]) -> NoReturn:
     """Run `command`, which runs flows, and exit as all our commands do."""
     command_line.main_of(lambda: _checked(command))
@@ -34,16 +46,11 @@ def main_of(command: Callable[[], None]) -> NoReturn:
 def _checked(command: Callable[[], None]) -> None:
     try:
         command()
-    except RuntimeError as error:
-        if "Failed to reach API" not in str(error):
-            raise
-        raise TransientError(
-            f"the Prefect server cannot be reached: {' '.join(str(error).split())}; start it, or run without one: "
-            "unset PREFECT_API_URL, and remove an .env file that a stack has left behind"
-        ) from error
-    except ValueError as error:
+    except (RuntimeError, ValueError, httpx.HTTPError) as error:
         from prefect.exceptions import ParameterTypeError
 
-        if not isinstance(error, ParameterTypeError):
-            raise
-        raise PermanentError(" ".join(str(error).split())) from error
+        from tasks.server import explain
+
+        if isinstance(error, ParameterTypeError):
+            raise PermanentError(" ".join(str(error).split())) from error
+        raise explain(error) or error from error

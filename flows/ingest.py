@@ -4,7 +4,7 @@ import argparse
 
 from prefect import flow
 
-from flows.command import add_place_options, main_of, settings_of
+from flows.command import add_place_options, check_ready, main_of, settings_of
 from flows.parameters import add_options, read_options, takes
 from lib.command_line import parser
 from lib.data.datasets import find_dataset
@@ -40,8 +40,11 @@ def command(arguments: list[str] | None = None) -> None:
     request, settings = read_options(DataRequest, chosen), settings_of(chosen)
     spec, store = find_dataset(request.dataset), open_store(settings.store_uri, settings.cache_dir)
     check_limit(spec, request.limit)
+    done = find_prepared(store, spec, request.limit)
+    if not done:
+        check_ready(store)
     with using(settings):
-        prepared = find_prepared(store, spec, request.limit) or ingest(request.dataset, request.limit)
+        prepared = done or ingest(request.dataset, request.limit)
     rows = ", ".join(f"{count:,} {split}" for split, count in load(store, prepared).facts["rows"].items())
     print(f"{request.dataset} is prepared: {rows} rows\n{store.uri}/{prepared.uri}")
 

@@ -8,7 +8,7 @@ import argparse
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows.command import add_place_options, main_of, settings_of
+from flows.command import add_place_options, check_ready, main_of, settings_of
 from flows.ingest import ingest
 from flows.parameters import add_options, read_options, takes
 from flows.tables import show_leaderboard, show_plan
@@ -87,6 +87,8 @@ def command(arguments: list[str] | None = None) -> None:
             print("All done before: nothing to train.")
         elif note := read_index(store, store.list(f"prepared/{plan.dataset.name}")).note():
             print(note)
+        if not done:
+            check_ready(store)
         show_leaderboard(store, plan, done or train_all(**dict(request)), settings.allow_cpu)
 
 

@@ -8,7 +8,7 @@ import argparse
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.command import add_place_options, main_of, settings_of
+from flows.command import add_place_options, check_ready, main_of, settings_of
 from flows.ingest import ingest
 from flows.parameters import add_options, read_options, takes
 from lib.command_line import parser
@@ -80,6 +80,8 @@ def command(arguments: list[str] | None = None) -> None:
     store, plan = open_store(settings.store_uri, settings.cache_dir), make_plan(request.alone())
     prepared = find_prepared(store, plan.dataset, plan.limit)
     done = find_evaluation(store, plan, plan.trials[0], prepared) if prepared else None
+    if not done:
+        check_ready(store)
     with using(settings):
         evaluation = done or train_model(**dict(request))
     metrics = load(store, evaluation).facts["metrics"]

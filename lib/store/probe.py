@@ -1,0 +1,58 @@
+"""Whether a store keeps its promises; by some of them two runs do not overwrite each other's work."""
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+
+from lib.errors import PermanentError, PipelineError
+from lib.store.contract import Store
+from lib.store.folder import LocalStore
+
+PROBES = "doctor"
+DO_NOT_USE = "do not use it: two runs could overwrite each other's work"
+
+
+def require_promises(store: Store) -> None:
+    """Raise where work cannot be kept in `store`. Leaves nothing there; a folder's promises are the file system's."""
+    if isinstance(store, LocalStore):
+        _require_folder(store)
+    elif broken := broken_promise(store):
+        raise PermanentError(f"{store.uri}: a store {broken}; this one does not: {DO_NOT_USE}")
+
+
+def broken_promise(store: Store) -> str | None:
+    """The first promise that `store` does not keep, tried on a file there: `creates only what is absent`, say."""
+    path = f"{PROBES}/{uuid.uuid4().hex}"
+    try:
+        return next((promise for promise, kept in _promises(store, path) if not kept), None)
+    finally:
+        with suppress(PipelineError):  # it must not hide what went wrong before
+            store.delete(path)
+        if isinstance(store, LocalStore):
+            with suppress(OSError):  # another's probe lies there
+                (store.root / PROBES).rmdir()
+
+
+def _promises(store: Store, path: str) -> Iterator[tuple[str, bool]]:
+    """What a store does, and whether this one did it at `path`."""
+    yield "creates what is absent", store.create(path, b"created")
+    version = store.read_version(path)[1]
+    yield "creates only what is absent", not store.create(path, b"created again")
+    yield "replaces what is unchanged", store.replace(path, b"replaced", version)
+    yield "replaces only what is unchanged", not store.replace(path, b"replaced again", version)
+    yield "gives back what was written", store.read(path) == b"replaced"
+    yield "lists what it holds", path in store.list(PROBES)
+    store.delete(path)
+    yield "deletes", not store.exists(path)
+
+
+def _require_folder(store: LocalStore) -> None:
+    there = next(folder for folder in (store.root, *store.root.parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
+        raise PermanentError(
+            f"the store must be a folder that can be written; received {store.root}: {why}; "
+            "set STORE_URI or --store to another place, or mend this one"
+        )

@@ -1,0 +1,126 @@
+"""The Prefect server of a run: the one that is set, if it answers and lets us in, or a temporary one."""
+
+import os
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.context import get_settings_context
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_SERVER_EPHEMERAL_ENABLED,
+    temporary_settings,
+)
+
+from lib.errors import PermanentError, PipelineError, TransientError
+
+PATIENCE = httpx.Timeout(10, connect=5)
+"""Four tries to connect, as Prefect's client makes, and an answer stay below half a minute."""
+NO_API, NO_ENTRY = "is not the API of a Prefect server; its address ends in /api", "refuses us"
+REFUSALS = {
+    401: f"{NO_ENTRY}; set PREFECT_API_AUTH_STRING to its user:password, or PREFECT_API_KEY for Prefect Cloud",
+    403: f"{NO_ENTRY}; check PREFECT_API_AUTH_STRING or PREFECT_API_KEY",
+    404: NO_API,
+    405: NO_API,
+    407: "cannot be reached: the proxy wants a password",
+}
+OTHER_FAULTS = {
+    "InvalidURL": "must have an address such as http://127.0.0.1:4200/api",
+    "FileNotFoundError": "cannot be checked: set PREFECT_API_SSL_CERT_FILE to a file that is there",
+    "JSONDecodeError": NO_API,
+    "ValidationError": NO_API,
+    "incompatible versions": "is of another version of Prefect",
+}
+"""By what stands in the error or its name."""
+
+
+def require_server() -> None:
+    """Raise within half a minute, on one line, where no Prefect server will serve this run.
+
+    PermanentError where a setting is wrong or the server refuses us, TransientError where it does not answer. Where no
+    server is set, it starts Prefect's temporary one, which a flow would start anyway; it ends with this process.
+    """
+    if PREFECT_API_URL.value():
+        ask_server()
+    elif PREFECT_SERVER_EPHEMERAL_ENABLED.value():
+        from tasks.temporary_server import TemporaryServer  # loading a server takes seconds
+
+        _let_pass_by_proxies("127.0.0.1")
+        TemporaryServer().start()
+    else:
+        raise PermanentError(
+            "PREFECT_API_URL must name a Prefect server, where PREFECT_SERVER_EPHEMERAL_ENABLED forbids a temporary "
+            "one; it is not set: set it, or unset the other"
+        )
+
+
+def ask_server() -> str:
+    """The version of the server that PREFECT_API_URL names. Raises as `require_server` does."""
+    try:
+        # Prefect's own client: it knows about passwords and certificates.
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            with get_client(httpx_settings={"timeout": PATIENCE}, sync_client=True) as client:
+                client.read_flows(limit=1)  # past the password, and down to the database
+                client.raise_for_api_version_mismatch()
+                return client.api_version()
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError, ValueError) as error:
+        raise explain(error) or error from error
+
+
+def explain(error: BaseException) -> PipelineError | None:
+    """What an error of Prefect's client says about the server that is set; None where it does not."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return _of_status(error.response.status_code)
+    where, said, proxy = _name(), " ".join(str(error).split()), _through_proxy()
+    if isinstance(error, httpx.TransportError) or "Failed to reach API" in said:
+        if isinstance(error, httpx.UnsupportedProtocol):
+            return PermanentError(f"{where} must have an address such as http://127.0.0.1:4200/api; {said}")
+        if "CERTIFICATE" in said:
+            return PermanentError(f"{where} shows a certificate that is not trusted; set PREFECT_API_SSL_CERT_FILE")
+        kind = PermanentError if proxy and _is_loopback() else TransientError
+        advice = proxy or "; start it, or run without one: unset PREFECT_API_URL"
+        return kind(f"{where} cannot be reached: {said or type(error).__name__}{advice}")
+    for known, why in OTHER_FAULTS.items():
+        if known in f"{type(error).__name__}: {said}":
+            return PermanentError(f"{where} {why}: {said}")
+    return None
+
+
+def _of_status(status: int) -> PipelineError:
+    kind = TransientError if status >= 500 or status == 429 else PermanentError
+    why = REFUSALS.get(status, "does not serve us; look at its log and its database")
+    return kind(f"{_name()} {why} (HTTP {status}){_through_proxy()}")
+
+
+def _name() -> str:
+    """The server's address, without a password, and where it is set if that is not the environment."""
+    url, profile = urlsplit(PREFECT_API_URL.value() or ""), get_settings_context().profile
+    address = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
+    by_profile = "PREFECT_API_URL" not in os.environ and PREFECT_API_URL in profile.settings
+    return f"the Prefect server {address}{f' (set by the profile {profile.name})' if by_profile else ''}"
+
+
+def _through_proxy() -> str:
+    """Which proxy the environment puts before the server, and what keeps it away; empty where there is none."""
+    url = urlsplit(PREFECT_API_URL.value() or "")
+    proxies, host = getproxies(), url.hostname or ""
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(host):
+        return ""
+    return f"; the proxy {urlsplit(proxy).netloc.rpartition('@')[2] or proxy} is between: set NO_PROXY={host}"
+
+
+def _is_loopback() -> bool:
+    host = urlsplit(PREFECT_API_URL.value() or "").hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _let_pass_by_proxies(host: str) -> None:
+    for name in ("no_proxy", "NO_PROXY") if "no_proxy" in os.environ else ("NO_PROXY",):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), host)))

@@ -1,0 +1,99 @@
+"""Prefect's temporary server, for runs without one: `python -m tasks.temporary_server PORT` is its process.
+
+It ends with the process that started it, however that ends: its standard input is then at an end.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import httpx
+import uvicorn
+from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, get_current_settings
+
+from lib.errors import PermanentError, PipelineError, TransientError
+
+ENDS_WITHIN_S = 5.0
+START_FAULTS: dict[str, tuple[type[PipelineError], str]] = {
+    r"Can't locate revision": (PermanentError, "its database is of a newer version of Prefect; upgrade Prefect"),
+    r"file is not a database|malformed": (PermanentError, "its database is damaged; move it away"),
+    r"unable to open database|readonly database|Permission": (PermanentError, "its database cannot be written"),
+    r"[Aa]uthentication|does not exist|InvalidPassword": (PermanentError, "its database refuses us"),
+    r"Connect call failed|ConnectionRefused|TimeoutError|gaierror|Errno": (
+        TransientError,
+        "its database cannot be reached",
+    ),
+}
+"""Why a temporary server does not start, by the first of these found in the last error that it wrote."""
+
+
+class TemporaryServer(SubprocessASGIServer):
+    """The one that Prefect's clients find as theirs.
+
+    Prefect itself would start one that ends at once again and again, for two minutes.
+    """
+
+    def _run_uvicorn_command(self) -> "subprocess.Popen[bytes]":
+        with tempfile.TemporaryFile("w+", errors="replace") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tasks.temporary_server", str(self.port)],
+                stdin=subprocess.PIPE,  # at its end where this process has ended
+                stdout=log,
+                stderr=log,
+                env={
+                    **os.environ,
+                    **get_current_settings().to_environment_variables(exclude_unset=True),
+                    "PREFECT_UI_ENABLED": "0",
+                    "PREFECT__SERVER_EPHEMERAL": "1",
+                    "PREFECT__SERVER_FINAL": "1",
+                },
+            )
+            deadline = time.monotonic() + PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
+            while not self._answers():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    process.kill()
+                    process.wait()
+                    log.seek(0)
+                    raise why_not_started(log.read())
+                time.sleep(0.1)
+        return process
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.api_url}/health", timeout=ENDS_WITHIN_S, trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+
+def why_not_started(log: str) -> PipelineError:
+    """What the log of a temporary server that has ended says."""
+    errors = re.findall(r"^[\w.]*(?:Error|Exception|Exit|Refused)\w*: .+$", log, re.MULTILINE)
+    said = errors[-1] if errors else "it says nothing"
+    kind, why = next(
+        (fault for pattern, fault in START_FAULTS.items() if re.search(pattern, said)), (TransientError, "run again")
+    )
+    home = get_current_settings().home
+    return kind(
+        f"Prefect's temporary server did not start: {why} ({said}); it is the one of "
+        f"PREFECT_API_DATABASE_CONNECTION_URL, or prefect.db in PREFECT_HOME ({home})"
+    )
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(ENDS_WITHIN_S)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    application = "prefect.server.api.server:create_app"
+    uvicorn.run(application, factory=True, host="127.0.0.1", port=int(sys.argv[1]), log_level="error", lifespan="on")

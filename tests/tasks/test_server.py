@@ -1,0 +1,183 @@
+"""What a command says of a Prefect server that does not serve it: the rule, the exit code, and all within seconds."""
+
+import http.server
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_ENABLED, temporary_settings
+
+from lib.errors import PermanentError, TransientError
+from tasks import server
+from tasks.server import require_server
+from tasks.temporary_server import why_not_started
+
+CLOSED = "127.0.0.1:9"  # the discard port: nothing listens there
+PERMANENT, TRANSIENT = PermanentError, TransientError
+
+
+@contextmanager
+def answering(status: int, body: str = "") -> Iterator[str]:
+    """A server that answers everything so; its host and port."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{served.server_port}"
+        served.shutdown()
+
+
+@contextmanager
+def silent() -> Iterator[str]:
+    """A server that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as served:
+        yield f"127.0.0.1:{served.getsockname()[1]}"
+
+
+HTML = "<!doctype html><title>Prefect</title>"
+SERVERS = {
+    "wrong password": (answering(401), "http://{at}/api", PERMANENT, "refuses us; set PREFECT_API_AUTH_STRING"),
+    "forbidden": (answering(403), "http://{at}/api", PERMANENT, "refuses us; check PREFECT_API_AUTH_STRING"),
+    "without /api": (answering(200, HTML), "http://{at}", PERMANENT, "its address ends in /api"),
+    "without /api or UI": (answering(404), "http://{at}", PERMANENT, "its address ends in /api (HTTP 404)"),
+    "no method": (answering(405), "http://{at}", PERMANENT, "its address ends in /api (HTTP 405)"),
+    "other JSON": (answering(200, '{"a": 1}'), "http://{at}/api", PERMANENT, "its address ends in /api"),
+    "its database is gone": (
+        answering(500),
+        "http://{at}/api",
+        TRANSIENT,
+        "its database (HTTP 500",
+    ),
+    "busy": (answering(429), "http://{at}/api", TRANSIENT, "(HTTP 429)"),
+    "silent": (silent(), "http://{at}/api", TRANSIENT, "cannot be reached: "),
+    "password in address": (answering(500), "http://me:secret@{at}/api", TRANSIENT, "the Prefect server http://127.0."),
+}
+ADDRESSES = {
+    "nobody there": (f"http://{CLOSED}/api", {}, TRANSIENT, "cannot be reached: …; start it, or run without one"),
+    "no scheme": (f"{CLOSED}/api", {}, PERMANENT, "must have an address such as http://127.0.0.1:4200/api"),
+    "no port": ("http://127.0.0.1:port/api", {}, PERMANENT, "must have an address such as http://127.0.0.1:4200/api"),
+    "loopback through a proxy": (
+        "http://127.0.0.1:4200/api",
+        {"HTTP_PROXY": f"http://user:secret@{CLOSED}"},
+        PERMANENT,
+        f"; the proxy {CLOSED} is between: set NO_PROXY=127.0.0.1",
+    ),
+    "another host through a proxy": (
+        "https://prefect.example/api",
+        {"ALL_PROXY": f"http://{CLOSED}"},
+        TRANSIENT,
+        f"; the proxy {CLOSED} is between: set NO_PROXY=prefect.example",
+    ),
+    "a certificate that is not there": (
+        "https://127.0.0.1:9/api",
+        {"PREFECT_API_SSL_CERT_FILE": "/no/such.pem"},
+        PERMANENT,
+        "set PREFECT_API_SSL_CERT_FILE to a file that is there",
+    ),
+}
+TEMPORARY = {
+    "a database of a newer Prefect": (
+        "alembic.util.exc.CommandError: Can't locate revision identified by 'abcdef123456'",
+        PERMANENT,
+        "of a newer version of Prefect; upgrade Prefect",
+    ),
+    "a dead database": (
+        "ConnectionRefusedError: [Errno 111] Connect call failed ('127.0.0.1', 9)",
+        TRANSIENT,
+        "its database cannot be reached",
+    ),
+    "a wrong password": (
+        'asyncpg.exceptions.InvalidPasswordError: password authentication failed for user "prefect"',
+        PERMANENT,
+        "its database refuses us",
+    ),
+    "no such database": (
+        'asyncpg.exceptions.InvalidCatalogNameError: database "prefect" does not exist',
+        PERMANENT,
+        "its database refuses us",
+    ),
+    "a file that is no database": (
+        "sqlalchemy.exc.DatabaseError: (sqlite3.DatabaseError) file is not a database",
+        PERMANENT,
+        "its database is damaged",
+    ),
+    "a folder that is not ours": (
+        "sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) unable to open database file",
+        PERMANENT,
+        "its database cannot be written",
+    ),
+    "another fault": ("KeyError: 'x'", TRANSIENT, "run again (KeyError: 'x')"),
+}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setattr(server, "PATIENCE", 0.3)
+
+
+def said_of(url: str | None, kind: type[Exception]) -> str:
+    began = time.monotonic()
+    with temporary_settings({PREFECT_API_URL: url}), pytest.raises(kind) as caught:
+        require_server()
+    assert type(caught.value) is kind
+    assert time.monotonic() - began < 30
+    said = str(caught.value)
+    assert "\n" not in said
+    assert "secret" not in said
+    return said
+
+
+def check(said: str, expected: str) -> None:
+    assert re.search(".*".join(map(re.escape, expected.split("…"))), said), said
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_that_does_not_serve_us_is_named_with_what_to_set(name: str) -> None:
+    served, url, kind, expected = SERVERS[name]
+    with served as at:
+        check(said_of(url.format(at=at), kind), expected)
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_a_server_that_cannot_be_reached_is_named_with_what_to_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, environment, kind, expected = ADDRESSES[name]
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    from prefect.settings import PREFECT_API_SSL_CERT_FILE
+
+    with temporary_settings({PREFECT_API_SSL_CERT_FILE: environment.get("PREFECT_API_SSL_CERT_FILE")}):
+        check(said_of(url, kind), expected)
+
+
+def test_where_no_server_is_set_and_none_may_be_started_it_says_so() -> None:
+    with temporary_settings({PREFECT_SERVER_EPHEMERAL_ENABLED: False}):
+        check(
+            said_of(None, PermanentError), "PREFECT_API_URL must name a Prefect server, where PREFECT_SERVER_EPHEMERAL"
+        )
+
+
+@pytest.mark.parametrize("name", TEMPORARY)
+def test_a_temporary_server_that_does_not_start_says_why(name: str) -> None:
+    error, kind, expected = TEMPORARY[name]
+    log = f"Traceback (most recent call last):\n  File x\n{error}\n\nApplication startup failed. Exiting.\n"
+    found = why_not_started(log)
+    assert type(found) is kind
+    check(str(found), expected)
