@@ -38,10 +38,9 @@ class ConcurrencyLimit(Strict):
 
 
 class WorkPool(Strict):
-    """Where it runs; `job_variables` are the pool type's own."""
+    """Where it runs. Its workers take no job variables: they could be a shell command."""
 
     name: str
-    job_variables: dict[str, Any] = {}
 
 
 class Deployment(Strict):

@@ -6,6 +6,7 @@ reports go to NOTIFY_WEBHOOK_URL.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 from contextlib import suppress
@@ -16,15 +17,16 @@ import httpx
 from prefect.automations import AutomationCore
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL
 from pydantic import Secret, SecretStr
 
 from deployments.automations import TAG, automations
 from deployments.configuration import FILE, Configuration, read_configuration
+from deployments.worker import TEMPLATE
 from lib.command_line import main_of, parser
 from lib.data.datasets import DATASETS
 from lib.errors import PermanentError, TransientError
@@ -58,12 +60,13 @@ def deploy(client: SyncPrefectClient, file: Path) -> None:
 
 
 def _ensure_pool(client: SyncPrefectClient, name: str) -> None:
-    try:
-        client.read_work_pool(name)
-    except ObjectNotFound:
-        with suppress(ObjectAlreadyExists):  # its first worker, just started, has made it
-            client.create_work_pool(WorkPoolCreate(name=name, type="process"))
-            _say("created", f"work pool {name}")
+    template = json.loads(TEMPLATE.read_text())
+    with suppress(ObjectAlreadyExists):  # its first worker, just started, may have made it
+        client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
+        _say("created", f"work pool {name}")
+    if client.read_work_pool(name).base_job_template != template:
+        client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
+        _say("updated", f"work pool {name}")
 
 
 def _prefect_deploy(file: Path) -> None:

@@ -26,7 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from deployments import postgres
 from deployments.first_start import MadeAtFirstStart, made_at_first_start
 from deployments.ports import is_free
-from deployments.s3_server import weed_command
+from deployments.s3_server import guarded_by, weed_command
 from lib.command_line import main_of, parser
 from lib.errors import PermanentError, TransientError
 from lib.runtime.gpus import visible_gpus
@@ -34,9 +34,11 @@ from lib.settings import REPOSITORY
 
 CONFIGURATION = Path(__file__).with_name("supervisord.conf")
 BUCKET = "image-training"
-NOT_INHERITED = ("AWS_", "PREFECT_API_", "PREFECT_SERVER_", "PREFECT_PROFILE")
+NOT_INHERITED = ("AWS_", "PREFECT_API_", "PREFECT_SERVER_", "PREFECT_UI_", "PREFECT_PROFILE", "WEED_")
 """It is a world of its own: a database or keys that the terminal knows are not the stack's."""
 HEADER = "# Written by `make stack`, removed when it ends: how to reach it.\n"
+READY = """Ready. In another terminal: make deploy, then .venv/bin/prefect deployment run train-all/digits
+Ctrl-C ends all; interrupted runs continue about 5 minutes after the next start"""
 STARTS_WITHIN_S, ENDS_WITHIN_S = 180.0, 90.0
 
 
@@ -58,6 +60,7 @@ class Stack:
         made = self._made_at_first_start
         return {
             "PREFECT_API_URL": f"http://127.0.0.1:{made.prefect_port}/api",
+            "PREFECT_API_AUTH_STRING": made.prefect_login,
             "STORE_URI": f"s3://{BUCKET}",
             "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{made.s3_ports[0]}",
             "AWS_ACCESS_KEY_ID": made.access_key,
@@ -70,7 +73,6 @@ class Stack:
         made = self._made_at_first_start
         kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
         defaults = {
-            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             "PREFECT_WORKER_QUERY_SECONDS": "3",
             "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "10",
         }
@@ -78,6 +80,7 @@ class Stack:
             **defaults,
             **kept,
             **self.reached_by(),
+            **guarded_by(self.folder / "s3-internal", made.s3_internal_key),
             "REPOSITORY": str(REPOSITORY),
             "BIN": str(Path(sys.executable).parent),
             "STACK": str(self.folder),
@@ -88,6 +91,11 @@ class Stack:
             "DATABASE_URL": database_url,
             "PREFECT_HOME": str(self.folder / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_API_AUTH_STRING": made.prefect_login,
+            # By default any page in the user's browser may talk to the server.
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
+                f"http://{host}:{made.prefect_port}" for host in ("127.0.0.1", "localhost")
+            ),
             # In memory, a run's place among those allowed at once would be taken for ever after a power cut.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             # Or a server that was down for longer than a minute would forget which runs have fallen silent.
@@ -96,10 +104,11 @@ class Stack:
 
     def run(self) -> None:
         """Start it, say where it is, and wait for its end. Raises PermanentError where it cannot be started."""
-        for name in ("log", "s3", "runtime", "prefect"):
+        for name in ("log", "s3", "s3-internal", "runtime", "prefect"):
             (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._alone(), self._env_file(), self._leaving_nothing():
             self._check_ports()
+            print(f"{self._where()}\nStarting PostgreSQL, servers and workers: about half a minute", flush=True)
             environment = self.environment(self._start_database())
             supervisor = subprocess.Popen(
                 [sys.executable, "-m", "supervisor.supervisord", "-c", str(CONFIGURATION)],
@@ -109,7 +118,7 @@ class Stack:
             )
             try:
                 self._wait(supervisor)
-                print(self._where(), flush=True)
+                print(READY, flush=True)
                 raise PermanentError(f"supervisord ended with code {supervisor.wait()}; see {self.folder / 'log'}")
             finally:
                 with suppress(OSError):  # the terminal may be gone
@@ -176,13 +185,14 @@ class Stack:
 
     def _wait(self, supervisor: "subprocess.Popen[bytes]") -> None:
         """Until the servers answer; the workers then find them by themselves."""
-        waits = {"Prefect server": self._prefect_answers, "S3 server": self._s3_answers}
+        waits = {"S3 server": self._s3_answers, "Prefect server": self._prefect_answers}
         deadline = time.monotonic() + STARTS_WITHIN_S
         for name, answers in waits.items():
             while not answers():
                 if time.monotonic() > deadline or supervisor.poll() is not None:
                     raise TransientError(f"the {name} did not start in {STARTS_WITHIN_S:.0f} s; see {self.folder}/log")
                 time.sleep(0.3)
+            print(f"{name} answers", flush=True)
 
     def _prefect_answers(self) -> bool:
         if not self._listens(self._made_at_first_start.prefect_port):
@@ -219,11 +229,10 @@ class Stack:
     def _where(self) -> str:
         reached = self.reached_by()
         return (
-            f"Prefect UI   {reached['PREFECT_API_URL'].removesuffix('/api')}\n"
+            f"Prefect UI   {reached['PREFECT_API_URL'].removesuffix('/api')}, asks for a password once\n"
+            f"password     PREFECT_API_AUTH_STRING in {self.env_file}: all of it, admin: too\n"
             f"S3           {reached['AWS_ENDPOINT_URL_S3']}, bucket {BUCKET}; keys in {self.env_file}\n"
-            f"logs         {self.folder / 'log'}\n"
-            "In another terminal: make deploy, then .venv/bin/prefect deployment run train-all/digits\n"
-            "Ctrl-C ends all; what is under way goes on some 5 minutes after the next start"
+            f"logs         {self.folder / 'log'}"
         )
 
 

@@ -9,7 +9,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deployments.ports import free_ports
-from deployments.s3_server import PORTS_NEEDED, weed_command
+from deployments.s3_server import PORTS_NEEDED, guarded_by, weed_command
 
 
 class S3Server:
@@ -37,7 +37,8 @@ class S3Server:
     def start(self) -> None:
         """Start it, again on the same ports and data, and wait until it takes objects."""
 
-        environment = {**os.environ, **self.environment(), "S3_BUCKET": self.bucket}
+        guarded = guarded_by(self.folder, "test-internal")
+        environment = {**os.environ, **self.environment(), **guarded, "S3_BUCKET": self.bucket}
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, env=environment, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT

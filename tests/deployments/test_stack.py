@@ -112,10 +112,8 @@ def test_deploying_again_changes_nothing(stack: RunningStack) -> None:
 
 
 def test_what_left_the_file_leaves_the_server(stack: RunningStack, tmp_path: Path) -> None:
-    theirs = httpx.post(
-        f"{stack.environment['PREFECT_API_URL']}/deployments/",
-        json={"name": "theirs", "flow_id": stack.post("deployments/filter")[0]["flow_id"]},
-    ).json()
+    flow_id = stack.post("deployments/filter")[0]["flow_id"]
+    theirs = stack.post("deployments/", name="theirs", flow_id=flow_id)
     told = yaml.safe_load(changed_configuration(tmp_path, "fewer.yaml", schedules=None).read_text())
     told["deployments"] = [
         each for each in told["deployments"] if (each["name"], "ingest" in each["tags"]) != ("digits", True)

@@ -28,8 +28,17 @@ class Browser:
     def __init__(self, page: Page, stack: RunningStack, pictures: Path) -> None:
         self.page, self.pictures = page, pictures
         self.address = stack.environment["PREFECT_API_URL"].removesuffix("/api")
+        self.password = stack.environment["PREFECT_API_AUTH_STRING"]
         page.set_default_timeout(PATIENCE_MS)
         expect.set_options(timeout=PATIENCE_MS)
+
+    def log_in(self) -> None:
+        """Once, as a person does; the browser keeps it."""
+        self.page.goto(self.address)
+        self.page.get_by_role("textbox").fill(self.password)
+        self.keep("login")
+        self.page.get_by_role("textbox").press("Enter")
+        expect(self.page.get_by_text("Dashboard").first).to_be_visible()
 
     def open(self, path: str, shows: str) -> Page:
         """Go to `path` and wait until the page has the text `shows`."""
@@ -50,7 +59,9 @@ def browser(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> It
     pictures.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield Browser(chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT}), stack, pictures)
+        browser = Browser(chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT}), stack, pictures)
+        browser.log_in()
+        yield browser
         chromium.close()
 
 

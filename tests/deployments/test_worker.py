@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from deployments.worker import TEMPLATE
 from tests.running_stack import REPOSITORY
 
 SAVING_S = 1.5
+STARTS = f"worker start --type process --base-job-template {TEMPLATE}"
 PREFECT = f"""#!/bin/sh
 # As Prefect's worker does: gone as soon as it is asked, and what it has started goes on alone.
 (trap '' TERM INT; while kill -0 $$ 2> /dev/null; do sleep 0.1; done; sleep {SAVING_S}; echo saved >> "$SAID") &
@@ -53,7 +55,7 @@ def test_asked_to_stop_it_waits_until_the_training_has_saved_its_state(
     worker.send_signal(number)
     worker.send_signal(number)
     assert worker.wait(20) == 7, "the worker's own exit code"
-    assert said.read_text().splitlines() == ["worker start --type process --pool cpu", "saved"]
+    assert said.read_text().splitlines() == [f"{STARTS} --pool cpu", "saved"]
 
 
 def test_where_the_worker_is_killed_it_ends_at_once_so_that_another_is_started(
@@ -87,7 +89,7 @@ def test_its_help_explains_it_and_prefects_follows(said: Path) -> None:
     )
     assert done.stdout.startswith("usage: python -m deployments.worker --pool NAME ")
     assert "This worker waits for them." in done.stdout
-    assert done.stdout.splitlines()[-1] == "worker start --type process --help"
+    assert done.stdout.splitlines()[-1] == f"{STARTS} --help"
 
 
 def _children(pid: int) -> list[int]:
