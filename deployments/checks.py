@@ -16,13 +16,15 @@ from prefect.client.schemas.objects import WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
+from deployments.deploy import check_webhook
+from deployments.server import without_login
 from lib.data.fetch import SCHEMES
 from lib.errors import NotFound, PermanentError, PipelineError
 from lib.models.schema import IMAGENET, Backbone
 from lib.models.weights import IMAGENET_FILES, find_weights
 from lib.redaction import without_secrets
 from lib.runtime.leases import LEASE, POLL_S
-from lib.store import Store, open_store
+from lib.store import LocalStore, Store, open_store
 from lib.store.probe import DO_NOT_USE, broken_promise
 from tasks.server import ask_server
 
@@ -31,6 +33,18 @@ WATCHED_FOR_S = 25.0
 """At most. By default a lease is renewed every 20 s."""
 CLOCK_TOLERANCE_S = 60.0
 ANSWERS_WITHIN_S = 5.0
+SHARED_FILE_SYSTEMS = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "ceph",
+    "fuse.ceph",
+    "fuse.glusterfs",
+    "lustre",
+    "gpfs",
+    "fuse.sshfs",
+}
 
 
 @dataclass(frozen=True)
@@ -48,14 +62,26 @@ class Verdict:
         )
 
 
+def not_set_up(name: str, found: str = "") -> Verdict:
+    """Of a part that an installation can do without."""
+    return Verdict(name, "ok", f"not set up{found and ': '}{found}")
+
+
 def check_server() -> Verdict:
-    """Whether PREFECT_API_URL names a Prefect server that answers."""
+    """Whether PREFECT_API_URL names a Prefect server that answers and lets us in. None is no fault."""
     if not (url := PREFECT_API_URL.value()):
-        return Verdict("server", "FAIL", "PREFECT_API_URL is not set", "set it, or start a server: make stack")
+        return not_set_up("server", "PREFECT_API_URL is not set; make train needs none. To start one: make stack")
     try:
         return Verdict("server", "ok", f"{url} answers, Prefect {ask_server()}")
     except PipelineError as error:
         return Verdict("server", "FAIL", str(error))
+
+
+def check_notifications(url: str | None) -> Verdict:
+    """Whether anybody is told of failures. Nobody is no fault."""
+    if not check_webhook(url):
+        return not_set_up("notify", "nobody is told of failures. To be told: set NOTIFY_WEBHOOK_URL, then make deploy")
+    return Verdict("notify", "ok", "NOTIFY_WEBHOOK_URL is set; make deploy brings it to the server")
 
 
 def check_pool(client: SyncPrefectClient, pool: str) -> Verdict:
@@ -90,14 +116,33 @@ def check_store(store: Store) -> Verdict:
         found = f"{store.uri}: a store {broken}; this one does not"
         return Verdict("store", "FAIL", found, DO_NOT_USE)
     kept = "reads, writes, creates only if absent, replaces only if unchanged"
-    return Verdict("store", "ok", f"{store.uri}: {kept}")
+    reach = f"; {_reach(store.root)}" if isinstance(store, LocalStore) else ""
+    return Verdict("store", "ok", f"{store.uri}: {kept}{reach}")
+
+
+def _reach(folder: Path) -> str:
+    """For whose workers a store in `folder` is."""
+    kind = file_system(folder)
+    if kind in SHARED_FILE_SYSTEMS:
+        return f"a folder on {kind}, for the workers of all machines that mount it at this path"
+    return "a folder, for the workers of this machine only"
+
+
+def file_system(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
+    """The kind of file system that `folder` lies on, as `ext4`."""
+    kinds = {}
+    with suppress(OSError):
+        for line in mounts.read_text().splitlines():
+            _, at, kind, *_ = line.split()
+            kinds[at.replace("\\040", " ")] = kind
+    return next((kinds[str(at)] for at in (folder, *folder.parents) if str(at) in kinds), "unknown")
 
 
 def check_mirror(url: str | None) -> Verdict:
     """Whether the mirror answers; what it holds is not asked."""
     if not url:
-        return Verdict("mirror", "ok", "not set: the publishers' own addresses are used")
-    address = urlparse(url)
+        return not_set_up("mirror", "the publishers' own addresses are used")
+    address, shown = urlparse(url), without_login(url)
     try:
         if address.scheme not in SCHEMES:
             raise PermanentError("it must begin with file://, https:// or s3://")
@@ -107,18 +152,47 @@ def check_mirror(url: str | None) -> Verdict:
             open_store(url, Path()).exists("any")
         elif (status := httpx.get(url, timeout=ANSWERS_WITHIN_S).status_code) >= 500:
             raise PermanentError(f"it answers HTTP {status}")
-    except (OSError, PipelineError, httpx.HTTPError) as error:
-        return Verdict("mirror", "FAIL", f"{url} cannot be read ({error})", "check MIRROR_URL, or unset it")
-    return Verdict("mirror", "ok", f"{url} is readable")
+    except (OSError, PipelineError, httpx.HTTPError, httpx.InvalidURL) as error:
+        said = str(error).replace(url, shown)
+        return Verdict("mirror", "FAIL", f"{shown} cannot be read ({said})", "check MIRROR_URL, or unset it")
+    return Verdict("mirror", "ok", f"{shown} is readable")
 
 
 def check_weights(store: Store, backbone: Backbone, mirror_url: str | None) -> Verdict:
-    """Whether the store has what the backbone starts from."""
+    """Whether the store has what the backbone starts from or, if not, the place that a run would fetch it from."""
     if find_weights(store, backbone):
         return Verdict("weights", "ok", f"{backbone.name}: in the store")
-    source = IMAGENET_FILES[backbone.name][0].url if backbone.weights == IMAGENET else backbone.weights
-    remedy = f"the first run fetches them from {mirror_url or source}"
-    return Verdict("weights", "warn", f"{backbone.name}: not in the store", remedy)
+    sources = _sources(backbone, mirror_url)
+    found = next((url for url in sources if _has(url)), None)
+    if found:
+        said = f"{backbone.name}: the first run fetches them from {without_login(found)}"
+        return Verdict("weights", "ok", said)
+    places = " or ".join(map(without_login, sources))
+    remedy = "its models fail: put them there, set MIRROR_URL to a place that has them, or train with --weights none"
+    return Verdict("weights", "warn", f"{backbone.name}: neither in the store nor to be had at {places}", remedy)
+
+
+def _sources(backbone: Backbone, mirror_url: str | None) -> list[str]:
+    if backbone.weights != IMAGENET:
+        return [backbone.weights]
+    files = IMAGENET_FILES[backbone.name]
+    if mirror_url:
+        return [f"{mirror_url.rstrip('/')}/{file.name}" for file in files]
+    return [file.url for file in files if not file.only_in_mirrors]
+
+
+def _has(url: str) -> bool:
+    """Whether a file lies at `url`; False too where that cannot be told."""
+    address = urlparse(url)
+    try:
+        if address.scheme == "s3":
+            folder, _, name = url.rpartition("/")
+            return open_store(folder, Path()).exists(name)
+        if address.scheme in {"http", "https"}:
+            return httpx.head(url, timeout=ANSWERS_WITHIN_S, follow_redirects=True).is_success
+        return Path(unquote(address.path)).is_file()
+    except (OSError, PipelineError, httpx.HTTPError, httpx.InvalidURL):
+        return False
 
 
 def check_gpu(gpus: list[str]) -> Verdict:
@@ -130,6 +204,8 @@ def check_gpu(gpus: list[str]) -> Verdict:
 
 def check_clock(addresses: list[str]) -> Verdict:
     """Whether this machine's clock agrees with those of the servers at `addresses`, of those that answer."""
+    if not addresses:
+        return not_set_up("clock", "there is no server to compare with")
     off = {}
     for address in addresses:
         with suppress(httpx.HTTPError, KeyError):

@@ -26,7 +26,8 @@ class Schedule(CronSchedule):
     """When it runs, in a time zone, and with which parameters besides the deployment's."""
 
     slug: str
-    timezone: str
+    timezone: str | None = None
+    """None: that of `make deploy`, see SCHEDULE_TIME_ZONE."""
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -48,7 +49,8 @@ class Deployment(Strict):
 
     name: str
     entrypoint: str
-    version: str
+    version: str | None = None
+    """None: this code's commit."""
     description: str
     tags: list[str]
     work_pool: WorkPool
@@ -90,7 +92,7 @@ class Configuration(Strict):
     """The whole file. `definitions` is where its anchors stand."""
 
     name: str
-    build: list[dict[str, Any]]
+    build: list[dict[str, Any]] = []
     pull: list[dict[str, Any]]
     definitions: dict[str, Any] = {}
     deployments: list[Deployment]
@@ -115,3 +117,16 @@ def read_configuration(file: Path = FILE) -> Configuration:
         if count > 1:
             raise PermanentError(f"{file} must name each deployment once; received {name} {count} times")
     return configuration
+
+
+def complete(told: dict[str, Any], version: str, time_zone: str) -> dict[str, Any]:
+    """The file's content as `prefect deploy` needs it: each deployment's version, and each schedule's time zone."""
+    deployments = [
+        {
+            **deployment,
+            "version": deployment.get("version") or version,
+            "schedules": [{"timezone": time_zone, **schedule} for schedule in deployment.get("schedules", [])],
+        }
+        for deployment in told["deployments"]
+    ]
+    return {**told, "deployments": deployments}

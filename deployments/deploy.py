@@ -3,17 +3,23 @@
 It creates work pools, and creates or updates deployments with their schedules, and automations. Of those with the tag
 image-training-flows, it deletes what is no longer in the files. It is safe to run again. Notifications of failures and
 reports go to NOTIFY_WEBHOOK_URL.
+
+It prints when each schedule runs next and about how long that takes. With SCHEDULES=paused, as in a trial stack, new
+schedules are paused. A schedule that was paused or resumed on the server stays so.
 """
 
 import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import httpx
+import yaml
 from prefect.automations import AutomationCore
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -25,38 +31,59 @@ from prefect.settings import PREFECT_API_URL
 from pydantic import Secret, SecretStr
 
 from deployments.automations import TAG, automations
-from deployments.configuration import FILE, Configuration, read_configuration
+from deployments.configuration import FILE, Configuration, complete, read_configuration
+from deployments.schedules import Deployed, local_time_zone, pause_new, upcoming
+from deployments.server import explain
+from deployments.version import code_version
 from deployments.worker import TEMPLATE
 from lib.command_line import main_of, parser
 from lib.data.datasets import DATASETS
-from lib.errors import PermanentError, TransientError
+from lib.errors import PermanentError
 from lib.settings import REPOSITORY, read_settings
 
+PREFECT = str(Path(sys.executable).with_name("prefect"))
 WEBHOOK = f"{TAG}-webhook"
 MADE_BY_SERVER = {"id", "created", "updated", "created_by", "updated_by", "owner_resource"}
 MOVED_BY_RUNS = {"status", "last_polled", "global_concurrency_limit"}
 """The last counts the runs under way; what we say of it is its limit."""
 
 
-def deploy(client: SyncPrefectClient, file: Path) -> None:
-    """Apply `file` and the automations. Prints what was done to each."""
-    configuration = read_configuration(file)
+def deploy(client: SyncPrefectClient, file: Path) -> int:
+    """Apply `file` and the automations. Prints what was done to each; returns how many schedules are paused."""
+    settings, configuration = read_settings(), read_configuration(file)
+    webhook_url = check_webhook(settings.notify_webhook_url)
     for pool in configuration.pools:
         _ensure_pool(client, pool)
     before = read_deployed(client)
-    _prefect_deploy(file)
+    _prefect_deploy(file, settings.schedule_time_zone or local_time_zone())
+    if settings.schedules == "paused":
+        pause_new(client, before, read_deployed(client))
+    _remove_others(client, configuration)
     after = read_deployed(client)
-    wanted = {deployment.full_name: deployment for deployment in configuration.deployments}
     for name, deployed in after.items():
+        _say(_change(before.get(name), deployed), f"deployment {name}")
+    webhook = _webhook(webhook_url) if webhook_url else None
+    _apply_automations(client, automations(_train_all(configuration, after), settings.lost_after_s, webhook))
+    return _say_schedules(after)
+
+
+def _remove_others(client: SyncPrefectClient, configuration: Configuration) -> None:
+    """Delete the deployments and schedules that bear our tag and are not in the file."""
+    wanted = {deployment.full_name: deployment for deployment in configuration.deployments}
+    for name, deployed in read_deployed(client).items():
         if name in wanted:
             _remove_schedules(client, deployed, {schedule.slug for schedule in wanted[name].schedules})
         else:
             client.delete_deployment(deployed.id)
             _say("removed", f"deployment {name}")
-    for name, deployed in read_deployed(client).items():
-        _say(_change(before.get(name), deployed), f"deployment {name}")
-    lost_after_s = read_settings().lost_after_s
-    _apply_automations(client, automations(_train_all(configuration, after), lost_after_s, _webhook()))
+
+
+def _say_schedules(deployed: Deployed) -> int:
+    paused = 0
+    for active, line in upcoming(deployed, datetime.now(UTC)):
+        _say("scheduled" if active else "paused", line)
+        paused += not active
+    return paused
 
 
 def _ensure_pool(client: SyncPrefectClient, name: str) -> None:
@@ -69,20 +96,27 @@ def _ensure_pool(client: SyncPrefectClient, name: str) -> None:
         _say("updated", f"work pool {name}")
 
 
-def _prefect_deploy(file: Path) -> None:
-    prefect = str(Path(sys.executable).with_name("prefect"))
-    done = subprocess.run(
-        [prefect, "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def _prefect_deploy(file: Path, time_zone: str) -> None:
+    """`prefect deploy` of `file`, with this code's version, and `time_zone` for schedules that name none."""
+    version, why = code_version()
+    if why:
+        _say(version, f"version of this code: {why}")
+    with tempfile.TemporaryDirectory() as folder:
+        completed = Path(folder) / file.name
+        completed.write_text(yaml.safe_dump(complete(yaml.safe_load(file.read_text()), version, time_zone)))
+        done = subprocess.run(
+            [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", str(completed)],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode:
-        raise PermanentError(f"prefect deploy failed: {' '.join((done.stdout + done.stderr).split())[-500:]}")
+        last = [line for line in (done.stdout + done.stderr).splitlines() if line.strip(" │╭╰─╮╯")][-1:]
+        raise PermanentError(f"prefect deploy failed: {' '.join(last).strip(' │')[:500]}")
 
 
-def read_deployed(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
+def read_deployed(client: SyncPrefectClient) -> Deployed:
     """What bears our tag, by flow/deployment."""
     found = client.read_deployments(
         deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])), limit=200
@@ -116,17 +150,27 @@ def settings_of(deployed: DeploymentResponse) -> dict[str, object]:
     return {**told, "limit": limit and limit.limit, "schedules": by_slug}
 
 
-def _train_all(configuration: Configuration, deployed: dict[str, DeploymentResponse]) -> dict[str, UUID]:
+def _train_all(configuration: Configuration, deployed: Deployed) -> dict[str, UUID]:
     """train-all/NAME of each dataset that has one."""
     wanted = {deployment.full_name: deployment.name for deployment in configuration.deployments}
     names = {f"train-all/{dataset}" for dataset in DATASETS}
     return {name: deployed[full_name].id for full_name, name in wanted.items() if full_name in names}
 
 
-def _webhook() -> UUID | None:
-    url = read_settings().notify_webhook_url
-    if url is None:
+def check_webhook(url: str | None) -> str | None:
+    """`url`, or None where it is empty. Raises PermanentError where nothing can be sent to it; never shows it."""
+    if not url:
         return None
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        address = httpx.URL()
+    if address.scheme not in {"http", "https"} or not address.host:
+        raise PermanentError("NOTIFY_WEBHOOK_URL must be an https:// or http:// address; received another kind")
+    return url
+
+
+def _webhook(url: str) -> UUID:
     # Prefect sends the text alone, and many receivers read JSON only where it is called so.
     webhook = Webhook(method="POST", url=SecretStr(url), headers=Secret({"Content-Type": "application/json"}))
     return UUID(str(webhook.save(WEBHOOK, overwrite=True)))
@@ -180,12 +224,11 @@ def command(arguments: list[str] | None = None) -> None:
         )
     try:
         with get_client(sync_client=True) as client:
-            deploy(client, chosen.file.resolve())
-            print(f"{client.api_url} is as {chosen.file} says")
+            paused = deploy(client, chosen.file.resolve())
+            apart = f", with {paused} of its schedules paused" if paused else ""
+            print(f"{client.api_url} is as {chosen.file} says{apart}")
     except httpx.HTTPError as error:
-        raise TransientError(
-            f"{PREFECT_API_URL.value()} cannot be reached; set PREFECT_API_URL, or start a server: make stack: {error}"
-        ) from error
+        raise explain(error) from error
 
 
 if __name__ == "__main__":

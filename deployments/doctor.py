@@ -2,14 +2,13 @@
 
 It checks what its environment names; `make doctor` reads the environment file first, `.env` or `ENV_FILE`.
 
-It prints one line per check: server, work pools and their workers, deployments, store, mirror, weights, GPUs, clocks
-and leases. It changes nothing, apart from a test file in the store that it deletes. The exit code is 2 if a line says
-FAIL.
+It prints one line per check: server, work pools and their workers, deployments, notifications, store, mirror, weights,
+GPUs, clocks and leases. Parts that `make train` does not need are "not set up" rather than missing. It changes nothing,
+apart from a test file in the store that it deletes. The exit code is 2 if a line says FAIL.
 """
 
 import argparse
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import ParamSpec
@@ -24,18 +23,21 @@ from deployments.checks import (
     check_gpu,
     check_leases,
     check_mirror,
+    check_notifications,
     check_pool,
     check_server,
     check_store,
     check_weights,
+    not_set_up,
 )
 from deployments.configuration import read_configuration
 from deployments.deploy import read_deployed
+from deployments.version import code_version
 from lib.command_line import add_store_option, main_of, parser, settings_of
 from lib.errors import PermanentError, PipelineError
 from lib.models.recipes import RECIPES
 from lib.runtime.gpus import visible_gpus
-from lib.settings import REPOSITORY, Settings
+from lib.settings import Settings
 from lib.store import Store, open_store
 from lib.store.s3 import s3_client
 
@@ -46,7 +48,11 @@ def examine(settings: Settings) -> Iterator[Verdict]:
     """All verdicts, each as soon as it is known."""
     store = partial(open_store, settings.store_uri, settings.cache_dir)
     yield (server := attempt("server", check_server))
-    yield from _of_the_server() if server.level == "ok" else _skipped("no server", "pools", "deployments")
+    if PREFECT_API_URL.value() is None:
+        yield from (not_set_up("pools"), not_set_up("deployments"))
+    else:
+        yield from _of_the_server() if server.level == "ok" else _skipped("no server", "pools", "deployments")
+        yield attempt("notify", check_notifications, settings.notify_webhook_url)
     yield (kept := attempt("store", lambda: check_store(store())))
     yield attempt("mirror", check_mirror, settings.mirror_url)
     yield from _of_weights(store(), settings) if kept.level == "ok" else _skipped("no store", "weights", "leases")
@@ -62,7 +68,7 @@ def _of_the_server() -> Iterator[Verdict]:
     with get_client(sync_client=True) as client:
         for pool in configuration.pools:
             yield attempt(f"pool {pool}", check_pool, client, pool)
-        yield attempt("deployments", lambda: check_deployments(_versions(client), wanted, _commit()))
+        yield attempt("deployments", lambda: check_deployments(_versions(client), wanted, code_version()[0]))
 
 
 def _versions(client: SyncPrefectClient) -> dict[str, str | None]:
@@ -83,12 +89,6 @@ def _dated(store_uri: str) -> list[str]:
     """Addresses whose answers say the time."""
     prefect = [f"{url}/health"] if (url := PREFECT_API_URL.value()) else []
     return [*prefect, s3_client().meta.endpoint_url] if store_uri.startswith("s3://") else prefect
-
-
-def _commit() -> str:
-    """This code's, as deployments/prefect.yaml asks for it."""
-    git = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(git, cwd=REPOSITORY, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def attempt(name: str, check: Callable[P, Verdict], *args: P.args, **kwargs: P.kwargs) -> Verdict:

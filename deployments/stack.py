@@ -66,6 +66,7 @@ class Stack:
             "AWS_ACCESS_KEY_ID": made.access_key,
             "AWS_SECRET_ACCESS_KEY": made.secret_key,
             "AWS_REGION": "us-east-1",
+            "SCHEDULES": "paused",  # two of them train for days without a GPU
         }
 
     def environment(self, database_url: str) -> dict[str, str]:

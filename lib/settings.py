@@ -4,7 +4,7 @@ import os
 import re
 import ssl
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeFloat, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -75,6 +75,16 @@ class Settings(BaseSettings):
         repr=False,
         description="For `make deploy`: notifications of failures and reports go to this URL, as JSON with `text` and "
         "`url`.",
+    )
+    schedules: Literal["active", "paused"] = Field(
+        default="active",
+        description="For `make deploy`: `paused` creates new schedules paused, as in a trial stack. Resume them in the "
+        "Prefect UI.",
+    )
+    schedule_time_zone: str | None = Field(
+        default=None,
+        description="For `make deploy`: time zone of the schedules, such as `Europe/Berlin`, unless "
+        "`deployments/prefect.yaml` names one. Default: that of the machine where `make deploy` runs.",
     )
     image_commit: str | None = Field(
         default=None,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, suppress
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import psutil
@@ -28,10 +28,10 @@ EVIL = "https://evil.example"
 JSON = {"Content-Type": "application/json"}
 READS = (
     "/", "/status", "/metrics", "/stats/memory", "/debug/pprof/", "/debug/vars", "/ui/index.html", "/cluster/status",
-    "/buckets/", "/buckets/image-training/?pretty=y", "/image-training", "/image-training?list-type=2", "/?Action=ListUsers",
-    "/dir/assign", "/dir/status", "/dir/lookup?volumeId=1", "/vol/status", "/etc/iam/", "/topics/", "/api/admin/settings",
+    "/buckets/", "/buckets/image-training/?pretty=y", "/image-training", "/image-training?list-type=2",
+    "/dir/assign", "/dir/status", "/dir/lookup?volumeId=1", "/vol/status", "/etc/iam/", "/topics/",
     "/api/admin/version", "/api/work_pools/cpu", "/api/variables/name/x", "/api/csrf-token?client=x", "/ui-settings",
-    "/docs", "/openapi.json",
+    "/?Action=ListUsers", "/api/admin/settings", "/docs", "/openapi.json",
 )  # fmt: skip
 CHANGES = (
     ("PUT", "/buckets/image-training/evil"), ("PUT", "/image-training/evil"), ("PUT", "/evil"),
@@ -92,7 +92,7 @@ def opens(path: str) -> bool:
     return True
 
 
-def sockets(stack: RunningStack, kind: str) -> list[psutil._common.sconn]:
+def sockets(stack: RunningStack, kind: str) -> list[Any]:
     found = []
     for process in stack.stack.processes():
         with suppress(psutil.Error):
@@ -164,9 +164,10 @@ def test_no_stranger_opens_the_database_s_socket_or_reads_the_keys(
 @pytest.mark.parametrize("path", ["events/in", "events/out", "logs/out"])
 def test_no_stranger_sends_or_hears_events(stack: RunningStack, path: str) -> None:
     url = f"{stack.environment['PREFECT_API_URL'].replace('http', 'ws', 1)}/{path}"
-    with pytest.raises(ConnectionClosed), connect(url, subprotocols=["prefect"], origin=EVIL) as events:
+    with connect(url, subprotocols=["prefect"], origin=EVIL) as events:
         events.send('{"type": "auth", "token": "guessed"}')
-        events.recv(timeout=10)
+        with pytest.raises(ConnectionClosed):
+            events.recv(timeout=10)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,84 @@
+"""The schedules of a server as they will run: when next, for how long on this machine, and which are paused."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from datetime import datetime
+
+import tzlocal
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.server.schemas.schedules import CronSchedule as Dates
+
+from lib.errors import PermanentError
+from lib.models.counts import find_counts
+from lib.models.schema import Recipe
+from lib.planning.estimates import ESTIMATES, seconds_of, split_rows
+from lib.planning.plan import make_plan
+from lib.planning.request import TrainingRequest
+from lib.runtime.hardware import has_gpu
+
+Deployed = dict[str, DeploymentResponse]
+"""By flow/deployment."""
+
+
+def local_time_zone() -> str:
+    """This machine's, as `Europe/Berlin`; UTC where it says none."""
+    try:
+        return tzlocal.get_localzone_name() or "UTC"
+    except (LookupError, ValueError, OSError):  # TZ names a zone that is none
+        return "UTC"
+
+
+def pause_new(client: SyncPrefectClient, before: Deployed, after: Deployed) -> None:
+    """Pause each schedule that was not there `before`; one that a person has paused or resumed stays so."""
+    for name, deployed in after.items():
+        known = {schedule.slug for schedule in before[name].schedules} if name in before else set()
+        for schedule in deployed.schedules:
+            if schedule.slug not in known:
+                client.update_deployment_schedule(deployed.id, schedule.id, active=False)
+
+
+def upcoming(deployed: Deployed, now: datetime) -> Iterator[tuple[bool, str]]:
+    """Of each schedule: whether it is active, and a line that says when it runs next and for how long."""
+    for name, each in deployed.items():
+        for schedule in each.schedules:
+            active = schedule.active and not each.paused
+            said = f"{name}: {'next run' if active else 'would run'} {_next(schedule, now)}{_lasts(name, each)}"
+            resume = f"prefect deployment schedule resume {name} {schedule.id}"
+            yield active, said if active else f"{said}; to start it: {resume}"
+
+
+def _next(schedule: DeploymentSchedule, now: datetime) -> str:
+    told = schedule.schedule
+    if not isinstance(told, CronSchedule):
+        return "at times that deployments/prefect.yaml does not say"
+    (at,) = asyncio.run(Dates(cron=told.cron, timezone=told.timezone).get_dates(1, start=now))
+    return f"{at:%a %Y-%m-%d %H:%M} {told.timezone}"
+
+
+def _lasts(name: str, deployed: DeploymentResponse) -> str:
+    seconds = _estimate_s(deployed) if name.startswith("train-all/") else None
+    if seconds is None:
+        return ""
+    hours, minutes = divmod(max(1, round(seconds / 60)), 60)
+    here = f"{len(os.sched_getaffinity(0))} cores, {'a' if has_gpu() else 'no'} GPU"
+    return f", about {f'{hours} h' if hours else f'{minutes} min'} of computing on this machine ({here})"
+
+
+def _estimate_s(deployed: DeploymentResponse) -> float | None:
+    """Of all trainings of a train-all that have to be done anew, one after the other; None where that is not known."""
+    try:
+        plan = make_plan(TrainingRequest(**deployed.parameters))
+    except (PermanentError, TypeError, ValueError):
+        return None
+    rows, name = split_rows(plan.dataset, plan.limit), plan.dataset.name
+    counted = [(trial.recipe, find_counts(name, trial.recipe)) for trial in plan.trials]
+    guessed = [seconds_of(kind, recipe, counts, rows) for recipe, counts in counted for kind in _steps_of(recipe)]
+    return sum(seconds for seconds in guessed if seconds)
+
+
+def _steps_of(recipe: Recipe) -> list[str]:
+    return [kind for kind in ESTIMATES if kind != "features" or recipe.frozen]
