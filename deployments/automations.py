@@ -15,8 +15,8 @@ from prefect.automations import (
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ActionTypes
 
+from tasks.announcing import REPORT_PUBLISHED
 from tasks.ingestion import DATASET_UPDATED
-from tasks.publishing import REPORT_PUBLISHED
 
 TAG = "image-training-flows"
 RERUNS, RERUN_AFTER_S = 3, 15.0
@@ -43,9 +43,10 @@ RUN_ENDED = """{
     "text": {{ (flow_run.name ~ ": " ~ flow_run.state.name ~ ": " ~ flow_run.state.message) | tojson }},
     "url": {{ flow_run | ui_url | tojson }}
 }"""
+# A report in a folder has no address that others can open: its run has.
 REPORTED = """{
     "text": {{ ("report on " ~ event.payload.dataset ~ ": best is " ~ event.payload.best) | tojson }},
-    "url": {{ event.payload.url | tojson }}
+    "url": {{ (event.payload.url or (flow_run | ui_url)) | tojson }}
 }"""
 
 

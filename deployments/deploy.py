@@ -16,6 +16,7 @@ import tempfile
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
@@ -161,13 +162,11 @@ def check_webhook(url: str | None) -> str | None:
     """`url`, or None where it is empty. Raises PermanentError where nothing can be sent to it; never shows it."""
     if not url:
         return None
-    try:
-        address = httpx.URL(url)
-    except httpx.InvalidURL:
-        address = httpx.URL()
-    if address.scheme not in {"http", "https"} or not address.host:
-        raise PermanentError("NOTIFY_WEBHOOK_URL must be an https:// or http:// address; received another kind")
-    return url
+    with suppress(ValueError):
+        address = urlsplit(url)
+        if address.scheme in {"http", "https"} and address.hostname:
+            return url
+    raise PermanentError("NOTIFY_WEBHOOK_URL must be an https:// or http:// address; received something else")
 
 
 def _webhook(url: str) -> UUID:

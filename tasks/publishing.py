@@ -3,33 +3,32 @@
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 
-from lib.lineage.manifests import Ref
+from lib.lineage.manifests import Ref, load
 from lib.reporting.report import build_report, leaderboard_table, report_markdown, report_url
+from tasks.announcing import announce, board_description, last_best
 from tasks.settings import current_store
 
-REPORT_PUBLISHED = "report.published"
 SHOWN = ("Model", "Validation accuracy", "Test accuracy", "Test loss", "Training time", "Note")
 """Best first, and as many columns as the Prefect UI shows at 1,280 px without cutting one off."""
 
 
 @task(task_run_name="report on {dataset}", cache_policy=NO_CACHE)
 def publish_report(dataset: str, prepared: Ref, evaluations: list[Ref]) -> Ref:
-    """Evaluations → index.html in the store, the same as Prefect artifacts, and the event REPORT_PUBLISHED."""
+    """Evaluations → index.html in the store, the same as Prefect artifacts, and an event that tells of it."""
     store = current_store()
     report = build_report(store, prepared, evaluations)
     rows, url = leaderboard_table(store, report), report_url(store, report)
     shown = [{name: row[name] for name in SHOWN if any(each[name] for each in rows)} for row in rows]
-    create_table_artifact(shown, key=f"leaderboard-{dataset}", description="Leaderboard, ranked by validation accuracy")
+    facts = load(store, report).facts
+    last = last_best(dataset, facts)
+    create_table_artifact(shown, key=f"leaderboard-{dataset}", description=board_description(facts))
     create_markdown_artifact(report_markdown(store, report), key=f"report-{dataset}", description=report.uri)
     create_link_artifact(
         url,
         key=f"report-file-{dataset}",
         link_text="The report as one page",
-        description=f"{store.uri}/{report.uri}; an S3 link is valid for 7 days",
+        description=f"{store.uri}/{report.uri}; an S3 link is valid for a day; a new run makes a new one",
     )
-    best = f"{rows[0]['Model']}: {rows[0]['Test accuracy']} on test"
-    resource = {"prefect.resource.id": f"report.{dataset}", "prefect.resource.name": dataset}
-    emit_event(REPORT_PUBLISHED, resource, payload={"dataset": dataset, "best": best, "url": url})
+    announce(store, report, last)
     return report

@@ -25,7 +25,7 @@ CUT_ANSWERS = (
 )
 CONFLICTS = {"ConditionalRequestConflict", "OperationAborted", "409"}
 """Another write to this path is under way: S3 has not decided, and asks for the same request again."""
-URL_LIFETIME_S = 7 * 24 * 3600
+URL_LIFETIME_S = 24 * 3600
 UPLOAD = "?uploadId="
 """Between key and upload, as in S3's own address of an upload in parts."""
 

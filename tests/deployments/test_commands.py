@@ -1,13 +1,21 @@
 """`make deploy` and `make stack` where they cannot do what they are for."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from deployments.deploy import check_webhook
+from deployments.first_start import made_at_first_start
+from deployments.server import explain
+from deployments.version import code_version
+from lib.errors import PermanentError
 from tests.running_stack import REPOSITORY
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -42,8 +50,55 @@ def test_deploying_without_a_server_says_so(run: Command) -> None:
 def test_a_server_that_does_not_answer_is_an_error_that_may_pass(run: Command) -> None:
     done = run("deployments.deploy", PREFECT_API_URL="http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES="0")
     assert done.returncode == 3
-    assert "http://127.0.0.1:9/api cannot be reached; set PREFECT_API_URL" in done.stderr.splitlines()[-1]
+    assert "http://127.0.0.1:9/api cannot be reached (" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+REFUSALS = {
+    401: (
+        2,
+        "refuses this login (HTTP 401); set PREFECT_API_AUTH_STRING to its user:password; a trial stack's is in .env",
+    ),
+    403: (
+        2,
+        "refuses this login (HTTP 403); set PREFECT_API_AUTH_STRING to its user:password; a trial stack's is in .env",
+    ),
+    404: (2, "is no Prefect API (HTTP 404); set PREFECT_API_URL, it ends in /api"),
+    503: (3, "cannot be reached (Server error '503 Service Unavailable' for url"),
+}
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_a_server_that_refuses_is_told_by_what_to_set(status: int) -> None:
+    code, says = REFUSALS[status]
+    request = httpx.Request("POST", "http://host/api/work_pools/")
+    answer = httpx.Response(status, request=request)
+    with temporary_settings({PREFECT_API_URL: "http://user:word@host/api?x=1"}):
+        error = explain(httpx.HTTPStatusError(str(_raised(answer)), request=request, response=answer))
+    assert error.exit_code == code
+    assert str(error).startswith(f"http://host/api {says}")
+    assert "\n" not in str(error)
+
+
+def _raised(answer: httpx.Response) -> httpx.HTTPStatusError:
+    with pytest.raises(httpx.HTTPStatusError) as error:
+        answer.raise_for_status()
+    return error.value
+
+
+@pytest.mark.parametrize("url", ["hooks.example/secret", "ftp://hooks.example/secret", "https://", "http://[secret"])
+def test_a_webhook_that_nothing_can_be_sent_to_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(PermanentError, match="NOTIFY_WEBHOOK_URL must be") as error:
+        check_webhook(url)
+    assert "secret" not in str(error.value)
+
+
+def test_an_empty_webhook_is_none() -> None:
+    assert [check_webhook(url) for url in (None, "", "https://hooks.example/x")] == [
+        None,
+        None,
+        "https://hooks.example/x",
+    ]
 
 
 def test_a_file_that_is_not_as_it_must_be_reaches_no_server(run: Command, tmp_path: Path) -> None:
@@ -63,3 +118,51 @@ def test_a_stack_leaves_an_environment_file_of_others_alone(run: Command, tmp_pa
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == f"error: {theirs} must be free for the stack's own; it is another's: move it"
     assert theirs.read_text() == "SECRET=1\n"
+
+
+def test_keys_are_made_once_readable_by_their_owner_alone_and_an_older_stack_gets_those_it_lacks(
+    tmp_path: Path,
+) -> None:
+    made = made_at_first_start(tmp_path)
+    file = tmp_path / "made-at-first-start.json"
+    assert made_at_first_start(tmp_path) == made
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert made.prefect_login.startswith("admin:")
+    assert len(made.prefect_login) >= 26
+    older = {key: value for key, value in json.loads(file.read_text()).items() if "login" not in key}
+    file.write_text(json.dumps(older))
+    again = made_at_first_start(tmp_path)
+    assert again.prefect_login != made.prefect_login
+    assert again.model_copy(update={"prefect_login": made.prefect_login}) == made
+
+
+def git(folder: Path, *words: str) -> None:
+    identity = ("-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+
+
+def test_the_version_of_code_that_lies_in_another_repository_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "theirs")
+    code = tmp_path / "code"
+    code.mkdir()
+    monkeypatch.setattr("deployments.version.REPOSITORY", code)
+    version, why = code_version()
+    assert version == "unknown"
+    assert why.startswith("fatal: not a git repository")
+    assert why.endswith("; or set IMAGE_COMMIT")
+    monkeypatch.setenv("IMAGE_COMMIT", "d061ce9" * 6)
+    assert code_version() == ("d061ce9d061c", "")
+    git(code, "init", "-q")
+    git(code, "commit", "-q", "--allow-empty", "-m", "ours")
+    assert len(code_version()[0]) == 12
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.delenv("IMAGE_COMMIT")
+    assert "git config --global --add safe.directory" in code_version()[1]
+
+
+def test_without_git_the_version_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert code_version() == ("unknown", "git cannot be run: No such file or directory; or set IMAGE_COMMIT")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from deployments.automations import TAG, automations
-from deployments.configuration import FILE, read_configuration
+from deployments.configuration import FILE, complete, read_configuration
 from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
 
@@ -22,14 +22,35 @@ def test_every_entrypoint_imports_and_every_parameter_set_fits_its_flow() -> Non
     assert {each.parameters["dataset"] for each in deployments if each.parameters} <= set(DATASETS)
 
 
-def test_schedules_train_anew_in_a_time_zone_and_no_data_set_is_trained_twice_at_once() -> None:
+def test_schedules_train_anew_and_no_data_set_is_trained_twice_at_once() -> None:
     train_all = [each for each in read_configuration().deployments if each.flow.name == "train-all"]
     schedules = [schedule for each in train_all for schedule in each.schedules]
     assert schedules
     assert {schedule.parameters["seed"] for schedule in schedules} == {"fresh"}
-    assert all(schedule.timezone for schedule in schedules)
     limits = [each.concurrency_limit for each in train_all]
     assert all(limit and (limit.limit, limit.collision_strategy) == (1, "ENQUEUE") for limit in limits)
+
+
+def test_each_deployment_gets_a_version_and_each_schedule_a_time_zone_unless_the_file_names_its_own() -> None:
+    own = {"cron": "0 1 * * *", "slug": "own", "timezone": "Asia/Tokyo"}
+    told = {
+        "name": "x",
+        "deployments": [
+            {"name": "a", "schedules": [{"cron": "0 5 * * *", "slug": "theirs"}, own]},
+            {"name": "b", "version": "7"},
+        ],
+    }
+    assert complete(told, "1a2b3c", "Europe/Berlin") == {
+        "name": "x",
+        "deployments": [
+            {
+                "name": "a",
+                "version": "1a2b3c",
+                "schedules": [{"cron": "0 5 * * *", "slug": "theirs", "timezone": "Europe/Berlin"}, own],
+            },
+            {"name": "b", "version": "7", "schedules": []},
+        ],
+    }
 
 
 def change_top(told: dict) -> None:
@@ -46,6 +67,10 @@ def change_schedule(told: dict) -> None:
 
 def change_cron(told: dict) -> None:
     told["deployments"][0]["schedules"][0]["cron"] = "at night"
+
+
+def change_pool(told: dict) -> None:
+    told["deployments"][0]["work_pool"]["job_variables"] = {"command": "sh"}
 
 
 def change_entrypoint(told: dict) -> None:
@@ -83,6 +108,7 @@ def repeat_deployment(told: dict) -> None:
         (change_deployment, "schedule: Extra inputs are not permitted"),
         (change_schedule, "time_zone: Extra inputs are not permitted"),
         (change_cron, "at night"),
+        (change_pool, "job_variables: Extra inputs are not permitted"),
         (change_entrypoint, "entrypoint must be module.flow; received flows.train.train_most"),
         (change_module, "entrypoint must be module.flow; received flows.training.train_all"),
         (change_parameter, "unknown epoch"),

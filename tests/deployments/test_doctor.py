@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import h5py
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -24,18 +23,27 @@ from deployments.checks import (
     check_gpu,
     check_leases,
     check_mirror,
+    check_notifications,
     check_server,
     check_store,
     check_weights,
+    file_system,
 )
 from deployments.doctor import attempt, command
 from deployments.ports import free_ports
+from lib.data.upstream import UpstreamFile
 from lib.errors import PermanentError
 from lib.models.recipes import RECIPES
 from lib.models.weights import IMAGENET_FILES, ingest_weights
 from lib.settings import REPOSITORY
 from lib.store import LocalStore, Store, open_store
+from lib.store.s3 import S3Store
+from tests.s3_server import S3Server
 
+KEPT = "reads, writes, creates only if absent, replaces only if unchanged"
+FOLDER = "a folder, for the workers of this machine only"
+NOBODY_TOLD = "not set up: nobody is told of failures. To be told: set NOTIFY_WEBHOOK_URL, then make deploy"
+LOGIN = "set PREFECT_API_AUTH_STRING to its user:password; a trial stack's is in .env"
 LEASE = "checkpoints/models/digits/digits-cnn/abc/lease.json"
 MOBILENET = RECIPES["mobilenet"].backbone
 WANTED = ["train-all/digits", "ingest/digits"]
@@ -63,9 +71,12 @@ def web_server(status: int = 200, ahead_s: float = 0) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            self.do_HEAD()
+            self.wfile.write(b"<html>")
+
+        def do_HEAD(self) -> None:
             self.send_response(status)
             self.end_headers()
-            self.wfile.write(b"<html>")
 
         def date_time_string(self, timestamp: float | None = None) -> str:
             return super().date_time_string(int(time.time() + ahead_s))
@@ -87,28 +98,52 @@ def test_without_a_server_the_rest_is_checked_and_the_exit_code_is_2(closed: str
     ended = subprocess.run(
         [sys.executable, "-m", "deployments.doctor", "--store", str(tmp_path / "store")],
         cwd=REPOSITORY,
-        env={**os.environ, "PREFECT_API_URL": closed, "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "PREFECT_API_URL": closed, "CUDA_VISIBLE_DEVICES": "", "MIRROR_URL": tmp_path.as_uri()},
         capture_output=True,
         text=True,
         check=False,
     )
     assert ended.returncode == 2
-    assert ended.stderr.splitlines() == ["error: 1 of 12 checks failed; their lines say what to do"]
+    assert ended.stderr.splitlines() == ["error: 1 of 13 checks failed; their lines say what to do"]
     lines = ended.stdout.splitlines()
     assert lines[0].startswith(f"FAIL  server       {closed} cannot be reached (")
-    assert lines[0].endswith("; set PREFECT_API_URL (it ends in /api), or start one: make stack")
-    assert lines[1:5] == [
+    assert lines[0].endswith("; start the server (make stack), or set PREFECT_API_URL; behind a proxy, set NO_PROXY")
+    assert lines[1:6] == [
         "warn  pools        not checked: no server",
         "warn  deployments  not checked: no server",
-        f"ok    store        {tmp_path / 'store'}: reads, writes, creates only if absent, replaces only if unchanged",
-        "ok    mirror       not set: the publishers' own addresses are used",
+        f"ok    notify       {NOBODY_TOLD}",
+        f"ok    store        {tmp_path / 'store'}: {KEPT}; {FOLDER}",
+        f"ok    mirror       {tmp_path.as_uri()} is readable",
     ]
-    assert [line[:18] for line in lines[5:9]] == ["warn  weights     "] * 4
-    assert lines[9:] == [
+    assert [line[:18] for line in lines[6:10]] == ["warn  weights     "] * 4
+    assert lines[10:] == [
         "ok    gpu          none here; recipes that run on a GPU need a worker of pool gpu",
         "warn  clock        not checked: no server answers",
         "ok    leases       none stands",
     ]
+
+
+def test_what_make_train_does_not_need_is_not_set_up_and_nothing_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MIRROR_URL", tmp_path.as_uri())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with temporary_settings({PREFECT_API_URL: None}):
+        command(["--store", str(tmp_path / "store")])
+    lines = {line[6:18].strip(): line for line in capsys.readouterr().out.splitlines()}
+    assert {line[:2] for line in lines.values()} == {"ok", "wa"}
+    assert {name for name, line in lines.items() if line.startswith("warn")} == {"weights"}
+    told = "PREFECT_API_URL is not set; make train needs none. To start one: make stack"
+    assert lines["server"] == f"ok    server       not set up: {told}"
+    assert lines["pools"] == "ok    pools        not set up"
+    assert lines["deployments"] == "ok    deployments  not set up"
+    assert lines["clock"] == "ok    clock        not set up: there is no server to compare with"
+
+
+def test_that_nobody_is_told_of_failures_is_said() -> None:
+    assert check_notifications(None) == check_notifications("") == Verdict("notify", "ok", NOBODY_TOLD)
+    assert check_notifications("https://hooks.example/secret").found.startswith("NOTIFY_WEBHOOK_URL is set")
+    assert attempt("notify", check_notifications, "hooks.example/secret").level == "FAIL"
 
 
 @pytest.mark.usefixtures("closed")
@@ -118,7 +153,8 @@ def test_without_a_store_the_rest_is_checked(
     (tmp_path / "file").touch()
     monkeypatch.setenv("STORE_URI", str(tmp_path / "file"))
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(PermanentError, match=r"2 of 9 checks failed"):
+    monkeypatch.setenv("MIRROR_URL", tmp_path.as_uri())
+    with pytest.raises(PermanentError, match=r"2 of 10 checks failed"):
         command([])
     lines = {line[6:18].strip(): line for line in capsys.readouterr().out.splitlines()}
     assert lines["store"] == (
@@ -135,12 +171,6 @@ def test_a_fault_of_a_check_is_one_line() -> None:
         raise ZeroDivisionError("first\nsecond")
 
     assert attempt("store", fault) == Verdict("store", "FAIL", "ZeroDivisionError: first second")
-
-
-def test_without_an_address_of_a_server_it_says_which_variable_to_set() -> None:
-    with temporary_settings({PREFECT_API_URL: None}):
-        said = str(check_server())
-    assert said == "FAIL  server       PREFECT_API_URL is not set; set it, or start a server: make stack"
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -169,11 +199,27 @@ def test_deployments_are_all_there_and_of_this_commit_or_deployed_again(
 
 
 def test_a_store_that_keeps_its_promises_is_well_and_nothing_stays_in_it(store: Store) -> None:
-    kept = "reads, writes, creates only if absent, replaces only if unchanged"
-    assert check_store(store) == Verdict("store", "ok", f"{store.uri}: {kept}")
+    reach = f"; {FOLDER}" if isinstance(store, LocalStore) else ""
+    assert check_store(store) == Verdict("store", "ok", f"{store.uri}: {KEPT}{reach}")
     assert store.list("doctor") == []
     if isinstance(store, LocalStore):
         assert list(store.root.iterdir()) == []
+
+
+def test_a_folder_is_for_one_machine_unless_it_lies_on_a_file_system_of_several(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "/dev/a / ext4 rw 0 0\nhost:/x /shared\\040data nfs4 rw 0 0\n/dev/b /shared\\040data/own xfs rw 0 0\n"
+    )
+    kinds = {
+        "/": "ext4",
+        "/shared": "ext4",
+        "/shared data": "nfs4",
+        "/shared data/a/b": "nfs4",
+        "/shared data/own/x": "xfs",
+    }
+    assert {path: file_system(Path(path), mounts) for path in kinds} == kinds
+    assert file_system(tmp_path, tmp_path / "none") == "unknown"
 
 
 class CreatesAlways(LocalStore):
@@ -218,18 +264,24 @@ def test_a_mirror_is_readable_or_fails(tmp_path: Path, s3_environment: object) -
             assert reason in verdict.found
 
 
-def test_weights_are_in_the_store_or_it_says_from_where_they_come(
+def test_weights_are_in_the_store_or_where_a_run_would_look_or_its_models_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert MOBILENET
-    store = LocalStore(tmp_path / "store")
-    missing = check_weights(store, MOBILENET, None)
-    assert (missing.level, missing.found) == ("warn", "mobilenet: not in the store")
-    assert missing.remedy == (
-        "the first run fetches them from "
-        "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/mobilenet_1_0_224_tf_no_top.h5"
+    store, mirror = LocalStore(tmp_path / "store"), (tmp_path / "mirror")
+    mirror.mkdir()
+    missing = check_weights(store, MOBILENET, mirror.as_uri())
+    files = ("mobilenet_1_0_224_tf_no_top.h5", "mobilenet_1_0_224_tf_no_top.weights.h5")
+    places = " or ".join(f"{mirror.as_uri()}/{file}" for file in files)
+    assert str(missing) == (
+        f"warn  weights      mobilenet: neither in the store nor to be had at {places}; its models fail: "
+        "put them there, set MIRROR_URL to a place that has them, or train with --weights none"
     )
-    assert check_weights(store, MOBILENET, "s3://mirror").remedy == "the first run fetches them from s3://mirror"
+    (mirror / files[1]).touch()
+    there = check_weights(store, MOBILENET, mirror.as_uri())
+    told = f"mobilenet: the first run fetches them from {mirror.as_uri()}/{files[1]}"
+    assert there == Verdict("weights", "ok", told)
+    (mirror / files[1]).unlink()
     with h5py.File(tmp_path / "mobilenet_1_0_224_tf_no_top.h5", "w") as file:
         file.attrs["layer_names"] = ["conv1"]
     made = hashlib.sha256((tmp_path / "mobilenet_1_0_224_tf_no_top.h5").read_bytes()).hexdigest()
@@ -237,6 +289,37 @@ def test_weights_are_in_the_store_or_it_says_from_where_they_come(
     monkeypatch.setitem(IMAGENET_FILES, "mobilenet", (accepted,))
     ingest_weights(store, MOBILENET, tmp_path.as_uri(), lambda *_: None)
     assert check_weights(store, MOBILENET, None) == Verdict("weights", "ok", "mobilenet: in the store")
+
+
+@pytest.mark.parametrize(("status", "level"), [(200, "ok"), (404, "warn"), (503, "warn")])
+def test_a_mirror_and_a_publisher_on_the_web_are_asked(
+    status: int, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert MOBILENET
+    with web_server(status) as url:
+        assert check_weights(LocalStore(tmp_path), MOBILENET, url.replace("//", "//user:word@")).level == level
+        published = UpstreamFile(role="weights", url=f"{url}/x.h5", max_bytes=1)
+        monkeypatch.setitem(IMAGENET_FILES, "mobilenet", (published,))
+        verdict = check_weights(LocalStore(tmp_path), MOBILENET, None)
+    assert verdict.level == level
+    assert f"{url}/x.h5" in verdict.found
+
+
+def test_weights_in_an_s3_mirror_are_found(tmp_path: Path, s3_environment: S3Server) -> None:
+    assert MOBILENET
+    mirror = f"s3://{s3_environment.bucket}/{uuid.uuid4().hex}"
+    assert check_weights(LocalStore(tmp_path), MOBILENET, mirror).level == "warn"
+    S3Store(mirror, tmp_path / "cache").write("mobilenet_1_0_224_tf_no_top.h5", b"x")
+    assert check_weights(LocalStore(tmp_path), MOBILENET, mirror).level == "ok"
+
+
+def test_a_mirror_s_password_is_not_shown(tmp_path: Path) -> None:
+    assert MOBILENET
+    with web_server(503) as url:
+        mirror = url.replace("//", "//user:word@")
+        said = f"{check_mirror(mirror)} {check_weights(LocalStore(tmp_path), MOBILENET, mirror)}"
+    assert "word" not in said
+    assert url in said
 
 
 def test_gpus_are_named() -> None:

@@ -1,0 +1,41 @@
+"""What the webhook is told of a report."""
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tasks import announcing
+from tasks.announcing import board_description, headline, last_best
+
+BEST = {"model": "densenet121", "test_accuracy": 0.0, "validation_accuracy": 0.0125, "epochs": 1}
+FULL = {"dataset": "cifar100", "limit": None, "leaderboard": [{**BEST, "test_accuracy": 0.74185, "epochs": 12}]}
+TRY = {"dataset": "cifar100", "limit": 200, "leaderboard": [BEST]}
+
+
+@pytest.mark.parametrize(
+    ("facts", "last", "says"),
+    [
+        (TRY, None, "densenet121: 0.0000 on test, 0.0125 on validation, after 1 epoch on 200 training rows only"),
+        (FULL, None, "densenet121: 0.7419 on test, 0.0125 on validation, after 12 epochs"),
+        (
+            FULL,
+            "mobilenet: 0.7000",
+            "densenet121: 0.7419 on test, 0.0125 on validation, after 12 epochs; last time mobilenet: 0.7000",
+        ),
+    ],
+)
+def test_a_headline_says_what_was_trained_on_and_what_was_best_before(
+    facts: dict[str, Any], last: str | None, says: str
+) -> None:
+    assert headline(facts, last) == says
+
+
+def test_only_a_report_of_as_many_rows_is_compared_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = json.dumps([{"Model": "mobilenet", "Test accuracy": "0.7000"}])
+    board = SimpleNamespace(description=board_description(FULL), data=shown)
+    monkeypatch.setattr(announcing.Artifact, "get", lambda key: board if key == "leaderboard-cifar100" else None)
+    assert last_best("cifar100", FULL) == "mobilenet: 0.7000"
+    assert last_best("cifar100", TRY) is None
+    assert last_best("digits", FULL) is None
