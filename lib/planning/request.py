@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
 
 from lib.data.datasets import DATASETS
 from lib.errors import explain_validation
@@ -68,7 +69,8 @@ class ModelRequest(RecipeRequest):
 
     model: str = Field(description="Recipe to train", json_schema_extra={"enum": list(RECIPES)})
     weights: Start | None = Field(None, description=f"Initial backbone weights: {FROM}")
-    prepared: Ref | None = Field(None, description="Prepared data; found or made where this is empty")
+    prepared: SkipJsonSchema[Ref | None] = Field(None, description="Prepared data; found or made where this is empty")
+    """What train-all passes on; a person has no use for it, so it is in no form."""
 
     def alone(self) -> TrainingRequest:
         """The same as a request for one recipe."""

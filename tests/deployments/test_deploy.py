@@ -2,13 +2,18 @@
 
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import Mock, call
 from uuid import UUID
 
+import pytest
 from prefect.automations import AutomationCore
+from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse, GlobalConcurrencyLimitResponse
+from prefect.client.schemas.schedules import CronSchedule
 
 from deployments.automations import automations
 from deployments.deploy import plain, settings_of
+from deployments.schedules import pause_new, upcoming
 
 
 def deployed(limit: int = 1, active_slots: int = 0, minute: int = 0, **settings: Any) -> DeploymentResponse:
@@ -40,3 +45,56 @@ def test_events_of_an_automation_in_another_order_are_no_change() -> None:
             told["trigger"][events].reverse()
         assert plain(AutomationCore.model_validate(told)) == plain(automation)
     assert plain(automations({}, 310, None)[0]) != plain(automations({}, 320, None)[0])
+
+
+def schedule(number: int, slug: str, active: bool = True, zone: str = "Europe/Berlin") -> DeploymentSchedule:
+    cron = CronSchedule(cron="0 1 * * 6", timezone=zone)
+    return DeploymentSchedule(id=UUID(int=number), schedule=cron, active=active, slug=slug)
+
+
+def test_only_schedules_that_are_new_are_paused() -> None:
+    client, known = Mock(), schedule(5, "known")
+    before = {"train-all/a": deployed(schedules=[known])}
+    after = {
+        "train-all/a": deployed(schedules=[known, schedule(6, "new")]),
+        "train-all/b": deployed(schedules=[schedule(7, "known")]),
+    }
+    pause_new(client, before, after)
+    paused = [call.update_deployment_schedule(UUID(int=3), UUID(int=number), active=False) for number in (6, 7)]
+    assert client.mock_calls == paused
+
+
+FRIDAY = datetime(2026, 11, 27, 12, tzinfo=UTC)
+WOULD = "train-all/x: would run Sat 2026-11-28 01:00 Europe/Berlin"
+RESUME = "; to start it: prefect deployment schedule resume train-all/x 00000000-0000-0000-0000-000000000005"
+
+
+@pytest.mark.parametrize(
+    ("schedules", "paused", "active", "says"),
+    [
+        ([schedule(5, "s")], False, True, "train-all/x: next run Sat 2026-11-28 01:00 Europe/Berlin"),
+        ([schedule(5, "s", zone="Asia/Tokyo")], False, True, "train-all/x: next run Sat 2026-11-28 01:00 Asia/Tokyo"),
+        (
+            [schedule(5, "s", active=False)],
+            False,
+            False,
+            WOULD + RESUME,
+        ),
+        ([schedule(5, "s")], True, False, WOULD + RESUME),
+    ],
+)
+def test_each_schedule_s_next_run_is_told_and_whether_it_is_paused(
+    schedules: list[DeploymentSchedule], paused: bool, active: bool, says: str
+) -> None:
+    found = {"train-all/x": deployed(schedules=schedules, paused=paused, parameters={"dataset": "unknown"})}
+    assert list(upcoming(found, FRIDAY)) == [(active, says)]
+
+
+def test_it_is_told_how_long_a_scheduled_run_computes_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    found = {"train-all/cifar100": deployed(schedules=[schedule(5, "s")], parameters={"dataset": "cifar100"})}
+    ((_, line),) = upcoming(found, FRIDAY)
+    told, hours = line.split(", about ")
+    assert told == "train-all/cifar100: next run Sat 2026-11-28 01:00 Europe/Berlin"
+    assert 40 < int(hours.split(" h of computing on this machine (2 cores, no GPU)")[0]) < 80

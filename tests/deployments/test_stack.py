@@ -16,7 +16,7 @@ from deployments.configuration import FILE
 from lib.lineage.manifests import MANIFEST
 from lib.models.recipes import choose_recipes
 from tests.job_processes import is_job
-from tests.running_stack import PREFECT, Run, RunningStack, overlap
+from tests.running_stack import PREFECT, REPOSITORY, Run, RunningStack, overlap
 
 from .conftest import QUICK, Webhook
 
@@ -36,6 +36,12 @@ def changed_configuration(folder: Path, name: str, **changes: Any) -> Path:
     file = folder / name
     file.write_text(yaml.safe_dump(told))
     return file
+
+
+def resume(stack: RunningStack, lines: list[str]) -> None:
+    """Start the schedule of train-all/digits, as `lines` of make deploy say."""
+    (command,) = (line.split("to start it: ")[1] for line in lines if "train-all/digits: would run" in line)
+    stack.command(*command.replace("prefect", PREFECT, 1).split())
 
 
 def without(keys: set[str], told: Any) -> Any:
@@ -106,9 +112,52 @@ def test_deploying_again_changes_nothing(stack: RunningStack) -> None:
 
     before = on_server()
     lines = stack.deploy()
-    assert [line for line in lines[:-1] if not line.startswith("unchanged ")] == []
-    assert len(lines) == 8 + 4 + 3 + 3 + 1  # deployments, survival, notifications, datasets, and the last line
+    *unchanged, cifar100, digits, fashion_mnist, last = lines
+    assert [line for line in unchanged if not line.startswith("unchanged ")] == []
+    assert len(unchanged) == 8 + 4 + 3 + 3  # deployments, survival, notifications, datasets
+    assert cifar100.startswith("paused     train-all/cifar100: would run Sat ")
+    assert fashion_mnist.startswith("paused     train-all/fashion-mnist: would run Sun ")
+    assert digits.startswith("paused     train-all/digits: would run ")
+    assert last.endswith("/api is as deployments/prefect.yaml says, with 3 of its schedules paused")
     assert on_server() == before
+
+
+def test_schedules_of_a_trial_stack_begin_paused_and_a_resumed_one_stays_so(stack: RunningStack) -> None:
+    def active() -> dict[str, str]:
+        deployments = [each for each in stack.post("deployments/filter") if each["schedules"]]
+        return {each["name"]: str(each["schedules"][0]["id"]) for each in deployments if each["schedules"][0]["active"]}
+
+    assert active() == {}
+    assert [run for run in stack.runs() if run["state"]["type"] == "SCHEDULED"] == []
+    resume(stack, stack.deploy())
+    known = active()
+    assert list(known) == ["digits"]
+    assert [line[:27] for line in stack.deploy() if "train-all/digits: " in line] == ["scheduled  train-all/digits"]
+    assert active() == known
+    stack.command(PREFECT, "deployment", "schedule", "pause", "train-all/digits", known["digits"])
+
+
+def test_commands_find_the_stack_by_the_env_file_of_their_folder(stack: RunningStack, tmp_path: Path) -> None:
+    """As README prints them: `prefect` reads .env where it is started."""
+    (tmp_path / ".env").write_text(stack.stack.env_file.read_text())
+    bare = {name: value for name, value in stack.environment.items() if name not in stack.stack.reached_by()}
+    done = subprocess.run(
+        [PREFECT, "deployment", "ls"], cwd=tmp_path, env=bare, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "train-all/digits" in done.stdout) == (0, True), done.stderr
+
+
+def test_a_command_that_does_not_know_the_password_says_what_to_set(stack: RunningStack) -> None:
+    url = stack.environment["PREFECT_API_URL"]
+    said = f"{url} refuses this login (HTTP 401); set PREFECT_API_AUTH_STRING to its user:password"
+    for command, shown in (("deploy", "error: "), ("doctor", "FAIL  server       ")):
+        done = subprocess.run(
+            [sys.executable, "-m", f"deployments.{command}"],
+            env={**stack.environment, "PREFECT_API_AUTH_STRING": "admin:guessed"}, cwd=REPOSITORY,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(shown + said)], done.stderr
 
 
 def test_what_left_the_file_leaves_the_server(stack: RunningStack, tmp_path: Path) -> None:
@@ -137,13 +186,13 @@ def test_a_schedule_fires_on_time_others_wait_and_its_retry_does_not_train_anew(
     models = ["digits-softmax"]
     known = set(stack.manifests("models"))
     at = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
-    if (at - datetime.now(UTC)).total_seconds() < 45:  # deploying takes a while
+    if (at - datetime.now(UTC)).total_seconds() < 60:  # deploying takes a while
         at += timedelta(minutes=1)
     schedule = {
         "cron": f"{at.minute} {at.hour} * * *", "timezone": "UTC", "slug": "soon",
         "parameters": {"seed": "fresh", "models": models, **QUICK},
     }  # fmt: skip
-    stack.deploy("--file", str(changed_configuration(tmp_path, "soon.yaml", schedules=[schedule])))
+    resume(stack, stack.deploy("--file", str(changed_configuration(tmp_path, "soon.yaml", schedules=[schedule]))))
     assert datetime.now(UTC) < at
 
     def scheduled() -> Run | None:

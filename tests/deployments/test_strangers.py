@@ -13,6 +13,7 @@ from contextlib import closing, suppress
 from itertools import product
 from typing import Any, NamedTuple
 
+import boto3
 import httpx
 import psutil
 import pytest
@@ -102,10 +103,23 @@ def sockets(stack: RunningStack, kind: str) -> list[Any]:
 
 def holds(stack: RunningStack) -> object:
     """All that a stranger could have changed."""
-    store = stack.store()
+    reached = stack.environment
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=reached["AWS_ENDPOINT_URL_S3"],
+        aws_access_key_id=reached["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=reached["AWS_SECRET_ACCESS_KEY"],
+        region_name=reached["AWS_REGION"],
+    )
+    objects = {
+        (bucket["Name"], each["Key"], each["ETag"])
+        for bucket in s3.list_buckets()["Buckets"]
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket["Name"])
+        for each in page.get("Contents", [])
+    }
     kinds = ("deployments", "automations", "work_pools", "block_documents", "flows", "variables")
     ids = {kind: {each["id"] for each in stack.post(f"{kind}/filter")} for kind in kinds}
-    return {path: store.read_version(path)[1] for path in store.list("")}, ids, {run["id"] for run in stack.runs()}
+    return objects, ids, {run["id"] for run in stack.runs()}
 
 
 def test_no_stranger_gets_in_at_any_port(stack: RunningStack, trained: Run, stranger: ProcessPoolExecutor) -> None:

@@ -12,6 +12,7 @@ from flows.train_model import train_model
 from lib.command_line import parser
 from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
+from lib.lineage.manifests import Ref
 from lib.models.recipes import RECIPES
 from lib.planning.request import DataRequest, ModelRequest, TrainingRequest
 
@@ -37,6 +38,13 @@ def test_each_parameter_of_the_form_has_the_description_and_choices_of_its_field
     ]  # fmt: skip
     assert properties["names"]["enum"] == ["a", "b"]
     assert properties["rows"]["anyOf"][0] == {"minimum": 1, "type": "integer"}
+
+
+def test_no_form_asks_for_what_flows_pass_on_among_themselves_and_flows_still_may() -> None:
+    prepared = {"uri": "prepared/digits/x", "sha256": "a" * 64}
+    assert "prepared" not in parameter_schema(train_model).properties
+    given = train_model.validate_parameters({"model": "digits-cnn", "prepared": prepared})
+    assert given["prepared"] == Ref(**prepared)
 
 
 def test_a_signature_that_does_not_fit_the_request_is_refused_as_it_is_defined() -> None:
