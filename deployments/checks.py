@@ -72,9 +72,14 @@ def check_server() -> Verdict:
     if not (url := PREFECT_API_URL.value()):
         return not_set_up("server", "PREFECT_API_URL is not set; make train needs none. To start one: make stack")
     try:
-        return Verdict("server", "ok", f"{url} answers, Prefect {ask_server()}")
-    except PipelineError as error:
+        found = f"{url} answers, Prefect {ask_server()}"
+        stranger = httpx.get(f"{url}/admin/version", timeout=ANSWERS_WITHIN_S)
+    except (PipelineError, httpx.HTTPError) as error:
         return Verdict("server", "FAIL", str(error))
+    if stranger.is_success:
+        remedy = "start it with PREFECT_SERVER_API_AUTH_STRING: who reaches it can run code on the workers"
+        return Verdict("server", "warn", f"{found}, and asks for no password", remedy)
+    return Verdict("server", "ok", found)
 
 
 def check_notifications(url: str | None) -> Verdict:

@@ -141,7 +141,8 @@ class RunningStack:
 
     def post(self, path: str, **body: Any) -> Any:
         """Ask the server's API."""
-        return self.api().post(path, json=body).raise_for_status().json()
+        with self.api() as server:
+            return server.post(path, json=body).raise_for_status().json()
 
     def api(self) -> httpx.Client:
         """The server's API, for one who knows the password."""
@@ -149,7 +150,8 @@ class RunningStack:
         return httpx.Client(base_url=self.environment["PREFECT_API_URL"], auth=(user, password), timeout=30)
 
     def read(self, run: str) -> Run:
-        return dict(self.api().get(f"flow_runs/{run}").raise_for_status().json())
+        with self.api() as server:
+            return dict(server.get(f"flow_runs/{run}").raise_for_status().json())
 
     def runs(self, **wanted: Any) -> list[Run]:
         """All flow runs, the first started first; `wanted` is Prefect's filter."""

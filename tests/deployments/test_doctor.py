@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import h5py
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from deployments.checks import (
     Verdict,
@@ -66,16 +67,16 @@ def closed() -> Iterator[str]:
 
 
 @contextmanager
-def web_server(status: int = 200, ahead_s: float = 0) -> Iterator[str]:
-    """The address of one that answers all with a page, by a clock that is `ahead_s`."""
+def web_server(status: int = 200, ahead_s: float = 0, body: bytes = b"<html>", asks: bool = False) -> Iterator[str]:
+    """The address of one that answers all with `body`, by a clock that is `ahead_s`; it may ask for a login."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.do_HEAD()
-            self.wfile.write(b"<html>")
+            self.wfile.write(body)
 
         def do_HEAD(self) -> None:
-            self.send_response(status)
+            self.send_response(401 if asks and "Authorization" not in self.headers else status)
             self.end_headers()
 
         def date_time_string(self, timestamp: float | None = None) -> str:
@@ -179,6 +180,24 @@ def test_a_server_that_is_not_prefect_s_fails(status: int) -> None:
         verdict = check_server()
     said = f"FAIL  server       the Prefect server {url} is not the API of a Prefect server; its address ends in /api"
     assert str(verdict).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("asks", "level", "says"),
+    [
+        (True, "ok", "answers, Prefect 3.8.8"),
+        (
+            False,
+            "warn",
+            "answers, Prefect 3.8.8, and asks for no password; start it with PREFECT_SERVER_API_AUTH_STRING",
+        ),
+    ],
+)
+def test_a_server_that_asks_nobody_for_a_password_is_told(asks: bool, level: str, says: str) -> None:
+    login = {PREFECT_API_AUTH_STRING: "admin:word"}
+    with web_server(body=b'"3.8.8"', asks=asks) as url, temporary_settings({PREFECT_API_URL: url, **login}):
+        verdict = check_server()
+    assert str(verdict).startswith(f"{level:<4}  server       {url} {says}")
 
 
 @pytest.mark.parametrize(

@@ -189,9 +189,9 @@ def test_no_stranger_sends_or_hears_events(stack: RunningStack, path: str) -> No
 )
 def test_no_run_tells_its_worker_what_to_execute(stack: RunningStack, trained: Run, variables: dict[str, str]) -> None:
     known = {run["id"] for run in stack.runs()}
-    created = stack.api().post(
-        f"deployments/{trained['deployment_id']}/create_flow_run", json={"job_variables": variables}
-    )
+    with stack.api() as server:
+        path = f"deployments/{trained['deployment_id']}/create_flow_run"
+        created = server.post(path, json={"job_variables": variables})
     assert created.status_code == httpx.codes.UNPROCESSABLE_ENTITY
     assert "Additional properties are not allowed" in created.text
     assert {run["id"] for run in stack.runs()} == known
