@@ -27,7 +27,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from pydantic import Secret, SecretStr
 
@@ -88,11 +88,16 @@ def _say_schedules(deployed: Deployed) -> int:
 
 
 def _ensure_pool(client: SyncPrefectClient, name: str) -> None:
+    """Create the pool where it is missing. Its workers take nothing from a run, other kinds of workers as they are."""
     template = json.loads(TEMPLATE.read_text())
-    with suppress(ObjectAlreadyExists):  # its first worker, just started, may have made it
-        client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
-        _say("created", f"work pool {name}")
-    if client.read_work_pool(name).base_job_template != template:
+    try:
+        pool = client.read_work_pool(name)
+    except ObjectNotFound:
+        with suppress(ObjectAlreadyExists):  # its first worker, just started, has made it
+            client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
+            _say("created", f"work pool {name}")
+        return
+    if pool.type == "process" and pool.base_job_template != template:
         client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
         _say("updated", f"work pool {name}")
 

@@ -4,11 +4,15 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from deployments.configuration import FILE
 from tests.conftest import DATASETS
-from tests.running_stack import Run, RunningStack
+from tests.running_stack import PREFECT, Run, RunningStack
 
 QUICK = {"epochs": 3}
 
@@ -74,3 +78,22 @@ def trained(stack: RunningStack) -> Run:
     run = stack.wait(stack.run("train-all/digits", **QUICK))
     assert run["state"]["type"] == "COMPLETED", run["state"]
     return run
+
+
+def changed_configuration(folder: Path, name: str, **changes: Any) -> Path:
+    """A copy of prefect.yaml in which train-all/digits is changed; a change to None removes the key."""
+    told = yaml.safe_load(FILE.read_text())
+    (digits,) = (each for each in told["deployments"] if each["name"] == "digits" and "train" in each["tags"])
+    for key, value in changes.items():
+        digits[key] = value
+        if value is None:
+            del digits[key]
+    file = folder / name
+    file.write_text(yaml.safe_dump(told))
+    return file
+
+
+def resume(stack: RunningStack, lines: list[str]) -> None:
+    """Start the schedule of train-all/digits, as `lines` of make deploy say."""
+    (command,) = (line.split("to start it: ")[1] for line in lines if "train-all/digits: would run" in line)
+    stack.command(*command.replace("prefect", PREFECT, 1).split())

