@@ -1,6 +1,5 @@
 """The doctor says of each part of an installation whether it is well, and what to do where it is not."""
 
-import hashlib
 import json
 import os
 import subprocess
@@ -9,11 +8,8 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import h5py
 import pytest
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
@@ -23,30 +19,23 @@ from deployments.checks import (
     check_deployments,
     check_gpu,
     check_leases,
-    check_mirror,
     check_notifications,
     check_server,
     check_store,
-    check_weights,
     file_system,
 )
 from deployments.doctor import attempt, command
 from deployments.ports import free_ports
-from lib.data.upstream import UpstreamFile
 from lib.errors import PermanentError
-from lib.models.recipes import RECIPES
-from lib.models.weights import IMAGENET_FILES, ingest_weights
 from lib.settings import REPOSITORY
 from lib.store import LocalStore, Store, open_store
-from lib.store.s3 import S3Store
-from tests.s3_server import S3Server
+from tests.web_server import web_server
 
 KEPT = "reads, writes, creates only if absent, replaces only if unchanged"
 FOLDER = "a folder, for the workers of this machine only"
 NOBODY_TOLD = "not set up: nobody is told of failures. To be told: set NOTIFY_WEBHOOK_URL, then make deploy"
 LOGIN = "set PREFECT_API_AUTH_STRING to its user:password; a trial stack's is in .env"
 LEASE = "checkpoints/models/digits/digits-cnn/abc/lease.json"
-MOBILENET = RECIPES["mobilenet"].backbone
 WANTED = ["train-all/digits", "ingest/digits"]
 
 
@@ -64,31 +53,6 @@ def closed() -> Iterator[str]:
     url = f"http://127.0.0.1:{free_ports(1)[0]}/api"
     with temporary_settings({PREFECT_API_URL: url}):
         yield url
-
-
-@contextmanager
-def web_server(status: int = 200, ahead_s: float = 0, body: bytes = b"<html>", asks: bool = False) -> Iterator[str]:
-    """The address of one that answers all with `body`, by a clock that is `ahead_s`; it may ask for a login."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.do_HEAD()
-            self.wfile.write(body)
-
-        def do_HEAD(self) -> None:
-            self.send_response(401 if asks and "Authorization" not in self.headers else status)
-            self.end_headers()
-
-        def date_time_string(self, timestamp: float | None = None) -> str:
-            return super().date_time_string(int(time.time() + ahead_s))
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
 
 
 def lease(renewed: int = 0) -> bytes:
@@ -267,78 +231,6 @@ def test_a_store_that_ignores_conditions_must_not_be_used(tmp_path: Path, kind: 
         "do not use it: two runs could overwrite each other's work"
     )
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_mirror_is_readable_or_fails(tmp_path: Path, s3_environment: object) -> None:
-    with web_server(403) as listed_by_nobody, web_server(503) as busy:
-        mirrors = (None, tmp_path.as_uri(), "s3://test-bucket/mirror", listed_by_nobody)
-        assert [check_mirror(url).level for url in mirrors] == ["ok"] * 4
-        failing = ((tmp_path / "gone").as_uri(), "s3://no-such-bucket/mirror", busy, "ftp://host/mirror")
-        for url, reason in zip(
-            failing, ("No such file", "the bucket of", "it answers HTTP 503", "it must begin with file://"), strict=True
-        ):
-            verdict = check_mirror(url)
-            assert (verdict.level, verdict.remedy) == ("FAIL", "check MIRROR_URL, or unset it")
-            assert verdict.found.startswith(f"{url} cannot be read (")
-            assert reason in verdict.found
-
-
-def test_weights_are_in_the_store_or_where_a_run_would_look_or_its_models_fail(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert MOBILENET
-    store, mirror = LocalStore(tmp_path / "store"), (tmp_path / "mirror")
-    mirror.mkdir()
-    missing = check_weights(store, MOBILENET, mirror.as_uri())
-    files = ("mobilenet_1_0_224_tf_no_top.h5", "mobilenet_1_0_224_tf_no_top.weights.h5")
-    places = " or ".join(f"{mirror.as_uri()}/{file}" for file in files)
-    assert str(missing) == (
-        f"warn  weights      mobilenet: neither in the store nor to be had at {places}; its models fail: "
-        "put them there, set MIRROR_URL to a place that has them, or train with --weights none"
-    )
-    (mirror / files[1]).touch()
-    there = check_weights(store, MOBILENET, mirror.as_uri())
-    told = f"mobilenet: the first run fetches them from {mirror.as_uri()}/{files[1]}"
-    assert there == Verdict("weights", "ok", told)
-    (mirror / files[1]).unlink()
-    with h5py.File(tmp_path / "mobilenet_1_0_224_tf_no_top.h5", "w") as file:
-        file.attrs["layer_names"] = ["conv1"]
-    made = hashlib.sha256((tmp_path / "mobilenet_1_0_224_tf_no_top.h5").read_bytes()).hexdigest()
-    accepted = IMAGENET_FILES["mobilenet"][0].model_copy(update={"md5": None, "sha256": made})
-    monkeypatch.setitem(IMAGENET_FILES, "mobilenet", (accepted,))
-    ingest_weights(store, MOBILENET, tmp_path.as_uri(), lambda *_: None)
-    assert check_weights(store, MOBILENET, None) == Verdict("weights", "ok", "mobilenet: in the store")
-
-
-@pytest.mark.parametrize(("status", "level"), [(200, "ok"), (404, "warn"), (503, "warn")])
-def test_a_mirror_and_a_publisher_on_the_web_are_asked(
-    status: int, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert MOBILENET
-    with web_server(status) as url:
-        assert check_weights(LocalStore(tmp_path), MOBILENET, url.replace("//", "//user:word@")).level == level
-        published = UpstreamFile(role="weights", url=f"{url}/x.h5", max_bytes=1)
-        monkeypatch.setitem(IMAGENET_FILES, "mobilenet", (published,))
-        verdict = check_weights(LocalStore(tmp_path), MOBILENET, None)
-    assert verdict.level == level
-    assert f"{url}/x.h5" in verdict.found
-
-
-def test_weights_in_an_s3_mirror_are_found(tmp_path: Path, s3_environment: S3Server) -> None:
-    assert MOBILENET
-    mirror = f"s3://{s3_environment.bucket}/{uuid.uuid4().hex}"
-    assert check_weights(LocalStore(tmp_path), MOBILENET, mirror).level == "warn"
-    S3Store(mirror, tmp_path / "cache").write("mobilenet_1_0_224_tf_no_top.h5", b"x")
-    assert check_weights(LocalStore(tmp_path), MOBILENET, mirror).level == "ok"
-
-
-def test_a_mirror_s_password_is_not_shown(tmp_path: Path) -> None:
-    assert MOBILENET
-    with web_server(503) as url:
-        mirror = url.replace("//", "//user:word@")
-        said = f"{check_mirror(mirror)} {check_weights(LocalStore(tmp_path), MOBILENET, mirror)}"
-    assert "word" not in said
-    assert url in said
 
 
 def test_gpus_are_named() -> None:
