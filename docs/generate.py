@@ -7,6 +7,7 @@ from docs.markdown import HEADER, table
 from docs.reference import cli_page, configuration_page
 from lib.data.datasets import DATASETS, DatasetSpec
 from lib.models import counts
+from lib.models.changes import start_of
 from lib.models.recipes import RECIPES
 from lib.models.schema import Phase, Recipe
 
@@ -45,7 +46,7 @@ def _recipe_row(recipe: Recipe) -> tuple[str, ...]:
     return (
         f"`{recipe.name}`",
         ", ".join(f"`{name}`" for name in recipe.datasets),
-        recipe.description,
+        recipe.description + (f" Starts from {start_of(recipe.backbone.weights)}." if recipe.backbone else ""),
         "; ".join(_phase(phase) for phase in recipe.phases),
         ", ".join(sizes),
         recipe.runs_on.upper(),

@@ -141,10 +141,10 @@ STEPS: dict[str, Step] = {
         ),
         Step(
             kind="report",
-            version=2,
+            version=3,
             does="report on {dataset_name}",
             folder="reports/{dataset_name}",
-            key=("prepared", "evaluations"),
+            key=("prepared", "evaluations", "left_out"),
             per="report",
             verified_by="lib.reporting.report:recompute",
             kept=Kept.NEWEST_N,

@@ -44,9 +44,14 @@ def model_outputs(store: Store, plan: Plan, trial: Trial, prepared: Ref | None) 
     return _walk(store, "model", values, recipe)
 
 
-def report_output(store: Store, plan: Plan, prepared: Ref, evaluations: list[Ref]) -> Output:
-    """The report over these evaluations."""
-    values = {"dataset_name": plan.dataset.name, "prepared": prepared, "evaluations": evaluations}
+def report_output(store: Store, plan: Plan, prepared: Ref, evaluations: list[Ref], left_out: list[str]) -> Output:
+    """The report over these evaluations, which lacks the models whose titles are `left_out`."""
+    values = {
+        "dataset_name": plan.dataset.name,
+        "prepared": prepared,
+        "evaluations": evaluations,
+        "left_out": left_out,
+    }
     (output,) = _walk(store, "report", values)
     return output
 
@@ -99,7 +104,7 @@ def find_report(store: Store, plan: Plan, allow_cpu: bool) -> Ref | None:
     missing = [trial for trial, evaluation in found.items() if not evaluation]
     if not evaluations or any(can_run_here(trial.recipe.runs_on, allow_cpu) for trial in missing):
         return None
-    return report_output(store, plan, prepared, evaluations).ref
+    return report_output(store, plan, prepared, evaluations, [trial.recipe.title for trial in missing]).ref
 
 
 def _ref_of(kind: str, outputs: list[Output]) -> Ref | None:

@@ -1,11 +1,12 @@
 """What a run would do, and why, told from the store alone: nothing runs, and TensorFlow is not loaded."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from lib.lineage.index import newest
 from lib.lineage.manifests import Ref
 from lib.lineage.steps import checkpoints_address
+from lib.models.changes import differences, said
 from lib.models.counts import Counts, find_counts
 from lib.models.schema import Recipe, settings_of
 from lib.models.weights import find_weights
@@ -36,14 +37,16 @@ def preview(store: Store, plan: Plan, allow_cpu: bool) -> list[Line]:
     outputs = dataset_outputs(store, plan.dataset, plan.limit)
     why = {"prepared": _why_prepare(store, plan)}
     lines = [_line(output, why.get(output.step.kind, NOT_THERE)) for output in outputs]
-    prepared, evaluations = outputs[-1], []
+    prepared, evaluations, left_out = outputs[-1], list[Ref](), list[str]()
     for trial in plan.trials:
         made = model_outputs(store, plan, trial, prepared.ref)
         lines += _model_lines(store, plan, trial, prepared, made, allow_cpu)
-        evaluations += [each.ref for each in made if each.step.kind == "evaluation" and each.ref]
+        found = [each.ref for each in made if each.step.kind == "evaluation" and each.ref]
+        evaluations += found
+        left_out += [] if found else [trial.recipe.title]
     if not (prepared.ref and evaluations and all(line.state in {"done", "left out"} for line in lines)):
         return [*lines, Line(f"report on {plan.dataset.name}", "would run", "its models are not all done")]
-    return [*lines, _line(report_output(store, plan, prepared.ref, evaluations), NOT_THERE)]
+    return [*lines, _line(report_output(store, plan, prepared.ref, evaluations, left_out), NOT_THERE)]
 
 
 def _model_lines(
@@ -100,7 +103,7 @@ def _why_prepare(store: Store, plan: Plan) -> str:
     if last is None:
         return note or NOT_THERE
     if last.facts.get("limit") != plan.limit:
-        return f"limit {_said(last.facts['limit'])} → {_said(plan.limit)}"
+        return f"limit {said(last.facts['limit'])} → {said(plan.limit)}"
     return "the dataset, or the code that prepares it, has changed"
 
 
@@ -110,32 +113,16 @@ def _why_train(store: Store, plan: Plan, trial: Trial, prepared: Ref | None) -> 
     last, note = newest(store, f"models/{plan.dataset.name}/{recipe.name}")
     if last is None:
         return note or "never trained"
-    changes = _differences(settings_of(last.facts["recipe"]), recipe.settings())
+    changes = differences(settings_of(last.facts["recipe"]), recipe.settings())
     if last.facts["seed"] != seed:
         changes.append(f"seed {last.facts['seed']} → {seed}")
     if last.facts["limit"] != plan.limit:
-        changes.append(f"limit {_said(last.facts['limit'])} → {_said(plan.limit)}")
+        changes.append(f"limit {said(last.facts['limit'])} → {said(plan.limit)}")
     elif prepared is None or last.inputs["prepared"] != prepared:
         changes.append("the prepared data")
     if recipe.backbone and last.inputs.get("weights") != find_weights(store, recipe.backbone):
         changes.append(f"weights {last.facts['weights']} → {recipe.backbone.weights}")
     return "; ".join(changes) or "the code that trains has changed"
-
-
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """`phases.0.epochs 20 → 5` for each leaf that differs."""
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        old, new = (dict(enumerate(each)) for each in (old, new))
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return [] if old == new else [f"{path} {_said(old)} → {_said(new)}"]
-    keys = dict.fromkeys([*old, *new])
-    return [
-        change for key in keys for change in _differences(old.get(key), new.get(key), f"{path}.{key}".removeprefix("."))
-    ]
-
-
-def _said(value: Any) -> str:
-    return "none" if value is None else str(value)
 
 
 def _resumes_after(store: Store, model: str) -> int | None:

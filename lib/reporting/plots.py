@@ -3,7 +3,6 @@
 import io
 from collections.abc import Mapping, Sequence
 from math import ceil
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -21,55 +20,23 @@ from lib.data.datasets import readable
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
 SPLIT_COLOURS = {"train": BLUE, "validation": ORANGE, "test": GREEN}
-GRID_ROWS, GRID_COLUMNS = 4, 5
 MANY_CLASSES = 20
 COLUMN_CLASSES = 50
 MOST_NAMED = 150
 NAME_LETTERS = 28
-TITLE_LETTERS = 24
 DPI = 110
+COLOURS = 64
+"""Of a picture's palette: enough for text and bars, and half the size of a picture without one."""
 
 
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     canvas: Any = FigureCanvasAgg(figure)  # whatever MPLBACKEND says
     canvas.draw()  # once: savefig would draw twice where a layout is to be worked out
+    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     buffer = io.BytesIO()
-    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "png", compress_level=9)
+    drawn.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(buffer, "png")
     return buffer.getvalue()
-
-
-def sample_grid(images: np.ndarray, titles: Sequence[str]) -> Figure:
-    """Up to 20 images (N, H, W, C) uint8 in 4 rows of 5, each titled."""
-    figure, axes = _grid(9, title_height=0.5)
-    for axis, image, title in zip(axes, images, titles, strict=False):
-        _show(axis, image)
-        axis.set_title(_wrapped(title), fontsize=11)
-    return figure
-
-
-def prediction_grid(
-    images: np.ndarray, labels: Sequence[str], predicted: Sequence[str], confidences: Sequence[float]
-) -> Figure:
-    """Up to 20 images (N, H, W, C) uint8, each with its predicted class and, where that is wrong, the true one.
-
-    A confidence is the predicted class's probability, 0 to 1.
-    """
-    figure, axes = _grid(9.8, title_height=0.9)
-    for axis, image, label, guess, confidence in zip(axes, images, labels, predicted, confidences, strict=False):
-        _show(axis, image)
-        right = label == guess
-        verdict = "✓ right" if right else _wrapped(f"✗ true class: {label}")
-        axis.set_title(
-            f"Predicted class:\n{_wrapped(f'{guess} ({_percent(confidence)})')}\n{verdict}",
-            fontsize=9.5,
-            color=BLUE if right else RED,
-        )
-        if not right:
-            axis.set_frame_on(True)
-            for side in axis.spines.values():
-                side.set(color=RED, linewidth=3)
-    return figure
 
 
 def class_distribution(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> Figure:
@@ -205,10 +172,6 @@ def _percent(share: float) -> str:
     return f"{share * 100:.0f}\N{NO-BREAK SPACE}%"
 
 
-def _wrapped(text: str) -> str:
-    return fill(readable(text), TITLE_LETTERS, break_on_hyphens=False)
-
-
 def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
 
@@ -231,31 +194,3 @@ def _columns(names: Sequence[str], line: float, margin: float) -> tuple[Figure, 
         axis.set_axisbelow(True)
         _open(axis)
     return figure, list(zip(axes, parts, strict=True))
-
-
-def _grid(height: float, title_height: float) -> tuple[Figure, list[Axes]]:
-    """Square places for images, each with so many inches for a title above it; working a layout out takes a second."""
-    width, line = 9.5, height / GRID_ROWS
-    figure, side = Figure(figsize=(width, height), dpi=DPI), line - title_height - 0.15
-    axes = [
-        figure.add_axes(
-            (
-                ((column + 0.5) * width / GRID_COLUMNS - side / 2) / width,
-                ((GRID_ROWS - 1 - row) * line + 0.1) / height,
-                side / width,
-                side / height,
-            ),
-            frame_on=False,
-            xticks=[],
-            yticks=[],
-        )
-        for row in range(GRID_ROWS)
-        for column in range(GRID_COLUMNS)
-    ]
-    return figure, axes
-
-
-def _show(axis: Axes, image: np.ndarray) -> None:
-    grey = image.shape[-1] == 1
-    shown = image[..., 0] if grey else image
-    axis.imshow(shown, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="nearest")

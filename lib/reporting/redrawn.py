@@ -1,7 +1,8 @@
 """For verify: the pictures of a stored report against those that its inputs give."""
 
 import io
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from PIL import Image
@@ -9,7 +10,9 @@ from PIL import Image
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, local_file
 from lib.lineage.provenance import environment
+from lib.lineage.verify import must_equal
 from lib.reporting.pictures import DATA_PICTURES, MODEL_PICTURES
+from lib.reporting.sections import Art
 from lib.store import Store
 
 DRAWN_BY = ("matplotlib", "numpy")
@@ -19,20 +22,22 @@ LEVELS = 2
 
 
 def check_pictures(
-    store: Store, address: str, report: Manifest, models: Iterable[str], draw: Callable[[], Mapping[str, bytes]]
+    store: Store, address: str, report: Manifest, models: Iterable[str], draw: Callable[[], Art]
 ) -> tuple[list[str], str]:
     """The names of a report's pictures, and a note where they were not compared.
 
     They are drawn again only where the report says that the same packages drew them. Raises PermanentError for the
-    first that is another picture.
+    first that is another picture, or has other captions.
     """
     names = [*DATA_PICTURES, *(f"{model}-{picture}" for model in models for picture in MODEL_PICTURES)]
     made, here = (each["packages"] for each in (report.made_by, environment()))
     if others := [f"{name} {made.get(name)}" for name in DRAWN_BY if made.get(name) != here[name]]:
         return names, f"{address}: its pictures are not compared: they were drawn by {', '.join(others)}"
     drawn = draw()
+    captions = json.loads(local_file(store, report, "captions").read_bytes())
+    must_equal(address, "captions", drawn.captions, captions)
     for name in names:
-        if not _alike(drawn[name], local_file(store, report, name).read_bytes()):
+        if not _alike(drawn.pictures[name], local_file(store, report, name).read_bytes()):
             raise PermanentError(
                 f"{address}: {report.files[name].path} must be the picture that its inputs give; received another"
             )

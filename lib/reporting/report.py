@@ -2,12 +2,14 @@
 
 import csv
 import io
+import json
 import math
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,9 @@ from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file,
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import STEPS
 from lib.lineage.verify import Recomputed, must_equal
-from lib.reporting.sections import SPLITS, DataSection, ModelSection, Pictures, data_section, duration, model_section
+from lib.models.changes import changes
+from lib.reporting.sections import SPLITS, Art, DataSection, ModelSection, data_section, duration, model_section
+from lib.reporting.tiles import Caption
 from lib.store import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -38,7 +42,13 @@ COLUMNS = {
 }
 NARROW = ("rank", "model", "validation_accuracy", "test_accuracy", "test_loss")
 """Of COLUMNS, what a page beside menus has room for: each model's own section says the rest."""
+PHONE = ("model", "validation_accuracy", "test_accuracy")
+"""Of COLUMNS, what a phone has room for."""
 FACTS = (*COLUMNS, "seed", "baseline")
+FILES = {"index": "index.html", "leaderboard": "leaderboard.csv", "captions": "captions.json"}
+"""Name in the manifest → name of the file; pictures lie beside them."""
+FIVE = 5
+"""Of no more classes than these, the top five hold the right one always."""
 
 
 @dataclass(frozen=True)
@@ -48,25 +58,35 @@ class Report:
     data: DataSection
     models: list[ModelSection]
     leaderboard: list[dict[str, Any]]
+    left_out: dict[str, str]
+    """Model that was asked for and has no result → why."""
+    made: str
+    """When it was made, and what started the run."""
+    seeds: str
 
 
-def build_report(store: Store, prepared: Ref, evaluations: list[Ref]) -> Ref:
+def build_report(
+    store: Store, prepared: Ref, evaluations: list[Ref], left_out: Mapping[str, str] | None = None, started_by: str = ""
+) -> Ref:
     """Commit index.html and leaderboard.csv over `evaluations`, unless they are there.
 
-    Raises PermanentError where an evaluation is of other prepared data: the two would not compare.
+    `left_out` has the models that were asked for and gave no result, each with the reason; `started_by` says in words
+    what started the run. Raises PermanentError where an evaluation is of other prepared data: they do not compare.
     """
-    evaluations = list(dict.fromkeys(evaluations))
+    evaluations, left_out = list(dict.fromkeys(evaluations)), dict(left_out or {})
     facts = load(store, prepared).facts
-    address = STEPS["report"].address(dataset_name=facts["dataset"], prepared=prepared, evaluations=evaluations)
+    names = {"dataset_name": facts["dataset"], "left_out": sorted(left_out)}
+    address = STEPS["report"].address(prepared=prepared, evaluations=evaluations, **names)
     if done := find(store, address):
         return done[0]
-    started = time.monotonic()
-    pictures = _draw(store, prepared, evaluations)
-    report = _report(store, prepared, evaluations, pictures)
+    started, why = time.monotonic(), {"left_out": left_out, "started_by": started_by}
+    art = _draw(store, prepared, evaluations)
+    report = _report(store, prepared, evaluations, art, made_by(0, **why))
     files = {
-        **{name: put_file(store, address, f"{name}.png", picture) for name, picture in pictures.items()},
-        "index": put_file(store, address, "index.html", _render("index.html.j2", report).encode()),
-        "leaderboard": put_file(store, address, "leaderboard.csv", _csv(report.leaderboard)),
+        **{name: put_file(store, address, f"{name}.png", picture) for name, picture in art.pictures.items()},
+        "captions": put_file(store, address, FILES["captions"], json.dumps(art.captions).encode()),
+        "index": put_file(store, address, FILES["index"], _render("index.html.j2", report).encode()),
+        "leaderboard": put_file(store, address, FILES["leaderboard"], _csv(report.leaderboard)),
     }
     return commit(
         store,
@@ -74,10 +94,15 @@ def build_report(store: Store, prepared: Ref, evaluations: list[Ref]) -> Ref:
         Manifest(
             kind="report",
             inputs={"prepared": prepared, **{_input_name(ref): ref for ref in evaluations}},
-            facts={"dataset": facts["dataset"], "limit": facts["limit"], "leaderboard": report.leaderboard},
+            facts={
+                "dataset": facts["dataset"],
+                "limit": facts["limit"],
+                "leaderboard": report.leaderboard,
+                "left_out": names["left_out"],
+            },
             content={"leaderboard": digest_json(report.leaderboard)},
             files=files,
-            made_by=made_by(time.monotonic() - started),
+            made_by=made_by(time.monotonic() - started, **why),
         ),
     )
 
@@ -87,7 +112,9 @@ def read_report(store: Store, report: Ref) -> Report:
     manifest = load(store, report)
     names = [name for name, file in manifest.files.items() if file.path.endswith(".png")]
     pictures = {name: local_file(store, manifest, name).read_bytes() for name in names}
-    return _report(store, manifest.inputs["prepared"], _evaluations(manifest), pictures)
+    captions = json.loads(local_file(store, manifest, "captions").read_text())
+    art = Art(pictures, {name: [Caption(*each) for each in sheet] for name, sheet in captions.items()})
+    return _report(store, manifest.inputs["prepared"], _evaluations(manifest), art, manifest.made_by)
 
 
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
@@ -95,7 +122,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     from lib.reporting.redrawn import check_pictures  # with matplotlib
 
     prepared, evaluations = manifest.inputs["prepared"], _evaluations(manifest)
-    facts = load(store, prepared).facts
+    facts, left_out = load(store, prepared).facts, sorted(manifest.made_by.get("left_out", {}))
     pictures, note = check_pictures(
         store, address, manifest, [_input_name(ref) for ref in evaluations], lambda: _draw(store, prepared, evaluations)
     )
@@ -106,10 +133,20 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         must_equal(address, f"sha256 of {name}", sha256(data).hexdigest(), sha256(stored).hexdigest())
     return Recomputed(
         inputs=frozenset({"prepared", *(_input_name(ref) for ref in evaluations)}),
-        facts={"dataset": facts["dataset"], "limit": facts["limit"], "leaderboard": report.leaderboard},
+        facts={
+            "dataset": facts["dataset"],
+            "limit": facts["limit"],
+            "leaderboard": report.leaderboard,
+            "left_out": left_out,
+        },
         content={"leaderboard": digest_json(report.leaderboard)},
-        files={"index": "index.html", "leaderboard": "leaderboard.csv", **{name: f"{name}.png" for name in pictures}},
-        key={"dataset_name": facts["dataset"], "prepared": prepared, "evaluations": evaluations},
+        files={**FILES, **{name: f"{name}.png" for name in pictures}},
+        key={
+            "dataset_name": facts["dataset"],
+            "prepared": prepared,
+            "evaluations": evaluations,
+            "left_out": left_out,
+        },
         note=note,
     )
 
@@ -124,14 +161,23 @@ def leaderboard_table(store: Store, report: Ref) -> list[dict[str, str]]:
     manifest = load(store, report)
     ordered = sorted((load(store, ref) for ref in _evaluations(manifest)), key=by_validation)
     models = [load(store, evaluation.inputs["model"]) for evaluation in ordered]
+    classes = len(load(store, manifest.inputs["prepared"]).facts["class_names"])
     return [
         {
-            **{title: shown(row[key]) for key, title in COLUMNS.items()},
+            **{title: shown(row[key]) for key, title in _columns(classes).items()},
             "Training time": duration(model.made_by["seconds"]),
-            "Note": BASELINE if row["baseline"] else "",
+            "Note": "; ".join([BASELINE] * row["baseline"] + changes(model.facts)),
         }
         for row, model in zip(manifest.facts["leaderboard"], models, strict=True)
     ]
+
+
+def best_model(store: Store, report: Ref) -> tuple[str, Path]:
+    """The name of the first model of the leaderboard, and a local copy of its model.keras."""
+    manifest = load(store, report)
+    first = min((load(store, ref) for ref in _evaluations(manifest)), key=by_validation)
+    model = load(store, first.inputs["model"])
+    return manifest.facts["leaderboard"][0]["model"], local_file(store, model, "model")
 
 
 def report_url(store: Store, report: Ref) -> str:
@@ -202,7 +248,12 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _draw(store: Store, prepared: Ref, evaluations: list[Ref]) -> Pictures:
+def _columns(classes: int) -> dict[str, str]:
+    """COLUMNS, as far as they tell models of so many classes apart."""
+    return {key: title for key, title in COLUMNS.items() if classes > FIVE or key != "test_top5_accuracy"}
+
+
+def _draw(store: Store, prepared: Ref, evaluations: list[Ref]) -> Art:
     from lib.reporting.pictures import draw  # with matplotlib and pandas: who shows a leaderboard needs neither
 
     manifests = {_input_name(ref): load(store, ref) for ref in evaluations}
@@ -215,15 +266,29 @@ def _draw(store: Store, prepared: Ref, evaluations: list[Ref]) -> Pictures:
     return draw(store, load(store, prepared), manifests)
 
 
-def _report(store: Store, prepared: Ref, evaluations: list[Ref], pictures: Pictures) -> Report:
+def _report(store: Store, prepared: Ref, evaluations: list[Ref], art: Art, made_by: Mapping[str, Any]) -> Report:
     manifests = {ref: load(store, ref) for ref in evaluations}
     rows = leaderboard_rows(list(manifests.values()))
     ordered = sorted(manifests, key=lambda ref: by_validation(manifests[ref]))
     models = [
-        model_section(store, ref, row["model"], _input_name(ref), pictures)
-        for ref, row in zip(ordered, rows, strict=True)
+        model_section(store, ref, row["model"], _input_name(ref), art) for ref, row in zip(ordered, rows, strict=True)
     ]
-    return Report(data_section(store, prepared, pictures), models, rows)
+    seeds = sorted({row["seed"] for row in rows})
+    return Report(
+        data=data_section(store, prepared, art),
+        models=models,
+        leaderboard=rows,
+        left_out=made_by.get("left_out", {}),
+        made=_made(made_by),
+        seeds=f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else "",
+    )
+
+
+def _made(made_by: Mapping[str, Any]) -> str:
+    """`26 November 2026, 21:04 UTC, started by hand`, of the record in a manifest."""
+    at = datetime.fromisoformat(made_by["at"])
+    when = f"{at.day} {at:%B %Y, %H:%M} UTC"
+    return f"{when}, started by {made_by['started_by']}" if made_by.get("started_by") else when
 
 
 def _render(template: str, report: Report) -> str:
@@ -237,8 +302,9 @@ def _render(template: str, report: Report) -> str:
     templates.filters |= {"shown": shown, "duration": duration, "plain": _plain}
     return templates.get_template(template).render(
         vars(report),
-        columns=COLUMNS,
+        columns=_columns(len(report.data.labels)),
         narrow=NARROW,
+        phone=PHONE,
         splits=SPLITS,
         baseline=BASELINE,
         guess_loss=math.log(len(report.data.labels)),

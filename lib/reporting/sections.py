@@ -3,22 +3,48 @@
 import base64
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from lib.data.datasets import DATASETS, readable
 from lib.evaluation.metrics import SplitMetrics
 from lib.lineage.manifests import Manifest, Ref, load, local_file
+from lib.models.changes import changes, start_of
 from lib.models.schema import settings_of
+from lib.reporting.tiles import Caption, tiles
 from lib.store import Store
 
 SPLITS = ("train", "validation", "test")
 SHOWN_PIXELS = 4
 SHOWN_CONFUSIONS = 10
 Line = tuple[str, str]
-Pictures = Mapping[str, bytes]
-"""Name → PNG, as `lib.reporting.pictures` draws them."""
+
+
+class Art(NamedTuple):
+    """All pictures of a report."""
+
+    pictures: dict[str, bytes]
+    """Name → PNG."""
+    captions: dict[str, list[Caption]]
+    """Of the pictures that are sheets of images: what is said of each image."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image of a sheet with its caption."""
+
+    image: str
+    """data: address, in its own size."""
+    large: str
+    """The same enlarged."""
+    label: str
+    predicted: str | None
+    percent: str
+    """Probability of the predicted class."""
+
+    @property
+    def is_right(self) -> bool:
+        return self.predicted in {None, self.label}
 
 
 @dataclass(frozen=True)
@@ -39,8 +65,9 @@ class DataSection:
     """The describe table: name of the statistic, and its value for each shown pixel."""
     pixel_names: list[str]
     origin: list[Line]
+    samples: list[Example]
     pictures: dict[str, str]
-    """Name → data: address of samples and distribution."""
+    """Name → data: address of distribution."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +78,10 @@ class ModelSection:
     facts: dict[str, Any]
     """Those of its evaluation."""
     recipe: dict[str, Any]
+    changes: list[str]
+    """What this run changed of the recipe's settings."""
+    start: str
+    """What a backbone started from, in words; empty without one."""
     settings: list[Line]
     layers: list[dict[str, Any]]
     metrics: dict[str, SplitMetrics]
@@ -59,11 +90,13 @@ class ModelSection:
     seconds: float
     """Of training."""
     origin: list[Line]
+    examples: list[Example]
+    """On test."""
     pictures: dict[str, str]
-    """Name → data: address of curves, confusion, per_class and examples."""
+    """Name → data: address of curves, confusion and per_class."""
 
 
-def data_section(store: Store, prepared: Ref, pictures: Pictures) -> DataSection:
+def data_section(store: Store, prepared: Ref, art: Art) -> DataSection:
     """What `prepared` and the dataset behind it say of themselves."""
     manifest = load(store, prepared)
     dataset = load(store, manifest.inputs["dataset"])
@@ -88,15 +121,18 @@ def data_section(store: Store, prepared: Ref, pictures: Pictures) -> DataSection
         pixels=[(name, [f"{column[pixel]:.6g}" for pixel in shown]) for name, column in profile["pixels"].items()],
         pixel_names=[f"pixel {number}" for number in shown],
         origin=[*_ref("dataset", manifest.inputs["dataset"]), *_ref("prepared data", prepared), *_maker(manifest)],
-        pictures={name: _address(pictures[name]) for name in ("samples", "distribution")},
+        samples=_examples(art, "samples"),
+        pictures={"distribution": _address(art.pictures["distribution"])},
     )
 
 
-def model_section(store: Store, evaluation: Ref, name: str, drawn_as: str, pictures: Pictures) -> ModelSection:
+def model_section(store: Store, evaluation: Ref, name: str, drawn_as: str, art: Art) -> ModelSection:
     """The model of `evaluation`, to be called `name`, whose pictures begin with `drawn_as`."""
     manifest = load(store, evaluation)
     model = load(store, manifest.inputs["model"])
     recipe = settings_of(model.facts["recipe"])
+    start = start_of(model.facts["weights"]) if model.facts["weights"] else ""
+    started = [("weights at the start", start)] if start else []
     metrics = {
         split: SplitMetrics.model_validate(values)
         for split, values in json.loads(local_file(store, manifest, "metrics").read_text()).items()
@@ -105,7 +141,9 @@ def model_section(store: Store, evaluation: Ref, name: str, drawn_as: str, pictu
         name=name,
         facts=manifest.facts,
         recipe=recipe,
-        settings=[*settings(recipe), *_start(model.facts), ("seed", str(manifest.facts["seed"]))],
+        changes=changes(model.facts),
+        start=start,
+        settings=[*settings(recipe), *started, ("seed", str(manifest.facts["seed"]))],
         layers=model.facts.get("layers", []),
         metrics=metrics,
         confused=confused(metrics["test"]),
@@ -117,9 +155,9 @@ def model_section(store: Store, evaluation: Ref, name: str, drawn_as: str, pictu
             *_ref("model", manifest.inputs["model"]),
             *_ref("evaluation", evaluation),
         ],
+        examples=_examples(art, f"{drawn_as}-examples"),
         pictures={
-            picture: _address(pictures[f"{drawn_as}-{picture}"])
-            for picture in ("curves", "confusion", "per_class", "examples")
+            picture: _address(art.pictures[f"{drawn_as}-{picture}"]) for picture in ("curves", "confusion", "per_class")
         },
     )
 
@@ -153,12 +191,6 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _start(facts: dict[str, Any]) -> list[Line]:
-    """What a backbone started from."""
-    weights = facts["weights"]
-    return [("weights at the start", {None: "", "none": "random"}.get(weights, str(weights)))] if weights else []
 
 
 def _that_matter(phase: dict[str, Any]) -> dict[str, Any]:
@@ -195,6 +227,21 @@ def _maker(manifest: Manifest) -> list[Line]:
         ("hardware", f"{made['hardware']['cpu']}, {_inline(hardware)}"),
     ]
     return lines + [("resumed on", _inline(machine)) for machine in made.get("resumed_on", [])]
+
+
+def _examples(art: Art, name: str) -> list[Example]:
+    captions, sheet = art.captions[name], art.pictures[name]
+    cut = zip(captions, *(tiles(sheet, len(captions), enlarged) for enlarged in (False, True)), strict=True)
+    return [
+        Example(
+            image=_address(image),
+            large=_address(large),
+            label=readable(caption.label),
+            predicted=None if caption.predicted is None else readable(caption.predicted),
+            percent=f"{caption.confidence * 100:.0f}\N{NO-BREAK SPACE}%",
+        )
+        for caption, image, large in cut
+    ]
 
 
 def _address(picture: bytes) -> str:

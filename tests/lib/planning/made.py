@@ -8,5 +8,6 @@ def evaluation_address(recipe: str, model: Ref) -> str:
     return STEPS["evaluation"].address(dataset_name="digits", recipe_name=recipe, model=model)
 
 
-def report_address(prepared: Ref, evaluations: list[Ref]) -> str:
-    return STEPS["report"].address(dataset_name="digits", prepared=prepared, evaluations=evaluations)
+def report_address(prepared: Ref, evaluations: list[Ref], left_out: tuple[str, ...] = ()) -> str:
+    named = {"dataset_name": "digits", "left_out": list(left_out)}
+    return STEPS["report"].address(prepared=prepared, evaluations=evaluations, **named)

@@ -127,7 +127,10 @@ def test_of_a_finished_store_all_is_done(store: LocalStore) -> None:
     assert [state for _, state, _ in told(store, models=["linear"])] == ["done"] * 4 + ["would run"]
     put(store, "report", report_address(prepared, [evaluation]))
     assert [state for _, state, _ in told(store, models=["linear"])] == ["done"] * 5
-    assert [state for _, state, _ in told(store, models=["linear", "on-gpu"])][-2:] == ["left out", "done"]
+    both = {"models": ["linear", "on-gpu"]}
+    assert [state for _, state, _ in told(store, **both)][-2:] == ["left out", "would run"], "a report names these"
+    put(store, "report", report_address(prepared, [evaluation], ("on-gpu",)))
+    assert [state for _, state, _ in told(store, **both)][-2:] == ["left out", "done"]
 
 
 @pytest.mark.parametrize(

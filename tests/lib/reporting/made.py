@@ -20,6 +20,8 @@ from lib.lineage.steps import STEPS
 from lib.models.recipes import RECIPES
 from lib.models.schema import Recipe, model_address
 from lib.reporting.pictures import DATA_PICTURES, MODEL_PICTURES
+from lib.reporting.sections import Art
+from lib.reporting.tiles import Caption, sheet
 from lib.store import Store
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -28,10 +30,13 @@ SURE = 0.9
 """What a model here gives to the class that it predicts; the others share the rest."""
 
 
-def undrawn(store: Store, prepared: Manifest, evaluations: Mapping[str, Manifest]) -> dict[str, bytes]:
-    """In place of `lib.reporting.pictures.draw`."""
+def undrawn(store: Store, prepared: Manifest, evaluations: Mapping[str, Manifest]) -> Art:
+    """In place of `lib.reporting.pictures.draw`: sheets of one image, and PNG for all that matplotlib draws."""
     names = [*DATA_PICTURES, *(f"{name}-{picture}" for name in evaluations for picture in MODEL_PICTURES)]
-    return dict.fromkeys(names, PNG)
+    sheets = {name: name == "samples" or name.endswith("-examples") for name in names}
+    image, label = np.zeros((1, 8, 8, 1), np.uint8), prepared.facts["class_names"][0]
+    captions = {name: [Caption(label, None if name == "samples" else label)] for name in names if sheets[name]}
+    return Art({name: sheet(image) if sheets[name] else PNG for name in names}, captions)
 
 
 def prepared_digits(store: Store, limit: int | None = None) -> Ref:

@@ -3,12 +3,11 @@
 import io
 from collections.abc import Callable
 from functools import cache
-from itertools import combinations, pairwise
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import colors
 from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
 from matplotlib.image import imread
@@ -25,14 +24,6 @@ RANDOM = np.random.default_rng(0)
 
 def readable(names: tuple[str, ...]) -> set[str]:
     return {name.replace("_", " ") for name in names}
-
-
-def longest(names: tuple[str, ...], count: int) -> list[str]:
-    return (sorted(names, key=len, reverse=True) * count)[:count]
-
-
-def images(names: tuple[str, ...]) -> np.ndarray:
-    return RANDOM.integers(0, 256, (20, 28, 28, 1) if len(names) == 10 else (20, 32, 32, 3), np.uint8)
 
 
 def history(epochs: int, phases: list[int] | None = None) -> pd.DataFrame:
@@ -111,43 +102,6 @@ def test_every_class_is_named_and_no_name_runs_into_the_next(draw: Draw, names: 
         boxes = sorted(label.get_window_extent().intervaly.tolist() for label in labels)
         assert all(above[0] > below[1] - 1 for below, above in pairwise(boxes))
     assert found == readable(names)
-
-
-@pytest.mark.parametrize("names", [MANY, DATASETS["cifar100"].superclass_names], ids=["100", "very long"])
-def test_no_title_touches_another_or_a_picture(names: tuple[str, ...]) -> None:
-    """The longest names, each taken for another in its turn."""
-    titles = longest(names, 20)
-    figure = plots.prediction_grid(images(names), titles, titles[1:] + titles[:1], [1.0] * 20)
-    assert len(plots.png(figure)) < 400_000
-    assert outside(figure) == []
-    texts = [text.get_window_extent() for text in shown(figure)]
-    pictures = [axis.get_window_extent() for axis in figure.axes]
-    assert not any(one.overlaps(other) for one, other in combinations(texts, 2))
-    assert not any(text.overlaps(picture) for text in texts for picture in pictures)
-
-
-def test_a_prediction_says_its_class_its_confidence_and_the_truth_where_it_is_wrong() -> None:
-    figure = plots.prediction_grid(images(MANY)[:2], ["spider", "oak_tree"], ["spider", "maple_tree"], [0.98765, 0.4])
-    right, wrong = figure.axes[:2]
-    assert right.get_title() == "Predicted class:\nspider (99\N{NO-BREAK SPACE}%)\n✓ right"
-    assert wrong.get_title() == "Predicted class:\nmaple tree (40\N{NO-BREAK SPACE}%)\n✗ true class: oak tree"
-    assert colors.same_color(right.title.get_color(), plots.BLUE)
-    assert colors.same_color(wrong.title.get_color(), plots.RED)
-
-
-def test_samples_are_titled_in_order_and_fewer_than_20_leave_places_empty() -> None:
-    figure = plots.sample_grid(images(MANY)[:3], ["apple", "sweet_pepper", "worm"])
-    assert len(plots.png(figure)) < 400_000
-    assert outside(figure) == []
-    axes = figure.axes
-    assert [axis.get_title() for axis in axes[:4]] == ["apple", "sweet pepper", "worm", ""]
-    assert [len(axis.images) for axis in axes] == [1] * 3 + [0] * 17
-
-
-def test_grey_images_keep_their_scale() -> None:
-    dark = np.full((1, 4, 4, 1), 10, np.uint8)
-    (image,) = plots.sample_grid(dark, ["dark"]).axes[0].images
-    assert image.get_clim() == (0, 255)
 
 
 def test_bars_show_the_rows_of_each_split() -> None:

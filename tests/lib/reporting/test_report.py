@@ -11,6 +11,8 @@ import pytest
 
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit, load
+from lib.lineage.provenance import made_by
+from lib.models.recipes import RECIPES
 from lib.reporting.report import (
     BASELINE,
     build_report,
@@ -79,7 +81,7 @@ def test_the_page_loads_nothing_from_elsewhere(page: str) -> None:
     loading = {"src", "srcset", "data", "poster", "action", "background"}
     elements = Elements(page).found
     sources = [value for _, attributes in elements for name, value in attributes.items() if name in loading]
-    assert len(sources) == 2 + 2 * 4, "two pictures of the data, four of each model"
+    assert len(sources) == 2 + 2 * 4, "one sample and the classes, three pictures and one example of each model"
     assert all(value and value.startswith("data:image/png;base64,") for value in sources)
     assert not {tag for tag, _ in elements} & {"script", "link", "iframe", "object", "embed"}
     assert "url(" not in page
@@ -120,7 +122,7 @@ def test_the_markdown_is_the_same_report_with_its_pictures_inside(store: LocalSt
     assert first.startswith("| 1 | digits-cnn | 0.7500 | 0.8000 |")
     assert second.startswith(f"| 2 | digits-softmax ({BASELINE}) | 0.5000 | 1.0000 |")
     assert text.count("](data:image/png;base64,") == 2 + 2 * 4
-    assert text.count(f"]({'data:image/png;base64,'}{TINY})") == 2 + 2 * 4
+    assert text.count(f"](data:image/png;base64,{TINY})") == 1 + 2 * 3
     assert "| Test | 360 | 0.8000 |" in text
     assert "limited run" not in text
 
@@ -137,6 +139,73 @@ def test_a_limited_report_warns_and_is_never_mixed_with_a_full_one(
     assert "A limited run." not in page
     with pytest.raises(PermanentError, match="must all be of prepared/digits/"):
         build_report(store, limited, evaluations)
+
+
+def test_the_title_says_when_why_and_with_which_seed_it_was_made(
+    store: LocalStore, prepared: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = {**made_by(0), "at": "2026-11-07T01:02:03+00:00"}
+    monkeypatch.setattr("lib.reporting.report.made_by", lambda _, **more: record | more)
+    refs = [made.evaluated(store, prepared, seed=41), made.evaluated(store, prepared, "digits-softmax", seed=7)]
+    report = build_report(store, prepared, refs, started_by="the schedule daily")
+    when = "7 November 2026, 01:02 UTC, started by the schedule daily"
+    title = f"Optical recognition of handwritten digits: training report, {when}, seeds 7, 41"
+    assert f"<title>{title}</title>" in made.index(store, report)
+    assert f"Training report of {when}; seeds 7, 41." in report_markdown(store, report)
+
+
+def test_models_left_out_are_named_with_the_reason_and_make_another_report(
+    store: LocalStore, prepared: Ref, evaluations: list[Ref], report: Ref
+) -> None:
+    left_out = {"digits-cnn-gpu": "runs on a GPU", "slow <b>": "diverged | at step 3"}
+    lacking = build_report(store, prepared, evaluations, left_out)
+    assert lacking != report
+    assert "<li>digits-cnn-gpu: runs on a GPU</li><li>slow &lt;b&gt;: diverged | at step 3</li>" in made.index(
+        store, lacking
+    )
+    assert r"> **Left out:** slow &lt;b&gt;: diverged \| at step 3" in report_markdown(store, lacking)
+    other_reason = build_report(store, prepared, evaluations, dict.fromkeys(reversed(left_out), "no worker"))
+    assert other_reason == lacking, "the names make the address"
+    assert "Left out" not in made.index(store, report)
+
+
+def test_the_page_says_what_a_run_changed_of_its_recipe(store: LocalStore, prepared: Ref, page: str) -> None:
+    phases = tuple(phase.model_copy(update={"epochs": 2}) for phase in RECIPES["digits-cnn"].phases)
+    changed = build_report(store, prepared, [made.evaluated(store, prepared, phases=phases, dropout=0.5)])
+    text = made.index(store, changed)
+    assert "<strong>Changed for this run:</strong> dropout 0.25 → 0.5; phases.0.epochs 20 → 2." in text
+    assert leaderboard_table(store, changed)[0]["Note"] == "dropout 0.25 → 0.5; phases.0.epochs 20 → 2"
+    assert "Changed for this run" not in page
+
+
+@pytest.mark.parametrize(
+    ("weights", "start", "change"),
+    [("none", "random weights", "weights imagenet → none"), ("imagenet", "ImageNet weights", "")],
+)
+def test_the_start_of_a_backbone_is_that_of_the_run(
+    store: LocalStore, prepared: Ref, weights: str, start: str, change: str
+) -> None:
+    report = build_report(store, prepared, [made.evaluated(store, prepared, "densenet121", weights=weights)])
+    text = made.index(store, report)
+    assert f"Trained here from {start}: " in text
+    assert "from ImageNet:" not in text
+    assert ("Changed for this run" in text) == bool(change)
+    assert leaderboard_table(store, report)[0]["Note"] == change
+
+
+def test_no_more_than_five_classes_have_no_top_five(
+    store: LocalStore, report: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Top-5" in report_markdown(store, report)
+    assert "Test top-5" in leaderboard_table(store, report)[0]
+    monkeypatch.setattr("lib.reporting.report.FIVE", 10)
+    assert "Top-5" not in report_markdown(store, report)
+    assert "Test top-5" not in leaderboard_table(store, report)[0]
+
+
+def test_all_but_the_best_model_is_folded(page: str) -> None:
+    models = [attributes for tag, attributes in Elements(page).found if attributes.get("class") == "model"]
+    assert ["open" in attributes for attributes in models] == [True, False]
 
 
 def test_a_hostile_name_is_shown_and_not_run(store: LocalStore, prepared: Ref) -> None:

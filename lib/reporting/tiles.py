@@ -1,0 +1,49 @@
+"""Small images side by side on one sheet, and cut from it again: the page writes their captions."""
+
+import io
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+COLUMNS = 5
+ENLARGED = 3
+"""Side of a pixel on the sheet."""
+
+
+class Caption(NamedTuple):
+    """What is said of one image of a sheet."""
+
+    label: str
+    predicted: str | None = None
+    """None: nothing was predicted, the image is a sample."""
+    confidence: float = 1.0
+    """Probability of the predicted class, 0 to 1."""
+
+
+def sheet(images: np.ndarray) -> bytes:
+    """A PNG of images (N, H, W, C) uint8, grey or RGB, in rows of five; each pixel is a square of ENLARGED."""
+    count, height, width, channels = images.shape
+    rows = -(-count // COLUMNS)
+    places = np.zeros((rows * COLUMNS, height, width, channels), np.uint8)
+    places[:count] = images
+    joined = places.reshape(rows, COLUMNS, height, width, channels).swapaxes(1, 2)
+    flat = joined.reshape(rows * height, COLUMNS * width, channels).repeat(ENLARGED, 0).repeat(ENLARGED, 1)
+    return _png(Image.fromarray(flat[..., 0] if channels == 1 else flat))
+
+
+def tiles(sheet: bytes, count: int, enlarged: bool) -> list[bytes]:
+    """The first `count` images of a sheet as PNG files, as large as there or in their own size."""
+    whole = Image.open(io.BytesIO(sheet))
+    width, height = whole.width // COLUMNS, whole.height // -(-count // COLUMNS) if count else 0
+    corners = [(place % COLUMNS * width, place // COLUMNS * height) for place in range(count)]
+    cut = [whole.crop((left, top, left + width, top + height)) for left, top in corners]
+    if not enlarged:
+        cut = [each.resize((width // ENLARGED, height // ENLARGED), Image.Resampling.NEAREST) for each in cut]
+    return [_png(each) for each in cut]
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "png")
+    return buffer.getvalue()
