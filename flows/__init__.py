@@ -13,6 +13,15 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     return True
 
 
+def _without_advice(record: logging.LogRecord) -> bool:
+    """Prefect says where its documentation is when it starts a server of its own; what a user here needs is why."""
+    first = str(record.msg).split("\n", 1)[0]
+    if first.startswith("Starting temporary server"):
+        record.msg = f"{first}, for this command alone: PREFECT_API_URL names no other"
+    return True
+
+
 # At import: on a worker it is Prefect that loads a flow, and that logs what it raises.
 for name in ("prefect.engine", "prefect.flow_runs", "prefect.task_runs"):
     logging.getLogger(name).addFilter(_without_traceback)
+logging.getLogger("prefect").addFilter(_without_advice)

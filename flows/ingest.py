@@ -3,6 +3,7 @@
 import argparse
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from flows.command import add_place_options, check_ready, main_of, settings_of
 from flows.parameters import add_options, read_options, takes
@@ -12,20 +13,34 @@ from lib.lineage.manifests import Ref, load
 from lib.planning.outputs import find_prepared
 from lib.planning.plan import check_limit
 from lib.planning.request import DataRequest, read_request
-from lib.store import open_store
+from lib.store import Store, open_store
+from tasks.endings import completed
 from tasks.ingestion import ingest_dataset
 from tasks.preparation import prepare_dataset
 from tasks.retries import with_retries
-from tasks.settings import using
+from tasks.settings import current_store, using
 
 
-@flow(name="ingest", flow_run_name="ingest {dataset}", validate_parameters=False)
+def _run_name() -> str:
+    given = flow_run.parameters
+    limit = given.get("limit")
+    return f"ingest {given['dataset']}" + (f", {limit} training images only" if limit else "")
+
+
+@flow(name="ingest", flow_run_name=_run_name, validate_parameters=False)
 @takes(DataRequest)
 def ingest(dataset: str = "digits", limit: int | None = None) -> Ref:
     """Fetch, check and store a dataset, then split and profile it. Returns the prepared data's ref."""
     request = read_request(DataRequest, locals())
     ingested = with_retries(ingest_dataset)(request.dataset)
-    return with_retries(prepare_dataset)(request.dataset, ingested, request.limit)
+    prepared = with_retries(prepare_dataset)(request.dataset, ingested, request.limit)
+    return completed(prepared, f"{request.dataset} is prepared: {rows(current_store(), prepared)}")
+
+
+def rows(store: Store, prepared: Ref) -> str:
+    """How many rows each split has, in words."""
+    counts = load(store, prepared).facts["rows"]
+    return ", ".join(f"{count:,} {split}" for split, count in counts.items()) + " rows"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -45,8 +60,7 @@ def command(arguments: list[str] | None = None) -> None:
         check_ready(store)
     with using(settings):
         prepared = done or ingest(request.dataset, request.limit)
-    rows = ", ".join(f"{count:,} {split}" for split, count in load(store, prepared).facts["rows"].items())
-    print(f"{request.dataset} is prepared: {rows} rows\n{store.uri}/{prepared.uri}")
+    print(f"{request.dataset} is prepared: {rows(store, prepared)}\n{store.uri}/{prepared.uri}")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from lib.lineage.manifests import Ref, load
+from lib.lineage.manifests import Ref, load, local_file
 from lib.planning.outputs import find_evaluation
 from lib.planning.plan import Plan
 from lib.planning.preview import Line
-from lib.reporting.report import leaderboard_table, report_url
+from lib.planning.titles import asked
+from lib.reporting.report import best_model, leaderboard_table, report_url
 from lib.reporting.sections import duration
 from lib.runtime.hardware import can_run_here
 from lib.store import Store
@@ -35,7 +36,8 @@ def show_plan(plan: Plan, lines: list[Line]) -> None:
 def show_leaderboard(store: Store, plan: Plan, report: Ref, allow_cpu: bool) -> None:
     """Print the leaderboard, which models it lacks, and where the report is."""
     manifest, rows = load(store, report), leaderboard_table(store, report)
-    table = _table(f"Leaderboard of {plan.dataset.name}, ranked by validation accuracy")
+    title = ", ".join([f"Leaderboard of {plan.dataset.name}", *asked(plan), "ranked by validation accuracy"])
+    table = _table(title)
     for name in LEADERBOARD_COLUMNS:
         table.add_column(name, justify="left" if name == "Model" else "right", no_wrap=True)
     for row in rows:
@@ -45,7 +47,19 @@ def show_leaderboard(store: Store, plan: Plan, report: Ref, allow_cpu: bool) -> 
     refused = [trial for trial in plan.trials if not can_run_here(trial.recipe.runs_on, allow_cpu)]
     if left_out := [trial.recipe.title for trial in refused if not find_evaluation(store, plan, trial, prepared)]:
         print(f"Left out: {', '.join(left_out)}: no GPU here; --allow-cpu trains without, slowly")
+    show_use(store, *best_model(store, report))
     print(f"Report: {report_url(store, report)}")
+
+
+def show_use(store: Store, name: str, model: Ref) -> None:
+    """Print where a model is and how plain Keras loads it. From S3 a copy is kept in CACHE_DIR."""
+    manifest = load(store, model)
+    facts = load(store, manifest.inputs["prepared"]).facts
+    shape = ", ".join(map(str, facts["image_shape"]))
+    print(f"Use {name}:")
+    print("    import keras, numpy as np")
+    print(f"    model = keras.saving.load_model({str(local_file(store, manifest, 'model').absolute())!r})")
+    print(f"    model.predict(np.zeros((1, {shape}), np.uint8))  # (1, {len(facts['class_names'])}) probabilities")
 
 
 def _table(title: str, *left: str) -> Table:

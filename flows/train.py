@@ -14,23 +14,34 @@ from flows.parameters import add_options, read_options, takes
 from flows.tables import show_leaderboard, show_plan
 from flows.train_model import train_model
 from lib.command_line import parser
-from lib.errors import SomeModelsFailed
+from lib.errors import PipelineError, SomeModelsFailed
 from lib.lineage.index import read_index
 from lib.lineage.manifests import Ref
 from lib.planning.outputs import find_report
-from lib.planning.plan import make_plan
+from lib.planning.plan import Outcome, make_plan
 from lib.planning.preview import preview
 from lib.planning.request import Seed, TrainingRequest, read_request
+from lib.planning.titles import run_title
+from lib.reporting.report import report_summary
 from lib.store import open_store
+from tasks.endings import completed, started_by
 from tasks.inputs import untraced
 from tasks.launching import train_models
 from tasks.publishing import publish_report
 from tasks.retries import with_retries
 from tasks.schedules import scheduled_start
-from tasks.settings import using
+from tasks.settings import current_store, using
 
 
-@flow(name="train-all", flow_run_name="train all on {dataset}", validate_parameters=False)
+def _run_name() -> str:
+    given = flow_run.parameters
+    try:
+        return run_title(make_plan(read_request(TrainingRequest, given), scheduled_start))
+    except PipelineError:  # the flow says it
+        return f"train all on {given['dataset']}"
+
+
+@flow(name="train-all", flow_run_name=_run_name, validate_parameters=False)
 @takes(TrainingRequest)
 def train_all(
     dataset: str = "digits",
@@ -44,8 +55,8 @@ def train_all(
 ) -> Ref:
     """Ingest, prepare, train each model, evaluate, report. Returns the report's ref.
 
-    Models that need a GPU which is not there are left out with a warning. One model failing loses one model: the
-    others are reported on, then SomeModelsFailed names it.
+    Models that need a GPU which is not there are left out, and the report says so. One model failing loses one model:
+    the others are reported on, then SomeModelsFailed names it.
     """
     plan = make_plan(read_request(TrainingRequest, locals()), scheduled_start)
     for note in plan.notes:
@@ -57,12 +68,17 @@ def train_all(
     errors = [outcome.error for outcome in [*failed, *outcomes] if outcome.error]
     if not evaluations:
         raise errors[0]
-    report = with_retries(publish_report)(dataset, untraced(prepared), untraced(evaluations))
-    for error in dict.fromkeys(errors):
-        get_run_logger().warning("no result: %s", error)
+    left_out = {each.recipe.title: _why(each) for each in outcomes if each.error}
+    report = with_retries(publish_report)(dataset, untraced(prepared), untraced(evaluations), left_out, started_by())
+    for each in failed:
+        get_run_logger().warning("no result: %s", each.error)
     if failed:
         raise SomeModelsFailed("; ".join(f"{outcome.recipe.title}: {outcome.error}" for outcome in failed))
-    return report
+    return completed(report, report_summary(current_store(), report))
+
+
+def _why(outcome: Outcome) -> str:
+    return str(outcome.error).removeprefix(f"{outcome.recipe.name} ")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -11,14 +11,17 @@ from prefect.runtime import flow_run
 from flows.command import add_place_options, check_ready, main_of, settings_of
 from flows.ingest import ingest
 from flows.parameters import add_options, read_options, takes
+from flows.tables import show_use
 from lib.command_line import parser
+from lib.errors import PipelineError
 from lib.lineage.manifests import Ref, load
-from lib.models.recipes import RECIPES
 from lib.planning.outputs import check_prepared, find_evaluation, find_prepared
 from lib.planning.plan import make_plan
 from lib.planning.request import ModelRequest, Seed, read_request
+from lib.planning.titles import run_title
 from lib.runtime.hardware import require_hardware
-from lib.store import open_store
+from lib.store import Store, open_store
+from tasks.endings import completed
 from tasks.evaluation import evaluate_model
 from tasks.ingestion import ingest_backbone
 from tasks.inputs import untraced
@@ -31,9 +34,10 @@ from tasks.workers import work_pool
 
 def _run_name() -> str:
     given = flow_run.parameters
-    recipe = RECIPES.get(str(given["model"]))
-    title = recipe.starting_from(given["weights"]).title if recipe and given.get("weights") else given["model"]
-    return f"train {title} on {given['dataset']}"
+    try:
+        return run_title(make_plan(read_request(ModelRequest, given).alone(), scheduled_start))
+    except PipelineError:  # the flow says it
+        return f"train {given['model']} on {given['dataset']}"
 
 
 @flow(name="train-model", flow_run_name=_run_name, validate_parameters=False)
@@ -58,13 +62,14 @@ def train_model(
     else:
         prepared = ingest(dataset, limit)
     if done := find_evaluation(current_store(), plan, trial, prepared):
-        return done
+        return completed(done, f"was done before: {accuracies(current_store(), done)}")
     require_hardware(recipe.name, recipe.runs_on, current_settings().allow_cpu, work_pool())
     start = with_retries(ingest_backbone)(recipe.backbone) if recipe.backbone else None
     frozen = recipe.frozen
     features = with_retries(compute_features)(recipe, untraced(prepared), trial.seed, start) if frozen else None
     trained = with_retries(train_recipe)(recipe, untraced(prepared), trial.seed, start, features)
-    return with_retries(evaluate_model)(recipe, trained)
+    evaluation = with_retries(evaluate_model)(recipe, trained)
+    return completed(evaluation, accuracies(current_store(), evaluation))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -84,10 +89,16 @@ def command(arguments: list[str] | None = None) -> None:
         check_ready(store)
     with using(settings):
         evaluation = done or train_model(**dict(request))
-    metrics = load(store, evaluation).facts["metrics"]
-    accuracies = ", ".join(f"{metrics[split]['accuracy']:.4f} on {split}" for split in ("train", "validation", "test"))
-    print(f"{request.model} {'was trained before' if done else 'is trained'}: accuracy {accuracies}")
+    print(f"{request.model} {'was trained before' if done else 'is trained'}: {accuracies(store, evaluation)}")
     print(f"{store.uri}/{evaluation.uri}")
+    show_use(store, request.model, load(store, evaluation).inputs["model"])
+
+
+def accuracies(store: Store, evaluation: Ref) -> str:
+    """What the model of `evaluation` reaches, in words."""
+    metrics = load(store, evaluation).facts["metrics"]
+    found = ", ".join(f"{metrics[split]['accuracy']:.4f} on {split}" for split in ("train", "validation", "test"))
+    return f"accuracy {found}"
 
 
 if __name__ == "__main__":

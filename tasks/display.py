@@ -1,8 +1,9 @@
-"""What a person sees while it runs: bars on a terminal, a line an epoch, or a tenth of the features, in the logs."""
+"""What a person sees while it runs: bars on a terminal; in the logs a line an epoch, or a tenth of the features."""
 
 import logging
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +24,7 @@ from lib.runtime.jobs import Emit, Event
 from tasks.progress import EpochProgress
 
 Logger = logging.Logger | logging.LoggerAdapter
+EPOCH_LINE_EVERY_S = 5.0
 
 
 @contextmanager
@@ -48,7 +50,7 @@ def show_download() -> Iterator[FetchProgress]:
 
 @contextmanager
 def show_job(name: str, logger: Logger) -> Iterator[Emit]:
-    """Follow a job's events: a bar on a terminal, and a log line an epoch."""
+    """Follow a job's events: a bar on a terminal, and a log line an epoch or in some seconds."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -58,14 +60,14 @@ def show_job(name: str, logger: Logger) -> Iterator[Emit]:
     )
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
         row = bars.add_task(name, total=None, metrics="starting")
-        artifact, tenths = EpochProgress(name, logger), _Tenths()
+        artifact, worth = EpochProgress(name, logger), WorthTelling()
 
         def on_event(event: Event) -> None:
             artifact.show(event)
             bars.update(row, **_bar(name, event))
             if event["event"] == "chunk":
                 logger.debug("%s begins with step %d of epoch %d", name, event["step"] + 1, event["epoch"])
-            elif event["event"] != "progress" and tenths.passed(event):
+            elif event["event"] != "progress" and worth.telling(event):
                 bars.stop()  # or the log's line ends up behind the bar
                 _log(name, logger, event)
                 bars.start()
@@ -73,17 +75,27 @@ def show_job(name: str, logger: Logger) -> Iterator[Emit]:
         yield on_event
 
 
-class _Tenths:
-    """Lets one event of features through for each tenth of them, and all others."""
+class WorthTelling:
+    """Whether the log should have a line of an event.
 
-    def __init__(self) -> None:
-        self.told = 0
+    Of epochs it has the first, the last and one in EPOCH_LINE_EVERY_S; of features one for each tenth; all else.
+    """
 
-    def passed(self, event: Event) -> bool:
-        if event["event"] != "features":
-            return True
-        before, self.told = self.told, 10 * event["rows"] // event["of"]
-        return self.told > before
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._told_at, self._tenths = clock, float("-inf"), 0
+
+    def telling(self, event: Event) -> bool:
+        if event["event"] == "features":
+            before, self._tenths = self._tenths, 10 * event["rows"] // event["of"]
+            return self._tenths > before
+        return event["event"] != "epoch" or self._epoch(event)
+
+    def _epoch(self, event: Event) -> bool:
+        ends = event["epoch"] == event["epochs"] or event["stopping"]
+        if not ends and self._clock() - self._told_at < EPOCH_LINE_EVERY_S:
+            return False
+        self._told_at = self._clock()
+        return True
 
 
 def _bar(name: str, event: Event) -> dict[str, Any]:

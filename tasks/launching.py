@@ -20,8 +20,9 @@ from lib.errors import NoGpu, PermanentError, PipelineError, TransientError
 from lib.lineage.manifests import Ref
 from lib.models.schema import Recipe
 from lib.planning.outputs import find_evaluation
-from lib.planning.plan import Outcome, Plan, Trial
+from lib.planning.plan import Outcome, Plan, Trial, make_plan
 from lib.planning.request import ModelRequest
+from lib.planning.titles import run_title
 from lib.runtime.hardware import require_hardware
 from tasks.ingestion import ingest_backbone
 from tasks.retries import with_retries
@@ -107,7 +108,7 @@ def _submit(client: SyncPrefectClient, trial: Trial, request: ModelRequest) -> F
                 f"train-model/{recipe.runs_on}",
                 parameters=dict(request),
                 timeout=0,
-                flow_run_name=f"train {recipe.title} on {request.dataset}",
+                flow_run_name=run_title(make_plan(request.alone())),
                 idempotency_key=f"{flow_run.id} {recipe.title} {seed} {attempt}",
             )
         except (httpx.HTTPStatusError, ObjectNotFound) as error:

@@ -5,7 +5,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.cache_policies import NO_CACHE
 
 from lib.lineage.manifests import Ref, load
-from lib.reporting.report import build_report, leaderboard_table, report_markdown, report_url
+from lib.reporting.report import build_report, leaderboard_table, report_markdown, report_summary, report_url
 from tasks.announcing import announce, board_description, last_best
 from tasks.settings import current_store
 
@@ -14,16 +14,23 @@ SHOWN = ("Model", "Validation accuracy", "Test accuracy", "Test loss", "Training
 
 
 @task(task_run_name="report on {dataset}", cache_policy=NO_CACHE)
-def publish_report(dataset: str, prepared: Ref, evaluations: list[Ref]) -> Ref:
-    """Evaluations → index.html in the store, the same as Prefect artifacts, and an event that tells of it."""
+def publish_report(
+    dataset: str, prepared: Ref, evaluations: list[Ref], left_out: dict[str, str], started_by: str
+) -> Ref:
+    """Evaluations → index.html in the store, the same as Prefect artifacts, and an event that tells of it.
+
+    `left_out` says of each model without a result why it has none.
+    """
     store = current_store()
-    report = build_report(store, prepared, evaluations)
+    report = build_report(store, prepared, evaluations, left_out, started_by)
     rows, url = leaderboard_table(store, report), report_url(store, report)
     shown = [{name: row[name] for name in SHOWN if any(each[name] for each in rows)} for row in rows]
     facts = load(store, report).facts
     last = last_best(dataset, facts)
     create_table_artifact(shown, key=f"leaderboard-{dataset}", description=board_description(facts))
-    create_markdown_artifact(report_markdown(store, report), key=f"report-{dataset}", description=report.uri)
+    create_markdown_artifact(
+        report_markdown(store, report), key=f"report-{dataset}", description=report_summary(store, report)
+    )
     create_link_artifact(
         url,
         key=f"report-file-{dataset}",

@@ -35,8 +35,17 @@ def png(figure: Figure) -> bytes:
     canvas.draw()  # once: savefig would draw twice where a layout is to be worked out
     drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     buffer = io.BytesIO()
-    drawn.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(buffer, "png")
+    _with_palette(drawn).save(buffer, "png")
     return buffer.getvalue()
+
+
+def _with_palette(drawn: Image.Image) -> Image.Image:
+    reduced = drawn.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    palette = np.array(reduced.getpalette(), np.uint8).reshape(-1, 3)
+    ground = np.asarray(reduced)[0, 0]
+    palette[ground] = np.asarray(drawn)[0, 0]  # a mean of all that is nearly white would tint the page
+    reduced.putpalette(palette.ravel().tolist())
+    return reduced
 
 
 def class_distribution(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> Figure:

@@ -79,9 +79,10 @@ def build_report(
     address = STEPS["report"].address(prepared=prepared, evaluations=evaluations, **names)
     if done := find(store, address):
         return done[0]
-    started, why = time.monotonic(), {"left_out": left_out, "started_by": started_by}
+    started = time.monotonic()
+    record = made_by(0, left_out=left_out, started_by=started_by, changes=_changes(store, evaluations))
     art = _draw(store, prepared, evaluations)
-    report = _report(store, prepared, evaluations, art, made_by(0, **why))
+    report = _report(store, prepared, evaluations, art, record)
     files = {
         **{name: put_file(store, address, f"{name}.png", picture) for name, picture in art.pictures.items()},
         "captions": put_file(store, address, FILES["captions"], json.dumps(art.captions).encode()),
@@ -102,7 +103,7 @@ def build_report(
             },
             content={"leaderboard": digest_json(report.leaderboard)},
             files=files,
-            made_by=made_by(time.monotonic() - started, **why),
+            made_by={**record, "seconds": round(time.monotonic() - started, 3)},
         ),
     )
 
@@ -159,25 +160,42 @@ def report_markdown(store: Store, report: Ref) -> str:
 def leaderboard_table(store: Store, report: Ref) -> list[dict[str, str]]:
     """The leaderboard as a person reads it: one row a model, best validation accuracy first."""
     manifest = load(store, report)
-    ordered = sorted((load(store, ref) for ref in _evaluations(manifest)), key=by_validation)
-    models = [load(store, evaluation.inputs["model"]) for evaluation in ordered]
     classes = len(load(store, manifest.inputs["prepared"]).facts["class_names"])
+    ordered = sorted(
+        ((load(store, ref), ref) for ref in _evaluations(manifest)), key=lambda pair: by_validation(pair[0])
+    )
+    models = [load(store, evaluation.inputs["model"]) for evaluation, _ in ordered]
+    changed = [manifest.made_by["changes"][_input_name(ref)] for _, ref in ordered]
     return [
         {
             **{title: shown(row[key]) for key, title in _columns(classes).items()},
             "Training time": duration(model.made_by["seconds"]),
-            "Note": "; ".join([BASELINE] * row["baseline"] + changes(model.facts)),
+            "Note": "; ".join([BASELINE] * row["baseline"] + changes),
         }
-        for row, model in zip(manifest.facts["leaderboard"], models, strict=True)
+        for row, model, changes in zip(manifest.facts["leaderboard"], models, changed, strict=True)
     ]
 
 
-def best_model(store: Store, report: Ref) -> tuple[str, Path]:
-    """The name of the first model of the leaderboard, and a local copy of its model.keras."""
+def best_model(store: Store, report: Ref) -> tuple[str, Ref]:
+    """The first model of the leaderboard: its name there, and its ref."""
     manifest = load(store, report)
     first = min((load(store, ref) for ref in _evaluations(manifest)), key=by_validation)
-    model = load(store, first.inputs["model"])
-    return manifest.facts["leaderboard"][0]["model"], local_file(store, model, "model")
+    return manifest.facts["leaderboard"][0]["model"], first.inputs["model"]
+
+
+def report_summary(store: Store, report: Ref) -> str:
+    """A report in one line: the best model, what was left out, when and of which seed."""
+    manifest = load(store, report)
+    rows, left_out = manifest.facts["leaderboard"], manifest.facts["left_out"]
+    seeds = ", ".join(sorted({f"seed {row['seed']}" for row in rows}))
+    parts = [
+        f"best of {len(rows)}: {rows[0]['model']}, {shown(rows[0]['test_accuracy'])} on test" if rows else "no model",
+        f"{manifest.facts['limit']:,} training images only" if manifest.facts["limit"] else "",
+        seeds,
+        f"left out: {', '.join(left_out)}" if left_out else "",
+        f"made {_made(manifest.made_by)}",
+    ]
+    return "; ".join(part for part in parts if part)
 
 
 def report_url(store: Store, report: Ref) -> str:
@@ -271,24 +289,31 @@ def _report(store: Store, prepared: Ref, evaluations: list[Ref], art: Art, made_
     rows = leaderboard_rows(list(manifests.values()))
     ordered = sorted(manifests, key=lambda ref: by_validation(manifests[ref]))
     models = [
-        model_section(store, ref, row["model"], _input_name(ref), art) for ref, row in zip(ordered, rows, strict=True)
+        model_section(store, ref, row["model"], _input_name(ref), art, made_by["changes"][_input_name(ref)])
+        for ref, row in zip(ordered, rows, strict=True)
     ]
     seeds = sorted({row["seed"] for row in rows})
     return Report(
         data=data_section(store, prepared, art),
         models=models,
         leaderboard=rows,
-        left_out=made_by.get("left_out", {}),
+        left_out=made_by["left_out"],
         made=_made(made_by),
         seeds=f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else "",
     )
+
+
+def _changes(store: Store, evaluations: list[Ref]) -> dict[str, list[str]]:
+    """What each model changed of its recipe. It is recorded: the recipes of this code may be others tomorrow."""
+    models = {_input_name(ref): load(store, load(store, ref).inputs["model"]) for ref in evaluations}
+    return {name: changes(model.facts) for name, model in models.items()}
 
 
 def _made(made_by: Mapping[str, Any]) -> str:
     """`26 November 2026, 21:04 UTC, started by hand`, of the record in a manifest."""
     at = datetime.fromisoformat(made_by["at"])
     when = f"{at.day} {at:%B %Y, %H:%M} UTC"
-    return f"{when}, started by {made_by['started_by']}" if made_by.get("started_by") else when
+    return f"{when}, started by {made_by['started_by']}" if made_by["started_by"] else when
 
 
 def _render(template: str, report: Report) -> str:

@@ -3,15 +3,16 @@
 import base64
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lib.data.datasets import DATASETS, readable
 from lib.evaluation.metrics import SplitMetrics
 from lib.lineage.manifests import Manifest, Ref, load, local_file
-from lib.models.changes import changes, start_of
+from lib.models.changes import start_of
 from lib.models.schema import settings_of
-from lib.reporting.tiles import Caption, tiles
+from lib.reporting.tiles import Caption, boxes, cut
 from lib.store import Store
 
 SPLITS = ("train", "validation", "test")
@@ -33,10 +34,9 @@ class Art(NamedTuple):
 class Example:
     """One image of a sheet with its caption."""
 
-    image: str
-    """data: address, in its own size."""
-    large: str
-    """The same enlarged."""
+    sheet: bytes
+    box: tuple[int, int, int, int]
+    """Left, top, width and height on the sheet."""
     label: str
     predicted: str | None
     percent: str
@@ -44,7 +44,13 @@ class Example:
 
     @property
     def is_right(self) -> bool:
+        """Whether nothing else was predicted."""
         return self.predicted in {None, self.label}
+
+    @property
+    def image(self) -> str:
+        """data: address of the image alone."""
+        return address(cut(self.sheet, self.box))
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class DataSection:
     origin: list[Line]
     samples: list[Example]
     pictures: dict[str, str]
-    """Name → data: address of distribution."""
+    """Name → data: address of samples and distribution."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ class ModelSection:
     examples: list[Example]
     """On test."""
     pictures: dict[str, str]
-    """Name → data: address of curves, confusion and per_class."""
+    """Name → data: address of curves, confusion, per_class and examples."""
 
 
 def data_section(store: Store, prepared: Ref, art: Art) -> DataSection:
@@ -122,12 +128,17 @@ def data_section(store: Store, prepared: Ref, art: Art) -> DataSection:
         pixel_names=[f"pixel {number}" for number in shown],
         origin=[*_ref("dataset", manifest.inputs["dataset"]), *_ref("prepared data", prepared), *_maker(manifest)],
         samples=_examples(art, "samples"),
-        pictures={"distribution": _address(art.pictures["distribution"])},
+        pictures={name: address(art.pictures[name]) for name in ("samples", "distribution")},
     )
 
 
-def model_section(store: Store, evaluation: Ref, name: str, drawn_as: str, art: Art) -> ModelSection:
-    """The model of `evaluation`, to be called `name`, whose pictures begin with `drawn_as`."""
+def model_section(
+    store: Store, evaluation: Ref, name: str, drawn_as: str, art: Art, changes: Sequence[str]
+) -> ModelSection:
+    """The model of `evaluation`, to be called `name`, whose pictures begin with `drawn_as`.
+
+    `changes` are what its run changed of the recipe's settings.
+    """
     manifest = load(store, evaluation)
     model = load(store, manifest.inputs["model"])
     recipe = settings_of(model.facts["recipe"])
@@ -141,7 +152,7 @@ def model_section(store: Store, evaluation: Ref, name: str, drawn_as: str, art: 
         name=name,
         facts=manifest.facts,
         recipe=recipe,
-        changes=changes(model.facts),
+        changes=list(changes),
         start=start,
         settings=[*settings(recipe), *started, ("seed", str(manifest.facts["seed"]))],
         layers=model.facts.get("layers", []),
@@ -157,7 +168,8 @@ def model_section(store: Store, evaluation: Ref, name: str, drawn_as: str, art: 
         ],
         examples=_examples(art, f"{drawn_as}-examples"),
         pictures={
-            picture: _address(art.pictures[f"{drawn_as}-{picture}"]) for picture in ("curves", "confusion", "per_class")
+            picture: address(art.pictures[f"{drawn_as}-{picture}"])
+            for picture in ("curves", "confusion", "per_class", "examples")
         },
     )
 
@@ -231,19 +243,18 @@ def _maker(manifest: Manifest) -> list[Line]:
 
 def _examples(art: Art, name: str) -> list[Example]:
     captions, sheet = art.captions[name], art.pictures[name]
-    cut = zip(captions, *(tiles(sheet, len(captions), enlarged) for enlarged in (False, True)), strict=True)
     return [
         Example(
-            image=_address(image),
-            large=_address(large),
+            sheet=sheet,
+            box=box,
             label=readable(caption.label),
             predicted=None if caption.predicted is None else readable(caption.predicted),
             percent=f"{caption.confidence * 100:.0f}\N{NO-BREAK SPACE}%",
         )
-        for caption, image, large in cut
+        for caption, box in zip(captions, boxes(sheet, len(captions)), strict=True)
     ]
 
 
-def _address(picture: bytes) -> str:
+def address(picture: bytes) -> str:
     """A PNG as a data: address."""
     return f"data:image/png;base64,{base64.b64encode(picture).decode()}"

@@ -32,15 +32,17 @@ def sheet(images: np.ndarray) -> bytes:
     return _png(Image.fromarray(flat[..., 0] if channels == 1 else flat))
 
 
-def tiles(sheet: bytes, count: int, enlarged: bool) -> list[bytes]:
-    """The first `count` images of a sheet as PNG files, as large as there or in their own size."""
+def boxes(sheet: bytes, count: int) -> list[tuple[int, int, int, int]]:
+    """Where the first `count` images of a sheet are: left, top, width and height, in pixels of the sheet."""
     whole = Image.open(io.BytesIO(sheet))
-    width, height = whole.width // COLUMNS, whole.height // -(-count // COLUMNS) if count else 0
-    corners = [(place % COLUMNS * width, place // COLUMNS * height) for place in range(count)]
-    cut = [whole.crop((left, top, left + width, top + height)) for left, top in corners]
-    if not enlarged:
-        cut = [each.resize((width // ENLARGED, height // ENLARGED), Image.Resampling.NEAREST) for each in cut]
-    return [_png(each) for each in cut]
+    width, height = whole.width // COLUMNS, whole.height // max(-(-count // COLUMNS), 1)
+    return [(place % COLUMNS * width, place // COLUMNS * height, width, height) for place in range(count)]
+
+
+def cut(sheet: bytes, box: tuple[int, int, int, int]) -> bytes:
+    """One image of a sheet as a PNG file of its own."""
+    left, top, width, height = box
+    return _png(Image.open(io.BytesIO(sheet)).crop((left, top, left + width, top + height)))
 
 
 def _png(image: Image.Image) -> bytes:

@@ -1,44 +1,80 @@
-"""A training's epochs in the Prefect UI."""
+"""A training's epochs in the Prefect UI and in the log."""
 
 import logging
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from tasks import progress
+from tasks import display, progress
 
 ID = UUID(int=1)
 
 
-def epoch(number: int) -> dict[str, object]:
-    figures = {"loss": 2 / number, "accuracy": 0.5, "validation_loss": 1.0, "validation_accuracy": 0.25}
-    return {"event": "epoch", "epoch": number, "epochs": 20, **figures}
+def epoch(number: int, **more: object) -> dict[str, Any]:
+    figures = {"loss": 2 / number, "accuracy": 0.5, "validation_loss": 1.0, "validation_accuracy": number / 20}
+    return {"event": "epoch", "epoch": number, "epochs": 20, "stopping": False, **figures, **more}
 
 
-def test_one_artifact_shows_the_last_ten_epochs_the_newest_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[tuple[str, float]] = []
-    updated: list[tuple[UUID, float, str]] = []
+class Clock:
+    """Stands still but for `advance`."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, str]]:
+    """What the artifact says, each time anew."""
+    said: list[tuple[float, str]] = []
 
     def create(percent: float, key: str, description: str) -> UUID:
-        made.append((key, percent))
+        assert key == "progress-mobilenet-weights-none"
+        assert not said
+        said.append((percent, description))
         return ID
 
+    def update(id: UUID, percent: float, description: str) -> None:
+        assert id == ID
+        said.append((percent, description))
+
     monkeypatch.setattr(progress, "create_progress_artifact", create)
-    monkeypatch.setattr(
-        progress,
-        "update_progress_artifact",
-        lambda id, percent, description: updated.append((id, percent, description)),
+    monkeypatch.setattr(progress, "update_progress_artifact", update)
+    return said
+
+
+def follow(seconds_an_epoch: float, epochs: int, show: Callable[[dict[str, Any]], Any], clock: Clock) -> None:
+    for number in range(1, epochs + 1):
+        clock.now += seconds_an_epoch
+        show(epoch(number))
+
+
+def test_one_artifact_shows_the_last_epoch_a_chart_and_the_time_left(shown: list[tuple[float, str]]) -> None:
+    clock = Clock()
+    artifact = progress.EpochProgress("mobilenet (weights: none)", logging.getLogger(), clock)
+    artifact.show({"event": "resumed"})
+    follow(30.0, 8, artifact.show, clock)
+    assert [percent for percent, _ in shown] == [5.0 * number for number in range(1, 9)]
+    assert shown[0][1].startswith("epoch 1 of 20: loss 2.0000, accuracy 0.5000; ")
+    assert shown[-1][1] == (
+        "epoch 8 of 20, about 6 min 0 s left: loss 0.2500, accuracy 0.5000; on validation loss 1.0000, "
+        "accuracy 0.4000; accuracy on validation by epoch: ▁▂▃▄▅▆▇█"
     )
-    shown = progress.EpochProgress("mobilenet (weights: none)", logging.getLogger())
-    shown.show({"event": "resumed"})
-    for number in range(1, 13):
-        shown.show(epoch(number))
-    assert made == [("progress-mobilenet-weights-none", 5.0)]
-    assert [(id, percent) for id, percent, _ in updated] == [(ID, 5.0 * number) for number in range(2, 13)]
-    lines = updated[-1][2].splitlines()
-    assert lines[0] == "| epoch | loss | accuracy | validation loss | validation accuracy |"
-    assert lines[2] == "| 12 of 20 | 0.1667 | 0.5000 | 1.0000 | 0.2500 |"
-    assert [line.split()[1] for line in lines[2:]] == [str(number) for number in range(12, 2, -1)]
+
+
+def test_tiny_epochs_trouble_the_server_every_two_seconds_and_at_the_end(shown: list[tuple[float, str]]) -> None:
+    clock = Clock()
+    follow(0.5, 20, progress.EpochProgress("mobilenet (weights: none)", logging.getLogger(), clock).show, clock)
+    assert [percent for percent, _ in shown] == [5.0, 25.0, 45.0, 65.0, 85.0, 100.0]
+
+
+def test_a_level_line_is_drawn_as_one() -> None:
+    assert progress.chart([0.5, 0.5, 0.5]) == "▁▁▁"
+    assert len(progress.chart([float(number) for number in range(100)])) == 40
 
 
 def test_what_cannot_be_shown_harms_no_training(
@@ -51,3 +87,18 @@ def test_what_cannot_be_shown_harms_no_training(
     with caplog.at_level(logging.WARNING):
         progress.EpochProgress("digits-cnn", logging.getLogger("shown")).show(epoch(1))
     assert "progress cannot be shown in the Prefect UI: no server" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("seconds_an_epoch", "told"),
+    [(0.01, [1, 20]), (1.0, [1, 6, 11, 16, 20]), (60.0, list(range(1, 21)))],
+)
+def test_the_log_has_a_line_an_epoch_or_one_in_five_seconds(seconds_an_epoch: float, told: list[int]) -> None:
+    clock, lines = Clock(), list[int]()
+    worth = display.WorthTelling(clock)
+    follow(seconds_an_epoch, 20, lambda event: lines.append(event["epoch"]) if worth.telling(event) else None, clock)
+    assert lines == told
+    assert worth.telling(epoch(3, stopping=True))
+    assert [rows for rows in range(0, 101, 5) if worth.telling({"event": "features", "rows": rows, "of": 100})] == [
+        *range(10, 101, 10)
+    ]

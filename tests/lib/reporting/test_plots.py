@@ -148,12 +148,6 @@ def test_a_line_stands_between_two_phases() -> None:
     assert len(axis.lines) == 3
 
 
-def test_a_png_has_the_figures_size() -> None:
-    figure = plots.learning_curves(history(1))
-    height, width, _ = imread(io.BytesIO(plots.png(figure))).shape
-    assert (width, height) == (1210, 528)  # 11 × 4.8 inches at 110 dots
-
-
 HOSTILE = {
     "$\\frac{1}{": r"$\frac{1}{",
     "$a$ and $b$": "$a$ and $b$",
@@ -187,3 +181,9 @@ def test_more_classes_than_can_be_named_are_drawn_without_names(draw: Draw) -> N
     figure = draw(tuple(f"class {number}" for number in range(2_000)))
     assert max(figure.get_size_inches()) < 30
     assert not any("class 1999" in text.get_text() for text in figure.findobj(Text))
+
+
+def test_a_png_has_the_figures_size_and_its_white_ground() -> None:
+    pixels = imread(io.BytesIO(plots.png(plots.learning_curves(history(1)))))
+    assert pixels.shape[:2] == (528, 1210)  # 4.8 × 11 inches at 110 dots
+    assert pixels[0, 0, :3].tolist() == [1.0, 1.0, 1.0]
