@@ -31,6 +31,24 @@ def show_plan(plan: Plan, lines: list[Line]) -> None:
     for line in lines:
         if line.why:
             print(f"{line.name} {line.state}: {line.why}")
+    print(_sum(lines))
+
+
+def _sum(lines: list[Line]) -> str:
+    """What all work still to do comes to."""
+    to_do = [line for line in lines if line.state.startswith("would")]
+    fetched, stored = (sum(getattr(line, name) for line in to_do) for name in ("fetched_bytes", "stored_bytes"))
+    seconds = sum(line.seconds or 0 for line in to_do)
+    unknown = [line.name for line in to_do if line.name.startswith("train ") and line.seconds is None]
+    without = f", besides {', '.join(unknown)}, of which it is not known," if unknown else ""
+    return (
+        f"In all: about {duration(seconds)} of work on this machine{without} and about {_megabytes(stored)} to store; "
+        f"{f'fetches up to {_megabytes(fetched)}' if fetched else 'nothing to fetch'}"
+    )
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.0f} MB"
 
 
 def show_leaderboard(store: Store, plan: Plan, report: Ref, allow_cpu: bool) -> None:

@@ -7,6 +7,7 @@ import argparse
 
 from prefect import flow
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
 from flows.command import add_place_options, check_ready, main_of, settings_of
 from flows.ingest import ingest

@@ -3,6 +3,7 @@
 `make docs` adds what is missing, `python -m lib.models.counts` counts all anew; a test holds it true.
 """
 
+import argparse
 import json
 import os
 from collections.abc import Mapping
@@ -77,5 +78,16 @@ def update(known: Mapping[str, Mapping[str, Counts]]) -> None:
     read_counts.cache_clear()
 
 
-if __name__ == "__main__":
+def main(arguments: list[str] | None = None) -> None:
+    """The command: count all anew, and write the table."""
+    description = "Build each recipe's network, count its parameters and operations, and write lib/models/counts.json."
+    options = argparse.ArgumentParser(
+        prog="python -m lib.models.counts",
+        description=f"{description} This takes minutes; `make docs` counts only what the table lacks.",
+    )
+    options.parse_args(arguments)
     update({})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,12 @@
-"""How long steps take: guesses from floating-point operations, good to a factor of about two."""
+"""How long steps take and how much they store: guesses, good to a factor of about two."""
 
 import os
 from collections.abc import Mapping
 
 from lib.data.datasets import DatasetSpec
 from lib.models.counts import Counts
-from lib.models.schema import Recipe
+from lib.models.schema import IMAGENET, Recipe
+from lib.models.weights import IMAGENET_FILES
 from lib.runtime.hardware import has_gpu
 
 CORE_FLOPS_PER_S = 45e9
@@ -13,6 +14,9 @@ GPU_FLOPS_PER_S = 10e12
 BACKWARD = 2
 """Operations of a backward pass, in those of a forward pass."""
 START_S = 15
+SINGLE_BYTES, HALF_BYTES = 4, 2
+HEAD_UNITS = 1024
+"""Of the layer behind a frozen backbone: nearly all weights of a head lead from the features to these."""
 
 
 def seconds_of(kind: str, recipe: Recipe, counts: Counts | None, rows: Mapping[str, int]) -> float | None:
@@ -22,6 +26,33 @@ def seconds_of(kind: str, recipe: Recipe, counts: Counts | None, rows: Mapping[s
     gpu = recipe.runs_on == "gpu" and has_gpu()
     flops_per_s = GPU_FLOPS_PER_S if gpu else CORE_FLOPS_PER_S * len(os.sched_getaffinity(0))
     return START_S + ESTIMATES[kind](recipe, counts, rows) / flops_per_s
+
+
+def stored_bytes(
+    kind: str, spec: DatasetSpec, rows: Mapping[str, int], recipe: Recipe | None = None, counts: Counts | None = None
+) -> int:
+    """What the output of the step `kind` adds to the store, roughly; 0 where it is small or not known."""
+    classes = len(spec.class_names)
+    if kind == "dataset":
+        return sum(spec.rows.values()) * math.prod(spec.image_shape)
+    if recipe is None or counts is None:
+        return 0
+    if kind == "features":
+        views = 2 if recipe.augmentation.flip else 1
+        return sum(rows.values()) * views * HALF_BYTES * max(counts.trainable // HEAD_UNITS - classes, 0)
+    return {
+        "model": SINGLE_BYTES * counts.parameters,
+        "evaluation": SINGLE_BYTES * classes * (rows["validation"] + rows["test"]),
+    }.get(kind, 0)
+
+
+def fetched_bytes(kind: str, spec: DatasetSpec, recipe: Recipe | None = None) -> int:
+    """What the step `kind` fetches at most, from a publisher or a mirror."""
+    if kind == "dataset":
+        return sum(file.max_bytes for file in spec.files)
+    if kind == "weights" and recipe and recipe.backbone and recipe.backbone.weights == IMAGENET:
+        return IMAGENET_FILES[recipe.backbone.name][0].max_bytes
+    return 0
 
 
 def split_rows(spec: DatasetSpec, limit: int | None) -> dict[str, int]:

@@ -1,16 +1,18 @@
 """What a run would do, and why, told from the store alone: nothing runs, and TensorFlow is not loaded."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from lib.data.datasets import DatasetSpec
 from lib.lineage.index import newest
-from lib.lineage.manifests import Ref
+from lib.lineage.manifests import Manifest, Ref
 from lib.lineage.steps import checkpoints_address
 from lib.models.changes import differences, said
 from lib.models.counts import Counts, find_counts
 from lib.models.schema import Recipe, settings_of
 from lib.models.weights import find_weights
-from lib.planning.estimates import seconds_of, split_rows
+from lib.planning.estimates import fetched_bytes, seconds_of, split_rows, stored_bytes
 from lib.planning.outputs import Output, dataset_outputs, model_outputs, report_output
 from lib.planning.plan import Plan, Trial
 from lib.runtime.hardware import WHY_LEFT_OUT, can_run_here
@@ -30,13 +32,22 @@ class Line:
     counts: Counts | None = None
     seconds: float | None = None
     """Of work still to do: a guess from floating-point operations, good to a factor of about two."""
+    fetched_bytes: int = 0
+    """At most, of work still to do."""
+    stored_bytes: int = 0
+    """Roughly, of work still to do."""
 
 
 def preview(store: Store, plan: Plan, allow_cpu: bool) -> list[Line]:
     """Each step of `plan` in the order in which it would run."""
     outputs = dataset_outputs(store, plan.dataset, plan.limit)
     why = {"prepared": _why_prepare(store, plan)}
-    lines = [_line(output, why.get(output.step.kind, NOT_THERE)) for output in outputs]
+    rows = split_rows(plan.dataset, plan.limit)
+    lines = [
+        _sized(_line(output, why.get(output.step.kind, NOT_THERE)), output, plan.dataset, rows) for output in outputs
+    ]
+    if store.list(f"raw/{plan.dataset.name}"):
+        lines[0] = replace(lines[0], fetched_bytes=0)
     prepared, evaluations, left_out = outputs[-1], list[Ref](), list[str]()
     for trial in plan.trials:
         made = model_outputs(store, plan, trial, prepared.ref)
@@ -65,11 +76,31 @@ def _model_lines(
     for output in outputs:
         kind, seconds = output.step.kind, seconds_of(output.step.kind, recipe, counts, rows)
         if kind == "model" and kind in missing:
-            lines.append(_training_line(store, plan, trial, prepared.ref, output, counts, seconds))
+            line = _training_line(store, plan, trial, prepared.ref, output, counts, seconds)
         else:
             why = _why_weights(recipe) if kind == "weights" else NOT_THERE
-            lines.append(_line(output, why, counts if kind == "model" else None, seconds))
+            line = _line(output, why, counts if kind == "model" else None, seconds)
+        lines.append(_sized(line, output, plan.dataset, rows, recipe, counts))
     return lines
+
+
+def _sized(
+    line: Line,
+    output: Output,
+    spec: DatasetSpec,
+    rows: Mapping[str, int],
+    recipe: Recipe | None = None,
+    counts: Counts | None = None,
+) -> Line:
+    """`line` with what is fetched and stored, where its work is still to do."""
+    if line.state == "done":
+        return line
+    kind = output.step.kind
+    return replace(
+        line,
+        fetched_bytes=fetched_bytes(kind, spec, recipe),
+        stored_bytes=stored_bytes(kind, spec, rows, recipe, counts),
+    )
 
 
 def _line(output: Output, why: str, counts: Counts | None = None, seconds: float | None = None) -> Line:
@@ -122,7 +153,14 @@ def _why_train(store: Store, plan: Plan, trial: Trial, prepared: Ref | None) -> 
         changes.append("the prepared data")
     if recipe.backbone and last.inputs.get("weights") != find_weights(store, recipe.backbone):
         changes.append(f"weights {last.facts['weights']} → {recipe.backbone.weights}")
-    return "; ".join(changes) or "the code that trains has changed"
+    compared = f"compared with {_name(last)}"
+    return f"{'; '.join(changes) or 'the code that trains has changed'}; {compared}"
+
+
+def _name(model: Manifest) -> str:
+    """Where a model is and when it was made."""
+    address = next((file.path.rpartition("/")[0] for file in model.files.values()), "one")
+    return f"{address} of {model.made_by['at'][:10]}"
 
 
 def _resumes_after(store: Store, model: str) -> int | None:

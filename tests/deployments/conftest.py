@@ -15,6 +15,8 @@ from tests.conftest import DATASETS
 from tests.running_stack import PREFECT, Run, RunningStack
 
 QUICK = {"epochs": 3}
+QUICK_SAID = ", at most 3 epochs"
+"""What the names of such runs end with."""
 
 
 class Webhook(ThreadingHTTPServer):

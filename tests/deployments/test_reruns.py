@@ -9,10 +9,10 @@ from deployments.automations import RERUNS
 from deployments.stack import kill_all
 from tests.running_stack import RunningStack
 
-from .conftest import QUICK, Webhook
+from .conftest import QUICK, QUICK_SAID, Webhook
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
-NAME = "train digits-cnn on digits"
+NAME = f"train digits-cnn on digits, seed 8{QUICK_SAID}"
 
 
 def processes_of(stack: RunningStack, run: str) -> list[psutil.Process]:

@@ -15,7 +15,7 @@ from lib.models.recipes import choose_recipes
 from tests.job_processes import is_job
 from tests.running_stack import PREFECT, Run, RunningStack, overlap
 
-from .conftest import QUICK, Webhook, changed_configuration, resume
+from .conftest import QUICK, QUICK_SAID, Webhook, changed_configuration, resume
 
 pytestmark = pytest.mark.stack
 RECIPES = sorted(recipe.name for recipe in choose_recipes("digits", None))
@@ -29,11 +29,12 @@ def test_a_run_completes_on_the_workers_with_data_in_s3_and_state_in_postgres(
     stack: RunningStack, trained: Run
 ) -> None:
     children = {child["name"]: child for child in stack.children(trained["id"])}
-    assert sorted(children) == [f"train {name} on digits" for name in RECIPES]
+    assert sorted(children) == [f"train {name} on digits{QUICK_SAID}" for name in RECIPES]
     assert {child["state"]["type"] for child in children.values()} == {"COMPLETED"}
     assert stack.worker_of(trained["id"]) == "flows"
-    assert stack.worker_of(children["train digits-cnn-gpu on digits"]["id"]) == "gpu"
-    on_cpu = {stack.worker_of(children[f"train {name} on digits"]["id"]) for name in ("digits-cnn", "digits-softmax")}
+    assert stack.worker_of(children[f"train digits-cnn-gpu on digits{QUICK_SAID}"]["id"]) == "gpu"
+    names = [f"train {name} on digits{QUICK_SAID}" for name in ("digits-cnn", "digits-softmax")]
+    on_cpu = {stack.worker_of(children[name]["id"]) for name in names}
     assert on_cpu <= {"cpu-1", "cpu-2"}
 
     store = stack.store()
@@ -55,7 +56,7 @@ def test_a_run_completes_on_the_workers_with_data_in_s3_and_state_in_postgres(
 
 def test_two_workers_train_at_once(stack: RunningStack, trained: Run) -> None:
     children = {child["name"]: child for child in stack.children(trained["id"])}
-    assert overlap(children["train digits-cnn on digits"], children["train digits-cnn-gpu on digits"])
+    assert overlap(*(children[f"train {name} on digits{QUICK_SAID}"] for name in ("digits-cnn", "digits-cnn-gpu")))
 
 
 def test_the_webhook_is_told_of_the_report_and_its_link_opens(
@@ -151,9 +152,10 @@ def test_one_model_failing_loses_one_model_and_the_webhook_is_told(
 ) -> None:
     run = stack.wait(stack.run("train-all/digits", models=["digits-softmax", "resnet50"], **QUICK))
     assert run["state"]["type"] == "FAILED"
-    says = "resnet50: train resnet50 on digits ended as Failed: PermanentError: the ImageNet weights of resnet50 cannot"
+    name = f"train resnet50 on digits{QUICK_SAID}"
+    says = f"resnet50: {name} ended as Failed: PermanentError: the ImageNet weights of resnet50 cannot"
     assert says in run["state"]["message"]
-    (child,) = (each for each in stack.children(run["id"]) if each["name"] == "train resnet50 on digits")
+    (child,) = (each for each in stack.children(run["id"]) if each["name"] == name)
     for shown in (run["id"], child["id"]):
         logs = stack.post("logs/filter", logs={"flow_run_id": {"any_": [shown]}})
         assert [log["message"] for log in logs if "Traceback" in log["message"]] == []

@@ -34,7 +34,9 @@ def test_it_ends_with_a_leaderboard_and_the_path_of_the_report(finished: tuple[P
     assert "digits-softmax" in printed
     report = Path(printed.splitlines()[-1].removeprefix("Report: file://"))
     assert report.is_relative_to(store)
-    assert report.read_text().count("data:image/png;base64,") == 6
+    page = report.read_text()
+    assert page.count("data:image/png;base64,") == 6
+    assert "started by hand, on the command line" in page
 
 
 def test_what_is_stored_is_as_the_design_lays_it_out(finished: tuple[Path, str]) -> None:
@@ -66,6 +68,13 @@ def test_s3_and_another_matplotlib_backend_give_the_same_layout_and_refs(
     assert "nothing to train" in elsewhere.stdout
 
 
+def printed_use(printed: str) -> list[str]:
+    """The lines of Python that a run prints for its best model."""
+    lines = printed.splitlines()
+    at = lines.index("Use digits-softmax:")
+    return [line.strip() for line in lines[at + 1 : at + 4]]
+
+
 PLAIN = """
 import sys
 sys.modules.update(lib=None, flows=None, tasks=None)
@@ -82,10 +91,11 @@ print(correct, len(filled), len(tables))
 
 
 def test_model_and_tables_open_where_our_code_cannot_be_imported(finished: tuple[Path, str], tmp_path: Path) -> None:
-    """The README's examples first, as they are printed."""
+    """The README's examples first, as they are printed, and what the run says of its best model."""
     store = finished[0]
     (tmp_path / ".store").symlink_to(store)
-    code = "\n".join([*SNIPPETS, PLAIN])
+    use = printed_use(finished[1])
+    code = "\n".join([*SNIPPETS, *use, PLAIN])
     done = subprocess.run(
         [sys.executable, "-c", code, str(store)], cwd=tmp_path, capture_output=True, text=True, check=True
     )

@@ -149,7 +149,8 @@ def test_what_changed_since_the_newest_model_is_named(store: LocalStore, asked: 
     prepared = put_prepared(store)
     put_model(store, prepared, LINEAR.model_copy(update={"batch_size": 1}), at="2026-01-01")
     put_model(store, prepared, LINEAR, at="2026-01-02")
-    assert ("train linear", "would run", why) in told(store, models=["linear"], **asked)
+    compared = f"{why}; compared with one of 2026-01-02"
+    assert ("train linear", "would run", compared) in told(store, models=["linear"], **asked)
 
 
 class CountingStore(LocalStore):
@@ -189,7 +190,7 @@ def test_new_data_and_a_new_limit_are_named(store: LocalStore) -> None:
     put_prepared(store, limit=50)
     found = told(store, models=["linear"])
     assert ("prepare digits", "would run", "limit 50 → none") in found
-    assert ("train linear", "would run", "the prepared data") in found
+    assert ("train linear", "would run", "the prepared data; compared with one of 2026-01-01") in found
 
 
 def test_a_listed_recipe_has_sizes_and_a_time_that_grows_with_its_epochs(
@@ -204,3 +205,20 @@ def test_a_listed_recipe_has_sizes_and_a_time_that_grows_with_its_epochs(
     assert long.seconds is not None
     assert long.seconds > short.seconds > 0
     assert steps(store, models=["digits-cnn"], overrides={"network": "softmax"})[2].counts is None
+
+
+def test_a_plan_says_what_it_fetches_and_stores(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    frozen = {line.name: line for line in steps(store, dataset="cifar100", models=["mobilenet-frozen"])}
+    sizes = {name: (line.fetched_bytes, line.stored_bytes) for name, line in frozen.items()}
+    assert sizes["ingest cifar100"] == (250_000_000, 60_000 * 32 * 32 * 3)
+    assert sizes["ingest weights of mobilenet"] == (50_000_000, 0)
+    # 60,000 rows of 512 + 1,024 + 1,024 features in two bytes each: 307.2 MB.
+    fetched, stored = sizes["compute features for mobilenet-frozen"]
+    assert (fetched, stored) == (0, pytest.approx(307.2e6, rel=0.01))
+    assert sizes["train mobilenet-frozen"] == (0, 4 * 5_958_948)
+    assert sizes["evaluate mobilenet-frozen"] == (0, 15_000 * 100 * 4)
+    store.write("raw/cifar100/index.json", b"{}")
+    assert steps(store, dataset="cifar100", models=["mobilenet-frozen"])[0].fetched_bytes == 0
+    assert all(line.stored_bytes == 0 for line in steps(store, dataset="cifar100") if line.state == "done")
