@@ -1,5 +1,6 @@
 """How long steps take and how much they store: guesses, good to a factor of about two."""
 
+import math
 import os
 from collections.abc import Mapping
 

@@ -19,15 +19,10 @@ def asked(plan: Plan) -> list[str]:
     given = {
         f"seed {plan.seed}": plan.seed != seed,
         f"at most {request.epochs} epoch{'' if request.epochs == 1 else 's'}": request.epochs,
-        f"{limit_title(request.limit)}": request.limit,
+        f"{request.limit} training images only": request.limit,
         "with baselines": request.baselines,
         f"weights {', '.join(request.starts)}": request.models is None and request.starts,
     }
     return [said for said, differs in given.items() if differs] + [
         f"{key}={value}" for key, value in (request.overrides or {}).items()
     ]
-
-
-def limit_title(limit: int | None) -> str:
-    """`200 training images only`."""
-    return f"{limit:,} training images only" if limit else "all training images"

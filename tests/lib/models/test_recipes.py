@@ -8,7 +8,7 @@ import pytest
 from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
 from lib.lineage.manifests import Ref
-from lib.models import recipes
+from lib.models import counts, recipes
 from lib.models.recipes import RECIPES, check_backbone, choose_recipes, find_recipe, override, settings_for
 from lib.models.schema import Augmentation, Phase, Recipe, model_address
 
@@ -278,3 +278,15 @@ def test_settings_that_a_backbone_cannot_follow_are_refused() -> None:
         override(RECIPES["mobilenet-frozen"], None, {"augmentation.shift_px": "2"})
     with pytest.raises(PermanentError, match=r"a phase that trains the head alone needs a backbone before it"):
         override(TOY, None, {"trains": "head"})
+
+
+def test_counting_all_networks_explains_itself_before_it_takes_minutes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        counts.main(["--help"])
+    assert ended.value.code == 0
+    assert "This takes minutes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
+def test_no_description_says_what_a_run_can_change(recipe: Recipe) -> None:
+    assert "ImageNet" not in recipe.description, "--weights changes it"
