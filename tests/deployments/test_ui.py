@@ -123,7 +123,7 @@ def test_the_report_shows_its_pictures_and_links_to_the_bucket(
         artifact(stack, "report-digits", trained["id"]), shows="Optical recognition of handwritten digits"
     )
     pictures = page.locator("img[src^='data:image/png']")
-    expect(pictures).to_have_count(20 + 1 + 3 * (20 + 3))  # images one by one, and drawings
+    expect(pictures).to_have_count(20 + 1 + 20 + 3)  # images one by one, and drawings
     drawn = pictures.evaluate_all("all => all.map(each => each.complete && each.naturalWidth > 90)")
     assert all(drawn)
     assert not is_cut_off(page, "Training time")

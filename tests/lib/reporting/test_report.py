@@ -116,14 +116,17 @@ def test_the_page_holds_the_numbers_of_each_split_and_their_origin(
     assert all(ref.uri in text and ref.sha256 in text for ref in refs)
 
 
-def test_the_markdown_is_the_same_report_with_its_pictures_inside(store: LocalStore, report: Ref) -> None:
+def test_the_markdown_is_the_same_report_with_the_pictures_of_the_best_model_inside(
+    store: LocalStore, report: Ref
+) -> None:
     text = report_markdown(store, report)
     header, line, first, second = text.split("## Leaderboard\n\n")[1].splitlines()[:4]
     assert len({row.count("|") for row in (header, line, first, second)}) == 1
     assert first.startswith("| 1 | digits-cnn | 0.7500 | 0.8000 |")
     assert second.startswith(f"| 2 | digits-softmax ({BASELINE}) | 0.5000 | 1.0000 |")
-    assert text.count("](data:image/png;base64,") == 2 + 2 * 4
-    assert text.count(f"](data:image/png;base64,{TINY})") == 1 + 2 * 3
+    assert text.count("](data:image/png;base64,") == 2 + 4
+    assert text.count("Its pictures are on the page of the report.") == 1
+    assert text.count(f"](data:image/png;base64,{TINY})") == 1 + 3
     assert "| Test | 360 | 0.8000 |" in text
     assert "limited run" not in text
 
