@@ -134,12 +134,27 @@ class LocalStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """By a file that is opened for writing, as NFS asks for; the lock of a dead owner is gone."""
+        """By a file that is opened for writing, as NFS asks for; a dead owner holds nothing. It is gone afterwards."""
+        file = self.root / LOCK
         with _explained(self.root, "written"):
             _make(self.root)
-            with (self.root / LOCK).open("ab") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                yield
+            while True:
+                with file.open("ab") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                    if not _is_still_at(file, lock):
+                        continue  # the owner before has removed it
+                    try:
+                        yield
+                    finally:
+                        file.unlink(missing_ok=True)
+                    return
+
+
+def _is_still_at(file: Path, opened: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(file.stat(), os.fstat(opened.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _walk(root: Path) -> Iterator[Path]:
