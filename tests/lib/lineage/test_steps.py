@@ -60,8 +60,8 @@ VALUES = {
 }
 GOLDEN = {
     "dataset": (3, "datasets/toy/d66635de91cfaf35"),
-    "prepared": (2, "prepared/toy/5a73af506fea11ee"),
-    "weights": (3, "weights/mobilenet/0e1f8768432cb324"),
+    "prepared": (3, "prepared/toy/0e6de852d9d597e2"),
+    "weights": (4, "weights/mobilenet/537416b70be19f66"),
     "features": (2, "features/toy/8bb2e3743e53c82b"),
     "model": (4, "models/toy/toy-net/ed06fd4dab55a837"),
     "evaluation": (3, "evaluations/toy/toy-net/ceac86ffb24e638d"),
@@ -131,13 +131,14 @@ def test_a_dataset_moves_with_what_decides_its_content(other: DatasetSpec) -> No
 def test_a_split_moves_with_its_rules_its_data_and_its_limit() -> None:
     found = {
         prepared_address(SPEC, A, None),
-        prepared_address(SPEC, A, 10),
+        prepared_address(SPEC, A, 1),
         prepared_address(SPEC, B, None),
         prepared_address(spec(validation_rows=1), A, None),
         prepared_address(spec(split_seed=1), A, None),
         prepared_address(spec(max_imbalance=2.0), A, None),
     }
     assert len(found) == 6
+    assert prepared_address(SPEC, A, 2) == prepared_address(SPEC, A, None), "2 of 4 rows are for validation"
 
 
 def test_a_model_moves_with_every_setting_that_changes_it_and_no_other() -> None:
