@@ -18,6 +18,7 @@ from lib.errors import PermanentError
 
 ROW_GROUP_ROWS = 5_000
 LARGEST_SIDE = 65_536
+COLUMNS = ("image", "label", "coarse_label", "index")
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ def _read(file: pq.ParquetFile, path: Path) -> ImageTable:
     width, names = prod(shape), file.schema_arrow.names
     if not 0 < rows * width <= path.stat().st_size:  # pixels are not compressed
         raise ValueError(f"{rows:,} rows of {width:,} bytes in {path.stat().st_size:,}")
+    if file.metadata.num_row_groups > rows:
+        raise ValueError(f"{rows:,} rows in {file.metadata.num_row_groups:,} groups")
     images, missing = np.empty((rows, width), np.uint8), dict.fromkeys(names, 0)
     rest, start = [], 0
     for group in range(file.metadata.num_row_groups):
@@ -125,8 +128,8 @@ def _shape(file: pq.ParquetFile) -> tuple[int, int, int]:
             raise ValueError(f"image_shape {[height, width, channels]}")
     kinds = {name: schema.field(name).type for name in schema.names}
     integers = {"coarse_label": pa.int16(), **kinds}
-    right = all(pa.types.is_integer(integers[name]) for name in ("label", "coarse_label", "index"))
-    if not right or kinds["image"] != pa.binary(height * width * channels):
+    right = all(pa.types.is_integer(integers[name]) for name in COLUMNS[1:])
+    if not right or kinds["image"] != pa.binary(height * width * channels) or len(integers) != len(COLUMNS):
         raise ValueError(f"columns {', '.join(f'{name} {kind}' for name, kind in kinds.items())}")
     return height, width, channels
 

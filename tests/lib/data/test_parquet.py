@@ -155,6 +155,21 @@ def bomb(path: Path) -> None:
     pq.write_table(table, path, compression="zstd")
 
 
+def widened(path: Path) -> None:
+    """The same table with another column."""
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("more", table["index"]), path)
+
+
+def regrouped(path: Path) -> None:
+    """The same table with row groups of nothing."""
+    table = pq.read_table(path)
+    with pq.ParquetWriter(path, table.schema) as writer:
+        for _ in range(8):
+            writer.write_table(table.slice(0, 0))
+        writer.write_table(table)
+
+
 def in_place(path: Path, make: Callable[[Path], object]) -> None:
     path.unlink()
     make(path)
@@ -189,6 +204,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "images of another width": (lambda path: changed(path, image=pa.array([b"x"] * 7, pa.binary(1))), "columns "),
     "rows in another order": (lambda path: changed(path, index=pa.array([0, 2, 1, 3, 4, 5, 6])), "an index that"),
     "no rows": (lambda path: pq.write_table(pq.read_table(path).slice(0, 0), path), "0 rows of 18 bytes in"),
+    "another column": (widened, "index int32, more int32"),
+    "groups of nothing": (regrouped, "7 rows in 9 groups"),
     "a bomb": (bomb, "5,000,000 rows of 18 bytes in "),
 }
 
