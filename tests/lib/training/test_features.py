@@ -42,7 +42,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         first = layers.ReLU(name="first")(layers.BatchNormalization()(layers.Conv2D(3, 3)(images)))
         return keras.Model(images, layers.Conv2D(5, 3, name="second", activation="relu")(first))
 
-    monkeypatch.setitem(BACKBONES, "tiny", Network(build, 4, layers.Rescaling(1 / 255)))
+    monkeypatch.setitem(BACKBONES, "tiny", Network(build, layers.Rescaling(1 / 255)))
     monkeypatch.setattr(features, "PART_ROWS", 500)
 
 

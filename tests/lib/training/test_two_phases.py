@@ -46,7 +46,7 @@ def tiny() -> Iterator[None]:
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(BACKBONES, "tiny", Network(build, 4, layers.Rescaling(1 / 255)))
+        patch.setitem(BACKBONES, "tiny", Network(build, layers.Rescaling(1 / 255)))
         yield
 
 
