@@ -13,7 +13,7 @@ import pytest
 from lib.data.datasets import DATASETS
 from lib.lineage.index import read_index
 from lib.lineage.manifests import OtherVersion, find
-from lib.lineage.retention import CleanUp, plan
+from lib.lineage.retention import CleanUp, Policy, plan
 from lib.lineage.steps import STEPS
 from lib.lineage.verify import verify
 from lib.models.recipes import RECIPES
@@ -23,7 +23,7 @@ from lib.planning.preview import preview
 from lib.planning.request import TrainingRequest
 from lib.reporting.report import leaderboard_table, read_report
 from lib.store import LocalStore
-from tests.pinned_stores import BEFORE, PRESENT
+from tests.pinned_stores import BEFORE, PNG, PRESENT
 from tests.toy import RECIPE, SPEC
 
 
@@ -31,6 +31,7 @@ from tests.toy import RECIPE, SPEC
 def present(monkeypatch: pytest.MonkeyPatch) -> LocalStore:
     monkeypatch.setitem(DATASETS, SPEC.name, SPEC)
     monkeypatch.setitem(RECIPES, RECIPE.name, RECIPE)
+    monkeypatch.setattr("lib.reporting.plots.png", lambda figure: PNG)
     return LocalStore(PRESENT)
 
 
@@ -47,7 +48,7 @@ def test_what_this_version_wrote_is_shown_and_kept(present: LocalStore) -> None:
     report, _ = find(present, path.parent.relative_to(present.root).as_posix()) or pytest.fail("no report")
     assert [row["Model"] for row in leaderboard_table(present, report)] == ["toy-softmax"]
     assert read_report(present, report).data.facts["rows"] == {"train": 50, "validation": 10, "test": 20}
-    assert plan(present, keep=1) == CleanUp([])
+    assert plan(present, Policy(keep=1, grace_s=0)) == CleanUp([])
 
 
 def test_what_the_version_before_wrote_is_passed_over_in_one_line(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_what_the_version_before_wrote_is_passed_over_in_one_line(tmp_path: Path
     (report,) = read_index(store, store.list("reports")).other_versions
     with pytest.raises(OtherVersion, match=rf"^{report} in .* was written by another version of this code"):
         find(store, report)
-    found = plan(store, keep=1)
+    found = plan(store, Policy(keep=1, grace_s=0))
     assert found.removals == []
     assert found.note == (
         "7 outputs of another version of this code left alone, such as datasets/digits/446a906224592c8d"

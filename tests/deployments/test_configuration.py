@@ -19,7 +19,13 @@ TOLD = yaml.safe_load(FILE.read_text())
 def test_every_entrypoint_imports_and_every_parameter_set_fits_its_flow() -> None:
     deployments = read_configuration().deployments
     assert {"train-model/cpu", "train-model/gpu"} <= {deployment.full_name for deployment in deployments}
-    assert {each.parameters["dataset"] for each in deployments if each.parameters} <= set(DATASETS)
+    assert {each.parameters["dataset"] for each in deployments if "dataset" in each.parameters} <= set(DATASETS)
+
+
+def test_the_scheduled_retention_deletes_nothing_until_it_is_told_how_many_to_keep() -> None:
+    (retention,) = (each for each in read_configuration().deployments if each.flow.name == "retention")
+    assert (retention.full_name, retention.parameters) == ("retention/store", {"keep": None})
+    assert [schedule.parameters for schedule in retention.schedules] == [{}]
 
 
 def test_schedules_train_anew_and_no_data_set_is_trained_twice_at_once() -> None:

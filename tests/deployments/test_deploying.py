@@ -118,4 +118,4 @@ def test_what_left_the_file_leaves_the_server(stack: RunningStack, tmp_path: Pat
     assert [each["schedules"] for each in found if each["name"] == "digits"] == [[]]
     assert theirs["id"] in {each["id"] for each in found}, "it does not bear our tag"
     stack.deploy()
-    assert len([each for each in stack.post("deployments/filter") if each["schedules"]]) == 3
+    assert len([each for each in stack.post("deployments/filter") if each["schedules"]]) == 4

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from lib.evaluation.prediction_table import read_probabilities
 from lib.lineage import retention
 from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.steps import STEPS, Kept, Step
-from lib.lineage.verify import verify
+from lib.lineage.verify import Recomputed, verify
 from lib.planning.outputs import find_prepared, model_outputs
 from lib.planning.plan import make_plan
 from lib.planning.preview import Line, preview
@@ -59,8 +58,16 @@ def measure_brightness(store: Store, evaluation: Ref) -> Ref:
     )
 
 
-def recompute(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
-    yield "brightness", _digest(_brightness(store, manifest.inputs["evaluation"]))
+def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
+    evaluation = manifest.inputs["evaluation"]
+    facts, value = load(store, evaluation).facts, _brightness(store, evaluation)
+    return Recomputed(
+        inputs=frozenset({"evaluation"}),
+        facts={"dataset": facts["dataset"], "limit": facts["limit"], "brightness": value},
+        content={"brightness": _digest(value)},
+        files={"brightness": "brightness.json"},
+        key={"dataset_name": facts["dataset"], "recipe_name": facts["recipe"], "evaluation": evaluation},
+    )
 
 
 def _brightness(store: Store, evaluation: Ref) -> float:
@@ -135,12 +142,16 @@ def test_it_is_verified_back_to_the_raw_data(store: LocalStore) -> None:
 def test_it_is_kept_as_long_as_what_it_was_made_of(store: LocalStore) -> None:
     made = measure_brightness(store, evaluation_of(store))
     store.write(f"{made.uri}/loser.json", b"{}")
-    assert [each.path for each in retention.plan(store, keep=1).removals] == [f"{made.uri}/loser.json"]
+    policy = retention.Policy(keep=1, grace_s=0)
+    assert [each.path for each in retention.plan(store, policy).removals] == [f"{made.uri}/loser.json"]
     newer = load(store, outputs(store)["model"] or made)
     (report,) = store.root.glob("reports/digits/*/manifest.json")
     report.unlink()
-    commit(store, "models/digits/digits-softmax/newer", newer.model_copy(update={"made_by": {"at": "2099-01-01"}}))
-    gone = [each.path for each in retention.plan(store, keep=1).removals if each.reason.startswith("old")]
+    address = "models/digits/digits-softmax/newer"
+    better = load(store, evaluation_of(store)).model_copy(update={"inputs": {"model": commit(store, address, newer)}})
+    better.facts["metrics"]["validation"]["accuracy"] = 1.0
+    commit(store, "evaluations/digits/digits-softmax/newer", better)
+    gone = [each.path for each in retention.plan(store, policy).removals if each.reason.startswith("old")]
     assert [path.split("/")[0] for path in gone if path.endswith("manifest.json")] == [
         "brightness", "evaluations", "models",
     ]  # fmt: skip
