@@ -174,6 +174,10 @@ def main() -> int:
     rows = [row for row in (*ROWS, *STACK_ROWS) if any(text in f"{row.fault} {row.where}" for text in chosen.only)]
     if not rows:
         options.error(f"--only must name a row; received {chosen.only!r}")
+    for row in [row for row in rows if isinstance(row, Row)]:
+        if why := row.skip():
+            print(f"skipped: {row.fault}, {row.where}: {why}", file=sys.stderr)
+            rows.remove(row)
     started = time.monotonic()
     with prefect_test_harness(server_startup_timeout=180), tempfile.TemporaryDirectory() as name:
         outcomes = _play_all(Path(name), str(PREFECT_API_URL.value()), rows)

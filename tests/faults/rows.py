@@ -3,7 +3,9 @@
 import json
 import os
 import resource
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +36,8 @@ class Row:
     """Whether the fault meets the evaluation too."""
     flow: bool = False
     """Whether the flow has a part in it: its signals and retries. Else its steps are run, without Prefect."""
+    skip: Callable[[], str] = lambda: ""
+    """Why it cannot be injected here; empty where it can."""
 
 
 ROWS: list[Row] = []
@@ -86,6 +90,14 @@ def _(scene: Scene) -> Run:
 def _(scene: Scene) -> Run:
     run = scene.start()
     scene.proxy.faults = [Fault("call", "PUT", "/model-", call=lambda: os.kill(run.job(), signal.SIGKILL))]
+    return run.until("killed by SIGKILL").end()
+
+
+@row("kill -9 of the trainer", "between the last file and the manifest of the model", chunks=0, flow=True)
+def _(scene: Scene) -> Run:
+    run = scene.start()
+    part = f"{scene.checkpoints.removeprefix('checkpoints')}/manifest.json"
+    scene.proxy.faults = [Fault("call", "PUT", part, call=lambda: os.kill(run.job(), signal.SIGKILL))]
     return run.until("killed by SIGKILL").end()
 
 
@@ -247,6 +259,12 @@ def _(scene: Scene) -> Run:
     return scene.start().end()
 
 
+@row("hostile manifest", "the prepared data's, 100,000 lists deep", code=2, says="was changed after it", chunks=0)
+def _(scene: Scene) -> Run:
+    scene.change("prepared/*/*/manifest.json", lambda _: b"[" * 100_000)
+    return scene.start().end()
+
+
 @row("deleted manifest", "the prepared data's, between two runs", chunks=0)
 def _(scene: Scene) -> Run:
     stop_in_epoch_2(scene)
@@ -304,6 +322,40 @@ def _(scene: Scene) -> Run:
     first, second = scene.start(), scene.start()
     assert first.end().code == 0, first.said()
     return second.end()
+
+
+@row("retention beside a run", "again and again, of a store whose data are three days old", chunks=0, folder=True)
+def _(scene: Scene) -> Run:
+    at = time.time() - 3 * 86_400
+    for path in Path(scene.uri).rglob("*"):
+        os.utime(path, (at, at))
+    run = scene.start()
+    while run.process.poll() is None:
+        clean_up = scene.start(command=("flows.retention", "--keep", "1", "--delete")).end()
+        assert clean_up.code == 0, clean_up.said()
+    return run.end()
+
+
+APART = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+"""A command that follows runs in a PID namespace of its own, as in a container, with this machine's host name."""
+
+
+def no_namespaces() -> str:
+    if shutil.which(APART[0]) is None:
+        return "there is no unshare"
+    done = subprocess.run([*APART, "true"], capture_output=True, text=True, check=False)
+    return done.stderr.strip()
+
+
+@row("the trainer hangs in another PID namespace", "of the same host; another run waits, then ends", skip=no_namespaces)
+def _(scene: Scene) -> Run:
+    hung = scene.start(within=APART, LEASE_S="3").until(IN_EPOCH_2)
+    job = hung.job()
+    second = scene.start(LEASE_S="3").until("waits for process")
+    os.kill(job, signal.SIGSTOP)
+    assert second.end().code == 0, second.said()
+    os.kill(job, signal.SIGCONT)
+    return hung.until("was taken over").end()
 
 
 @row("an owner on another machine died", "its lease still stands", chunks=0)

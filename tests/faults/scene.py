@@ -37,13 +37,18 @@ class Run:
     """A command that runs, and what it has said so far."""
 
     def __init__(
-        self, environment: dict[str, str], command: tuple[str, ...], limits: Callable[[], None] = lambda: None
+        self,
+        environment: dict[str, str],
+        command: tuple[str, ...],
+        limits: Callable[[], None] = lambda: None,
+        within: tuple[str, ...] = (),
     ) -> None:
+        """`within`: a command that runs the command."""
         self.lines: list[str] = []
         self.times: list[float] = []
         """Of each line, by a monotonic clock."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", *command],
+            [*within, sys.executable, "-m", *command],
             cwd=REPOSITORY,
             env=environment,
             stdout=subprocess.PIPE,
@@ -123,10 +128,16 @@ class Scene:
     changed: str = "no file was changed"
     """The file that `change` damaged."""
 
-    def start(self, *options: str, limits: Callable[[], None] = lambda: None, **more: str) -> Run:
+    def start(
+        self,
+        *options: str,
+        limits: Callable[[], None] = lambda: None,
+        within: tuple[str, ...] = (),
+        **more: str,
+    ) -> Run:
         """Start TRAINING, with more options or another environment."""
         environment = {**self.environment, "STORE_URI": self.uri, **more}
-        self.runs.append(run := Run(environment, (self.module, *TRAINING, *options), limits))
+        self.runs.append(run := Run(environment, (self.module, *TRAINING, *options), limits, within))
         return run
 
     def store(self) -> Store:
