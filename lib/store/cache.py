@@ -55,11 +55,13 @@ class Cache:
         """Note that `copy` is used now; False where there is none."""
         if not copy.is_file():
             return False
-        with self._locked(fcntl.LOCK_SH):
-            try:
+        try:
+            with self._locked(fcntl.LOCK_SH):
                 os.utime(copy)
-            except FileNotFoundError:
-                return False
+        except FileNotFoundError:
+            return False
+        except PermissionError:  # a folder that others fill
+            pass
         return True
 
     def _bring(self, copy: Path, sha256: str, path: str, download: Callable[[BinaryIO], None]) -> None:
