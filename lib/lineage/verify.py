@@ -152,7 +152,7 @@ def _check_address(ref: Ref, manifest: Manifest, right: Recomputed) -> None:
     step = STEPS[manifest.kind]
     if right.key is None:
         if not ref.uri.startswith(f"{step.root}/"):
-            raise PermanentError(f"a {manifest.kind} must lie in {step.root}; received {ref.uri}")
+            raise PermanentError(f"{ref.uri}: its address must be in {step.root}, where {manifest.kind} lies")
         return
     if (expected := step.address(**right.key)) == ref.uri:
         return
@@ -162,7 +162,7 @@ def _check_address(ref: Ref, manifest: Manifest, right: Recomputed) -> None:
                 f"{ref.uri} was made by version {version} of the step {manifest.kind}, and this code has version "
                 f"{step.version}; verify it with the code that made it, or make it anew"
             )
-    raise PermanentError(f"a {manifest.kind} of these inputs and facts must lie at {expected}; received {ref.uri}")
+    raise PermanentError(f"{ref.uri}: its address must be {expected}, as its inputs and facts give it")
 
 
 def _finished(store: Store, address: str) -> tuple[Ref, Manifest]:

@@ -331,7 +331,7 @@ def _(scene: Scene) -> Run:
         os.utime(path, (at, at))
     run = scene.start()
     while run.process.poll() is None:
-        clean_up = scene.start(command=("flows.retention", "--keep", "1", "--delete")).end()
+        clean_up = scene.command("flows.retention", "--keep", "1", "--delete").end()
         assert clean_up.code == 0, clean_up.said()
     return run.end()
 

@@ -140,6 +140,11 @@ class Scene:
         self.runs.append(run := Run(environment, (self.module, *TRAINING, *options), limits, within))
         return run
 
+    def command(self, *words: str) -> Run:
+        """Start another command on the same store."""
+        self.runs.append(run := Run({**self.environment, "STORE_URI": self.uri}, words))
+        return run
+
     def store(self) -> Store:
         """Read past the proxy, and past any cache."""
         if not self.uri.startswith("s3://"):

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from lib.lineage.manifests import Manifest, Ref, commit, put_file
+from lib.lineage.retention import Policy, apply, plan
 from lib.store import LocalStore, Store
 
 
@@ -97,3 +98,19 @@ def assert_whole(store: LocalStore) -> None:
             assert hashlib.sha256((store.root / file["path"]).read_bytes()).hexdigest() == file["sha256"]
         for ref in fields["inputs"].values():
             assert (store.root / ref["uri"] / "manifest.json").is_file(), f"{manifest} refers to {ref['uri']}"
+
+
+def policy(keep: int | None = None, grace_s: float = 0) -> Policy:
+    """A try has other epochs than 20, or a limit."""
+    return Policy(
+        keep, grace_s, lambda model: model.facts["recipe"]["epochs"] != 20 or model.facts["limit"] is not None
+    )
+
+
+def clean(store: Store, keep: int | None = None, grace_s: float = 0) -> list[str]:
+    """Clean up, and say what went."""
+    gone: list[str] = []
+    apply(
+        store, policy(keep, grace_s), plan(store, policy(keep, grace_s)).removals, lambda each: gone.append(each.path)
+    )
+    return gone

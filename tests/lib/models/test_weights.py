@@ -13,6 +13,7 @@ import pytest
 from lib.data.upstream import UpstreamFile
 from lib.errors import PermanentError
 from lib.lineage.manifests import Ref, load, local_file
+from lib.lineage.verify import check_output
 from lib.models import weights
 from lib.models.schema import Backbone
 from lib.models.weights import IMAGENET_FILES, find_weights, ingest_weights, weights_file
@@ -269,3 +270,32 @@ def test_weights_in_the_store_are_refused_to_another_backbone(store: LocalStore,
         ingest(store, Backbone(name="resnet50", image_px=32, weights=ref.uri))
     with pytest.raises(PermanentError, match=r"^no weights lie at weights/mobilenet/0{16} in "):
         ingest(store, from_(f"weights/mobilenet/{0:016}"))
+
+
+FORGED = [
+    ({"name": "imagenet"}, "must hold ImageNet weights of toy; received mine.h5 "),
+    ({"backbone": "mobilenet"}, "its address must be weights/mobilenet/"),
+    ({"layout": "keras-3"}, "facts.layout must be topological,"),
+    ({"name": "other.h5"}, "facts.name must be mine.h5,"),
+]
+
+
+@pytest.mark.parametrize(("facts", "says"), FORGED, ids=[str(facts) for facts, _ in FORGED])
+def test_weights_are_verified_and_a_forged_fact_is_named(
+    store: LocalStore, mirror: Path, monkeypatch: pytest.MonkeyPatch, facts: dict[str, str], says: str
+) -> None:
+    sha256 = hashlib.sha256(write_weights(mirror / "toy.h5").read_bytes()).hexdigest()
+    file = UpstreamFile(role="weights", url="https://host/toy.h5", max_bytes=100_000, sha256=sha256)
+    monkeypatch.setitem(weights.IMAGENET_FILES, "toy", (file,))
+    toy = Backbone(name="toy", image_px=32)
+    given = ingest(store, from_(str(write_weights(mirror / "mine.h5", 2.0)), toy))
+    for ref in (ingest(store, toy, mirror), given):
+        assert ref
+        assert check_output(store, ref) == ""
+    assert given
+    manifest = load(store, given)
+    forged = manifest.model_copy(update={"facts": manifest.facts | facts})
+    store.write(f"{given.uri}/manifest.json", forged.to_json())
+    with pytest.raises(PermanentError) as caught:
+        check_output(store, forged.ref(given.uri))
+    assert says in str(caught.value)

@@ -113,3 +113,32 @@ def test_a_pretrained_backbone_without_weights_is_refused(filled: tuple[LocalSto
     pretrained = RECIPE.starting_from("imagenet")
     with pytest.raises(PermanentError, match=r"^toy starts from weights and received none; set --weights none"):
         compute_features(store, SETTINGS, lambda _: None, pretrained, prepared, 0, None)
+
+
+def test_features_and_the_model_trained_on_them_are_verified(filled: tuple[LocalStore, Ref]) -> None:
+    from lib.errors import PermanentError
+    from lib.lineage.verify import check_output
+    from lib.training.fit import train
+    from lib.training.task import TrainingTask
+
+    store, prepared = filled
+    features = compute(store, prepared)
+    task = TrainingTask(recipe=RECIPE, prepared=prepared, seed=0, features=features)
+    model = train(store, SETTINGS, lambda _: None, task)
+    assert check_output(store, features) == check_output(store, model) == ""
+    other = compute(store, prepared, seed=1)
+    for ref, change, says in (
+        (features, {"facts": load(store, features).facts | {"rows": 1}}, "facts.rows must be 1797,"),
+        (features, {"content": load(store, other).content}, "test must have sha256 "),
+        (features, {name: getattr(load(store, other), name) for name in ("files", "content")}, "files.test-"),
+        (
+            model,
+            {"inputs": load(store, model).inputs | {"features": other}},
+            f"inputs.features must be {features.uri},",
+        ),
+    ):
+        forged = load(store, ref).model_copy(update=change)
+        store.write(f"{ref.uri}/manifest.json", forged.to_json())
+        with pytest.raises(PermanentError) as caught:
+            check_output(store, forged.ref(ref.uri))
+        assert says in str(caught.value)
