@@ -1,13 +1,16 @@
 """The one place that decides where a model is trained: on a worker of the pool its recipe asks for, or right here."""
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State, WorkerStatus
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
@@ -35,7 +38,21 @@ RERUN_WITHIN_S = 120.0
 SERVER_BACK_WITHIN_S = 300.0
 NO_WORKER_AFTER_S = 60.0
 LEFT_OUT_AFTER_S = 900.0
-"""A model whose pool has had no worker for so long is left out."""
+"""All models that wait for a pool without workers are left out after so long."""
+MOST_AT_ONCE = 100
+"""Runs that are asked for in one call; the server gives no more than 200."""
+
+
+class Waiting(NamedTuple):
+    """A trial, the same starting from weights in the store, and the run that trains it."""
+
+    trial: Trial
+    stored: Trial
+    run: FlowRun
+
+    @property
+    def pool(self) -> str:
+        return self.trial.recipe.runs_on
 
 
 def train_models(train_model: Callable[..., Any], plan: Plan, prepared: Ref) -> list[Outcome]:
@@ -68,7 +85,7 @@ def _here(train_model: Callable[..., Any], plan: Plan, trial: Trial, prepared: R
 
 def _on_workers(plan: Plan, prepared: Ref) -> list[Outcome]:
     store, outcomes = current_store(), dict[Trial, Outcome]()
-    runs: dict[Trial, tuple[Trial, FlowRun]] = {}
+    waiting: dict[UUID, Waiting] = {}
     with get_client(sync_client=True) as client:
         for trial in plan.trials:
             try:
@@ -76,17 +93,13 @@ def _on_workers(plan: Plan, prepared: Ref) -> list[Outcome]:
                 if done := find_evaluation(store, plan, stored, prepared):
                     outcomes[trial] = Outcome(*trial, evaluation=done)
                 else:
-                    runs[trial] = stored, _submit(client, trial, plan.request_for(stored, prepared))
+                    run = _submit(client, trial, plan.request_for(stored, prepared))
+                    waiting[run.id] = Waiting(trial, stored, run)
             except PipelineError as error:
                 outcomes[trial] = Outcome(*trial, error=error)
-        alone_since: dict[str, float] = {}
-
-        def result(stored: Trial, run: FlowRun) -> Ref | BaseException:
-            failure = _wait(client, stored.recipe, run, alone_since)
-            return failure or find_evaluation(store, plan, stored, prepared) or _not_found(stored.recipe)
-
-        for trial, (stored, run) in runs.items():
-            outcomes[trial] = _outcome(trial, partial(result, stored, run))
+        for each, failure in _ends(client, waiting):
+            found = partial(_evaluation, plan, each.stored, prepared, failure)
+            outcomes[each.trial] = _outcome(each.trial, found)
     return [outcomes[trial] for trial in plan.trials]
 
 
@@ -123,31 +136,45 @@ def _submit(client: SyncPrefectClient, trial: Trial, request: ModelRequest) -> F
     raise PermanentError(f"{recipe.title} has ended {ATTEMPTS} times in this run; start a new one")
 
 
-def _wait(
-    client: SyncPrefectClient, recipe: Recipe, run: FlowRun, alone_since: dict[str, float]
-) -> BaseException | None:
-    """Wait until the run ends for good; returns what it failed of.
+def _ends(client: SyncPrefectClient, waiting: dict[UUID, Waiting]) -> Iterator[tuple[Waiting, BaseException | None]]:
+    """Each of these runs as it ends for good, with what it failed of. One look at all of them every POLL_S."""
+    alone_since: dict[str, float] = {}
+    warned: set[str] = set()
+    while waiting:
+        states = _states(client, list(waiting))
+        queued = {waiting[id].pool for id, state in states.items() if state.is_scheduled()}
+        for pool in queued - warned:
+            ages = [_age_s(state) for id, state in states.items() if state.is_scheduled() and waiting[id].pool == pool]
+            if max(ages) > NO_WORKER_AFTER_S:
+                warned.add(pool)
+                get_run_logger().warning(
+                    "no worker of pool %s has taken %s yet: all are busy, or there is none", pool, _counted(len(ages))
+                )
+        without = {pool for pool in queued if not _has_worker(client, pool)}
+        alone_since = {pool: alone_since.get(pool, time.monotonic()) for pool in without}
+        for id, each in list(waiting.items()):
+            alone_s = time.monotonic() - alone_since.get(each.pool, math.inf)
+            state = states.get(id)
+            if state is None or _has_ended(state):
+                yield waiting.pop(id), _failure(each.run, state)
+            elif state.is_scheduled() and alone_s > LEFT_OUT_AFTER_S:
+                _patiently()(client.set_flow_run_state, id, Cancelled(message="its pool has no worker"), force=True)
+                yield waiting.pop(id), _without_worker(each.trial.recipe, alone_s)
+        if waiting:
+            time.sleep(POLL_S)
 
-    `alone_since` says since when each pool has been without workers, for all models that wait for it.
-    """
-    warned = False
-    while True:
-        state = _read(client, run).state
-        if state and state.is_scheduled() and _age_s(state) > NO_WORKER_AFTER_S and not warned:
-            warned = True
-            get_run_logger().warning(
-                "no worker of pool %s has taken %s yet: all are busy, or there is none", recipe.runs_on, run.name
-            )
-        if state and state.is_scheduled() and not _has_worker(client, recipe.runs_on):
-            since = alone_since.setdefault(recipe.runs_on, time.monotonic())
-            if (alone_s := time.monotonic() - since) > LEFT_OUT_AFTER_S:
-                _patiently()(client.set_flow_run_state, run.id, Cancelled(message="its pool has no worker"), force=True)
-                return _without_worker(recipe, alone_s)
-        else:
-            alone_since.pop(recipe.runs_on, None)
-        if state and _has_ended(state):
-            return _failure(run, state)
-        time.sleep(POLL_S)
+
+def _states(client: SyncPrefectClient, runs: list[UUID]) -> dict[UUID, State]:
+    """Those of all runs that are still known to the server."""
+    found: list[FlowRun] = []
+    for begin in range(0, len(runs), MOST_AT_ONCE):
+        some = FlowRunFilter(id=FlowRunFilterId(any_=runs[begin : begin + MOST_AT_ONCE]))
+        found += _patiently()(client.read_flow_runs, flow_run_filter=some, limit=MOST_AT_ONCE)
+    return {run.id: run.state for run in found if run.state}
+
+
+def _counted(models: int) -> str:
+    return "a model" if models == 1 else f"{models} models"
 
 
 def _has_ended(state: State) -> bool:
@@ -167,12 +194,19 @@ def _without_worker(recipe: Recipe, alone_s: float) -> PermanentError:
     )
 
 
-def _failure(run: FlowRun, state: State) -> BaseException | None:
+def _failure(run: FlowRun, state: State | None) -> BaseException | None:
+    if state is None:
+        return PermanentError(f"{run.name} is no longer known to the Prefect server: it was deleted")
     if state.is_completed():
         return None
     said = (state.message or "it said nothing").removeprefix("Flow run encountered an exception: ")
     kind = TransientError if state.is_crashed() else PermanentError
     return kind(f"{run.name} ended as {state.name}: {said}")
+
+
+def _evaluation(plan: Plan, stored: Trial, prepared: Ref, failure: BaseException | None) -> Ref | BaseException:
+    """What the run of a trial has left in the store, or why there is nothing."""
+    return failure or find_evaluation(current_store(), plan, stored, prepared) or _not_found(stored.recipe)
 
 
 def _not_found(recipe: Recipe) -> PermanentError:

@@ -2,18 +2,19 @@
 
 import time
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.objects import FlowRun
-from prefect.states import Completed, Crashed, Running
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Completed, Crashed, Running, Scheduled
 
 from flows.train_model import train_model
 from lib.errors import NoGpu, PermanentError
 from lib.lineage.manifests import Ref
-from lib.planning.plan import Outcome, Plan, make_plan
+from lib.planning.plan import Outcome, Plan, Trial, make_plan
 from lib.planning.request import TrainingRequest
 from tasks import launching
 
@@ -106,3 +107,40 @@ def test_a_run_under_way_is_found_again_and_one_that_has_ended_is_not(deployed: 
             assert launching._submit(client, trial, request).id == second.id
 
     resumed()
+
+
+def test_a_pool_without_workers_is_noticed_at_once_for_every_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = {recipe.name: Trial(recipe, 0) for recipe in planned("digits-cnn", "digits-cnn-gpu").recipes}
+    runs = {name: FlowRun(flow_id=uuid4(), name=name) for name in ("busy", "lonely", "lonely too")}
+    recipes = {"busy": "digits-cnn", "lonely": "digits-cnn-gpu", "lonely too": "digits-cnn-gpu"}
+    waiting = {run.id: launching.Waiting(*2 * (trial[recipes[name]],), run) for name, run in runs.items()}
+    ended: list[str] = []
+
+    def states(client: object, ids: list[UUID]) -> dict[UUID, State]:
+        done = Completed() if len(ended) == 2 else Running()
+        return {id: done if id == runs["busy"].id else Scheduled() for id in ids}
+
+    class Client:
+        def set_flow_run_state(self, run: UUID, state: State, force: bool) -> None:
+            assert state.is_cancelled()
+
+    monkeypatch.setattr(launching, "_states", states)
+    monkeypatch.setattr(launching, "_has_worker", lambda client, pool: pool == "cpu")
+    monkeypatch.setattr(launching, "POLL_S", 0)
+    monkeypatch.setattr(launching, "LEFT_OUT_AFTER_S", 0)
+    failures = {}
+    for each, failure in launching._ends(Client(), waiting):  # type: ignore[arg-type]
+        ended.append(each.run.name)
+        failures[each.run.name] = type(failure)
+    assert ended == ["lonely", "lonely too", "busy"]
+    assert failures == {"lonely": NoGpu, "lonely too": NoGpu, "busy": type(None)}
+
+
+def test_a_run_that_was_deleted_meanwhile_loses_its_model_alone(
+    prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (recipe,) = planned("digits-cnn").recipes
+    gone = launching.Waiting(Trial(recipe, 0), Trial(recipe, 0), FlowRun(flow_id=uuid4(), name="train it"))
+    with get_client(sync_client=True) as client:
+        ((_, failure),) = launching._ends(client, {gone.run.id: gone})
+    assert str(failure) == "train it is no longer known to the Prefect server: it was deleted"
