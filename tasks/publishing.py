@@ -1,16 +1,25 @@
 """Write the report, show it in the Prefect UI, and tell who listens."""
 
+import re
+
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
 
 from lib.lineage.manifests import Ref, load
 from lib.reporting.report import build_report, leaderboard_table, report_markdown, report_summary, report_url
+from lib.store import Store
 from tasks.announcing import announce, board_description, last_best
 from tasks.settings import current_store
 
 SHOWN = ("Model", "Validation accuracy", "Test accuracy", "Test loss", "Training time", "Note")
 """Best first, and as many columns as the Prefect UI shows at 1,280 px without cutting one off."""
+LARGEST_ARTIFACT_BYTES = 500_000
+"""Prefect keeps each artifact of each run in its database."""
+PICTURE = re.compile(r"!\[[^\]]*\]\(data:[^)]*\)")
+LEFT_OUT = "*A picture is left out here; the report in the store has it.*"
+CUT = "\n\n*The rest is left out here; the report in the store has it.*\n"
 
 
 @task(task_run_name="report on {dataset}", cache_policy=NO_CACHE)
@@ -19,23 +28,49 @@ def publish_report(
 ) -> Ref:
     """Evaluations → index.html in the store, the same as Prefect artifacts, and an event that tells of it.
 
-    `left_out` says of each model without a result why it has none.
+    `left_out` says of each model without a result why it has none. A report that is in the store but cannot be shown
+    in Prefect is a warning.
     """
     store = current_store()
     report = build_report(store, prepared, evaluations, left_out, started_by)
-    rows, url = leaderboard_table(store, report), report_url(store, report)
+    for show in (_show_leaderboard, _show_report, _show_link):
+        try:
+            show(store, dataset, report)
+        except Exception as error:
+            said = " ".join(str(error).split())
+            get_run_logger().warning("%s is in the store; Prefect does not show all of it: %s", report.uri, said)
+    return report
+
+
+def _show_leaderboard(store: Store, dataset: str, report: Ref) -> None:
+    rows, facts = leaderboard_table(store, report), load(store, report).facts
+    last = last_best(dataset, facts)  # before this leaderboard takes the place of the last one
     shown = [{name: row[name] for name in SHOWN if any(each[name] for each in rows)} for row in rows]
-    facts = load(store, report).facts
-    last = last_best(dataset, facts)
     create_table_artifact(shown, key=f"leaderboard-{dataset}", description=board_description(facts))
-    create_markdown_artifact(
-        report_markdown(store, report), key=f"report-{dataset}", description=report_summary(store, report)
-    )
+    announce(store, report, last)
+
+
+def _show_report(store: Store, dataset: str, report: Ref) -> None:
+    text = fitting(report_markdown(store, report), LARGEST_ARTIFACT_BYTES)
+    create_markdown_artifact(text, key=f"report-{dataset}", description=report_summary(store, report))
+
+
+def _show_link(store: Store, dataset: str, report: Ref) -> None:
     create_link_artifact(
-        url,
+        report_url(store, report),
         key=f"report-file-{dataset}",
         link_text="The report as one page",
         description=f"{store.uri}/{report.uri}; an S3 link is valid for a day; a new run makes a new one",
     )
-    announce(store, report, last)
-    return report
+
+
+def fitting(markdown: str, largest_bytes: int) -> str:
+    """`markdown` in at most so many bytes: without its largest pictures, then without its end."""
+    for picture in sorted(PICTURE.findall(markdown), key=len, reverse=True):
+        if len(markdown.encode()) <= largest_bytes:
+            break
+        markdown = markdown.replace(picture, LEFT_OUT)
+    if len(markdown.encode()) <= largest_bytes:
+        return markdown
+    kept = markdown.encode()[: largest_bytes - len(CUT)].decode(errors="ignore")
+    return kept.rpartition("\n")[0] + CUT

@@ -1,0 +1,54 @@
+"""A report in the Prefect UI: small, and of no harm where it cannot be shown."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from lib.lineage.manifests import Ref
+from tasks import publishing
+from tasks.publishing import LEFT_OUT, fitting, publish_report
+
+REPORT = Ref(uri="reports/digits/0", sha256=64 * "0")
+
+
+def picture(size: int) -> str:
+    return f"![a](data:image/png;base64,{'A' * size})"
+
+
+def test_the_largest_pictures_are_left_out_until_the_rest_fits() -> None:
+    small, large, larger = picture(100), picture(2_000), picture(3_000)
+    text = f"# é\n{small}\n{large}\n{larger}\nend\n"
+    assert fitting(text, len(text.encode())) == text
+    assert fitting(text, 2_500) == f"# é\n{small}\n{large}\n{LEFT_OUT}\nend\n"
+    assert fitting(text, 500) == f"# é\n{small}\n{LEFT_OUT}\n{LEFT_OUT}\nend\n"
+
+
+def test_what_is_too_long_without_pictures_ends_after_a_line() -> None:
+    lines = [f"| é {number} |" for number in range(1_000)]
+    kept = fitting("\n".join(lines), 1_000)
+    shown, _, said = kept.partition("\n\n*The rest is left out here")
+    assert said
+    assert len(kept.encode()) <= 1_000
+    assert shown.splitlines() == lines[: len(shown.splitlines())]
+
+
+def test_a_report_that_prefect_cannot_show_is_a_report_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("no\nserver")
+
+    monkeypatch.setenv("STORE_URI", str(tmp_path))
+    monkeypatch.setattr(publishing, "build_report", lambda *_: REPORT)
+    monkeypatch.setattr(publishing, "leaderboard_table", lambda *_: [])
+    monkeypatch.setattr(publishing, "report_url", lambda *_: "file:///x")
+    monkeypatch.setattr(publishing, "report_markdown", lambda *_: "x")
+    monkeypatch.setattr(publishing, "get_run_logger", lambda: logging.getLogger("publishing"))
+    for name in ("create_table_artifact", "create_markdown_artifact", "create_link_artifact"):
+        monkeypatch.setattr(publishing, name, refuse)
+    with caplog.at_level(logging.WARNING):
+        assert publish_report.fn("digits", REPORT, []) == REPORT
+    assert caplog.messages == 3 * ["reports/digits/0 is in the store; Prefect does not show all of it: no server"] + [
+        "reports/digits/0 is in the store; Prefect does not show all of it: list index out of range"
+    ]
