@@ -33,7 +33,7 @@ from pydantic import Secret, SecretStr
 
 from deployments.automations import TAG, automations
 from deployments.configuration import FILE, Configuration, complete, read_configuration
-from deployments.schedules import Deployed, local_time_zone, pause_new, upcoming
+from deployments.schedules import Deployed, pause_new, time_zone, upcoming
 from deployments.server import explain
 from deployments.version import code_version
 from deployments.worker import TEMPLATE
@@ -52,11 +52,11 @@ MOVED_BY_RUNS = {"status", "last_polled", "global_concurrency_limit"}
 def deploy(client: SyncPrefectClient, file: Path) -> int:
     """Apply `file` and the automations. Prints what was done to each; returns how many schedules are paused."""
     settings, configuration = read_settings(), read_configuration(file)
-    webhook_url = check_webhook(settings.notify_webhook_url)
+    webhook_url, zone = check_webhook(settings.notify_webhook_url), time_zone(settings.schedule_time_zone)
     for pool in configuration.pools:
         _ensure_pool(client, pool)
     before = read_deployed(client)
-    _prefect_deploy(file, settings.schedule_time_zone or local_time_zone())
+    _prefect_deploy(file, zone)
     if settings.schedules == "paused":
         pause_new(client, before, read_deployed(client))
     _remove_others(client, configuration)
@@ -102,14 +102,14 @@ def _ensure_pool(client: SyncPrefectClient, name: str) -> None:
         _say("updated", f"work pool {name}")
 
 
-def _prefect_deploy(file: Path, time_zone: str) -> None:
-    """`prefect deploy` of `file`, with this code's version, and `time_zone` for schedules that name none."""
+def _prefect_deploy(file: Path, zone: str) -> None:
+    """`prefect deploy` of `file`, with this code's version, and `zone` for schedules that name none."""
     version, why = code_version()
     if why:
         _say(version, f"version of this code: {why}")
     with tempfile.TemporaryDirectory() as folder:
         completed = Path(folder) / file.name
-        completed.write_text(yaml.safe_dump(complete(yaml.safe_load(file.read_text()), version, time_zone)))
+        completed.write_text(yaml.safe_dump(complete(yaml.safe_load(file.read_text()), version, zone)))
         done = subprocess.run(
             [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", str(completed)],
             cwd=REPOSITORY,

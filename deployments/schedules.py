@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Iterator
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import tzlocal
 from prefect.client.orchestration import SyncPrefectClient
@@ -24,12 +25,15 @@ Deployed = dict[str, DeploymentResponse]
 """By flow/deployment."""
 
 
-def local_time_zone() -> str:
-    """This machine's, as `Europe/Berlin`; UTC where it says none."""
+def time_zone(asked: str | None) -> str:
+    """`asked` or this machine's, as `Europe/Berlin`; UTC where it has none. Raises PermanentError for an unknown one."""
     try:
-        return tzlocal.get_localzone_name() or "UTC"
-    except (LookupError, ValueError, OSError):  # TZ names a zone that is none
-        return "UTC"
+        name = asked or tzlocal.get_localzone_name() or "UTC"
+        return ZoneInfo(name).key
+    except (LookupError, ValueError, OSError) as error:
+        if not asked:
+            return "UTC"
+        raise PermanentError(f"SCHEDULE_TIME_ZONE must be one such as Europe/Berlin; received {asked!r}") from error
 
 
 def pause_new(client: SyncPrefectClient, before: Deployed, after: Deployed) -> None:

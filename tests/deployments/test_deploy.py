@@ -13,7 +13,8 @@ from prefect.client.schemas.schedules import CronSchedule
 
 from deployments.automations import automations
 from deployments.deploy import plain, settings_of
-from deployments.schedules import pause_new, upcoming
+from deployments.schedules import pause_new, time_zone, upcoming
+from lib.errors import PermanentError
 
 
 def deployed(limit: int = 1, active_slots: int = 0, minute: int = 0, **settings: Any) -> DeploymentResponse:
@@ -62,6 +63,20 @@ def test_only_schedules_that_are_new_are_paused() -> None:
     pause_new(client, before, after)
     paused = [call.update_deployment_schedule(UUID(int=3), UUID(int=number), active=False) for number in (6, 7)]
     assert client.mock_calls == paused
+
+
+@pytest.mark.parametrize("asked", ["Mars/Phobos", "../etc/passwd", "CEST!", "/etc/localtime"])
+def test_a_time_zone_that_is_none_is_refused(asked: str) -> None:
+    with pytest.raises(PermanentError, match="SCHEDULE_TIME_ZONE must be one such as Europe/Berlin; received"):
+        time_zone(asked)
+
+
+@pytest.mark.parametrize(("here", "zone"), [("Asia/Tokyo", "Asia/Tokyo"), (None, "UTC"), ("local", "UTC")])
+def test_schedules_are_in_the_time_zone_asked_for_or_this_machine_s(
+    here: str | None, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tzlocal.get_localzone_name", lambda: here)
+    assert [time_zone(asked) for asked in ("Europe/Berlin", None, "")] == ["Europe/Berlin", zone, zone]
 
 
 FRIDAY = datetime(2026, 11, 27, 12, tzinfo=UTC)
