@@ -26,7 +26,7 @@ Deployed = dict[str, DeploymentResponse]
 
 
 def time_zone(asked: str | None) -> str:
-    """`asked` or this machine's, as `Europe/Berlin`; UTC where it has none. Raises PermanentError for an unknown one."""
+    """`asked` or this machine's, as `Europe/Berlin`; UTC where it has none. Raises PermanentError: no zone."""
     try:
         name = asked or tzlocal.get_localzone_name() or "UTC"
         return ZoneInfo(name).key
@@ -51,7 +51,7 @@ def upcoming(deployed: Deployed, now: datetime) -> Iterator[tuple[bool, str]]:
         for schedule in each.schedules:
             active = schedule.active and not each.paused
             said = f"{name}: {'next run' if active else 'would run'} {_next(schedule, now)}{_lasts(name, each)}"
-            resume = f"prefect deployment schedule resume {name} {schedule.id}"
+            resume = f".venv/bin/prefect deployment schedule resume {name} {schedule.id}"
             yield active, said if active else f"{said}; to start it: {resume}"
 
 

@@ -98,4 +98,4 @@ def changed_configuration(folder: Path, name: str, **changes: Any) -> Path:
 def resume(stack: RunningStack, lines: list[str]) -> None:
     """Start the schedule of train-all/digits, as `lines` of make deploy say."""
     (command,) = (line.split("to start it: ")[1] for line in lines if "train-all/digits: would run" in line)
-    stack.command(*command.replace("prefect", PREFECT, 1).split())
+    stack.command(*command.replace(".venv/bin/prefect", PREFECT).split())

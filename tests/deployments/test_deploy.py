@@ -81,7 +81,7 @@ def test_schedules_are_in_the_time_zone_asked_for_or_this_machine_s(
 
 FRIDAY = datetime(2026, 11, 27, 12, tzinfo=UTC)
 WOULD = "train-all/x: would run Sat 2026-11-28 01:00 Europe/Berlin"
-RESUME = "; to start it: prefect deployment schedule resume train-all/x 00000000-0000-0000-0000-000000000005"
+RESUME = "; to start it: .venv/bin/prefect deployment schedule resume train-all/x 00000000-0000-0000-0000-000000000005"
 
 
 @pytest.mark.parametrize(
