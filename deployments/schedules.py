@@ -26,7 +26,7 @@ Deployed = dict[str, DeploymentResponse]
 
 
 def time_zone(asked: str | None) -> str:
-    """`asked` or this machine's, as `Europe/Berlin`; UTC where it has none. Raises PermanentError: no zone."""
+    """`asked`, or this machine's, as `Europe/Berlin`, or UTC. Raises PermanentError where `asked` is unknown."""
     try:
         name = asked or tzlocal.get_localzone_name() or "UTC"
         return ZoneInfo(name).key
