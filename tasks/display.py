@@ -49,7 +49,7 @@ def show_download() -> Iterator[FetchProgress]:
 
 
 @contextmanager
-def show_job(name: str, logger: Logger) -> Iterator[Emit]:
+def show_job(name: str, dataset: str, logger: Logger) -> Iterator[Emit]:
     """Follow a job's events: a bar on a terminal, and a log line an epoch or in some seconds."""
     columns = (
         TextColumn("{task.description}"),
@@ -60,7 +60,7 @@ def show_job(name: str, logger: Logger) -> Iterator[Emit]:
     )
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
         row = bars.add_task(name, total=None, metrics="starting")
-        artifact, worth = EpochProgress(name, logger), WorthTelling()
+        artifact, worth = EpochProgress(f"{name} on {dataset}", logger), WorthTelling()
 
         def on_event(event: Event) -> None:
             artifact.show(event)

@@ -16,5 +16,6 @@ def run_step(step: str, recipe_of_run: Recipe, /, **arguments: Any) -> Ref:
     """The output of the step of this kind, run where the recipe asks for; `arguments` are its job's own."""
     plain = {name: value.model_dump() if isinstance(value, BaseModel) else value for name, value in arguments.items()}
     job = Job(step=step, settings=current_settings(), runs_on=recipe_of_run.runs_on, arguments=plain)
-    with show_job(recipe_of_run.name, get_run_logger()) as on_event:
+    dataset = next(value.uri.split("/")[1] for value in arguments.values() if isinstance(value, Ref))
+    with show_job(recipe_of_run.name, dataset, get_run_logger()) as on_event:
         return run_job(job, on_event)
