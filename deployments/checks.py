@@ -17,7 +17,6 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from deployments.deploy import check_webhook
-from deployments.server import without_login
 from lib.data.fetch import SCHEMES
 from lib.errors import NotFound, PermanentError, PipelineError
 from lib.models.schema import IMAGENET, Backbone
@@ -147,7 +146,7 @@ def check_mirror(url: str | None) -> Verdict:
     """Whether the mirror answers; what it holds is not asked."""
     if not url:
         return not_set_up("mirror", "the publishers' own addresses are used")
-    address, shown = urlparse(url), without_login(url)
+    address, shown = urlparse(url), without_secrets(url)
     try:
         if address.scheme not in SCHEMES:
             raise PermanentError("it must begin with file://, https:// or s3://")
@@ -170,9 +169,9 @@ def check_weights(store: Store, backbone: Backbone, mirror_url: str | None) -> V
     sources = _sources(backbone, mirror_url)
     found = next((url for url in sources if _has(url)), None)
     if found:
-        said = f"{backbone.name}: the first run fetches them from {without_login(found)}"
+        said = f"{backbone.name}: the first run fetches them from {without_secrets(found)}"
         return Verdict("weights", "ok", said)
-    places = " or ".join(map(without_login, sources))
+    places = " or ".join(map(without_secrets, sources))
     remedy = "its models fail: put them there, set MIRROR_URL to a place that has them, or train with --weights none"
     return Verdict("weights", "warn", f"{backbone.name}: neither in the store nor to be had at {places}", remedy)
 

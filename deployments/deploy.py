@@ -34,13 +34,13 @@ from pydantic import Secret, SecretStr
 from deployments.automations import TAG, automations
 from deployments.configuration import FILE, Configuration, complete, read_configuration
 from deployments.schedules import Deployed, pause_new, time_zone, upcoming
-from deployments.server import explain
 from deployments.version import code_version
 from deployments.worker import TEMPLATE
 from lib.command_line import main_of, parser
 from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
 from lib.settings import REPOSITORY, read_settings
+from tasks.server import explain
 
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 WEBHOOK = f"{TAG}-webhook"
@@ -232,7 +232,7 @@ def command(arguments: list[str] | None = None) -> None:
             apart = f", with {paused} of its schedules paused" if paused else ""
             print(f"{client.api_url} is as {chosen.file} says{apart}")
     except httpx.HTTPError as error:
-        raise explain(error) from error
+        raise explain(error) or error from error
 
 
 if __name__ == "__main__":

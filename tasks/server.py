@@ -21,7 +21,8 @@ PATIENCE = httpx.Timeout(10, connect=5)
 """Four tries to connect, as Prefect's client makes, and an answer stay below half a minute."""
 NO_API, NO_ENTRY = "is not the API of a Prefect server; its address ends in /api", "refuses us"
 REFUSALS = {
-    401: f"{NO_ENTRY}; set PREFECT_API_AUTH_STRING to its user:password, or PREFECT_API_KEY for Prefect Cloud",
+    401: f"{NO_ENTRY}; set PREFECT_API_AUTH_STRING to its user:password (a trial stack's is in .env), or for Prefect "
+    "Cloud PREFECT_API_KEY",
     403: f"{NO_ENTRY}; check PREFECT_API_AUTH_STRING or PREFECT_API_KEY",
     404: NO_API,
     405: NO_API,
@@ -81,7 +82,7 @@ def explain(error: BaseException) -> PipelineError | None:
         if "CERTIFICATE" in said:
             return PermanentError(f"{where} shows a certificate that is not trusted; set PREFECT_API_SSL_CERT_FILE")
         kind = PermanentError if proxy and _is_loopback() else TransientError
-        advice = proxy or "; start it, or run without one: unset PREFECT_API_URL"
+        advice = proxy or "; start it (make stack), or run without one: unset PREFECT_API_URL"
         return kind(f"{where} cannot be reached: {said or type(error).__name__}{advice}")
     for known, why in OTHER_FAULTS.items():
         if known in f"{type(error).__name__}: {said}":

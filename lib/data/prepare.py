@@ -32,6 +32,8 @@ def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) ->
         return done[0]
     started = time.monotonic()
     splits, profile, facts = _derive(spec, store, dataset, limit)
+    if facts["limit"] != limit:
+        return prepare(spec, store, dataset, facts["limit"])
     files = {
         "splits": put_file(store, address, "splits.parquet", splits_parquet(splits)),
         "profile": put_file(store, address, "profile.json", json.dumps(profile).encode()),
@@ -75,7 +77,7 @@ def _derive(
     duplicates = find_duplicates(train, test)
     splits = split_rows(spec, train.labels, test.labels, duplicates)
     if limit is not None and limit >= len(splits.train):  # rows that equal a test row were left out
-        return prepare(spec, store, dataset, None)
+        limit = None
     splits = limited(splits, train.labels, limit) if limit is not None else splits
     profile = _profile(spec, splits, tables)
     facts = {

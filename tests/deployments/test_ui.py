@@ -102,7 +102,9 @@ def test_the_run_says_what_it_did(browser: Browser, stack: RunningStack, trained
 def test_a_training_shows_its_progress_by_epoch(browser: Browser, stack: RunningStack, trained: Run) -> None:
     name = f"train digits-cnn on digits{QUICK_SAID}"
     (child,) = (each for each in stack.children(trained["id"]) if each["name"] == name)
-    page = browser.open(artifact(stack, "progress-digits-cnn-on-digits", child["id"]), shows="accuracy on validation by epoch")
+    page = browser.open(
+        artifact(stack, "progress-digits-cnn-on-digits", child["id"]), shows="accuracy on validation by epoch"
+    )
     expect(page.get_by_text("epoch 3 of 3").first).to_be_visible()
     expect(page.get_by_text("100%").first).to_be_visible()
     browser.keep("progress")

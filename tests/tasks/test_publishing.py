@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,13 +43,14 @@ def test_a_report_that_prefect_cannot_show_is_a_report_all_the_same(
     monkeypatch.setenv("STORE_URI", str(tmp_path))
     monkeypatch.setattr(publishing, "build_report", lambda *_: REPORT)
     monkeypatch.setattr(publishing, "leaderboard_table", lambda *_: [])
+    monkeypatch.setattr(publishing, "load", lambda *_: SimpleNamespace(facts={"limit": None}))
+    monkeypatch.setattr(publishing, "last_best", lambda *_: None)
+    monkeypatch.setattr(publishing, "report_summary", lambda *_: "x")
     monkeypatch.setattr(publishing, "report_url", lambda *_: "file:///x")
     monkeypatch.setattr(publishing, "report_markdown", lambda *_: "x")
     monkeypatch.setattr(publishing, "get_run_logger", lambda: logging.getLogger("publishing"))
     for name in ("create_table_artifact", "create_markdown_artifact", "create_link_artifact"):
         monkeypatch.setattr(publishing, name, refuse)
     with caplog.at_level(logging.WARNING):
-        assert publish_report.fn("digits", REPORT, []) == REPORT
-    assert caplog.messages == 3 * ["reports/digits/0 is in the store; Prefect does not show all of it: no server"] + [
-        "reports/digits/0 is in the store; Prefect does not show all of it: list index out of range"
-    ]
+        assert publish_report.fn("digits", REPORT, [], {}, "hand") == REPORT
+    assert caplog.messages == 3 * ["reports/digits/0 is in the store; Prefect does not show all of it: no server"]

@@ -68,7 +68,12 @@ SERVERS = {
     "password in address": (answering(500), "http://me:secret@{at}/api", TRANSIENT, "the Prefect server http://127.0."),
 }
 ADDRESSES = {
-    "nobody there": (f"http://{CLOSED}/api", {}, TRANSIENT, "cannot be reached: …; start it, or run without one"),
+    "nobody there": (
+        f"http://{CLOSED}/api",
+        {},
+        TRANSIENT,
+        "cannot be reached: …; start it (make stack), or run without one",
+    ),
     "no scheme": (f"{CLOSED}/api", {}, PERMANENT, "must have an address such as http://127.0.0.1:4200/api"),
     "no port": ("http://127.0.0.1:port/api", {}, PERMANENT, "must have an address such as http://127.0.0.1:4200/api"),
     "loopback through a proxy": (
