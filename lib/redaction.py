@@ -5,9 +5,10 @@ an address that came from outside.
 """
 
 import re
+from collections.abc import Callable
 
-ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:/+)(?P<rest>[^\s'\"<>]*)")
-QUERY = re.compile(r"\?[^\s'\"<>]*=[^\s'\"<>]*")
+ADDRESS = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.-]*:/+)(?P<rest>[^\s'\"<>]*)")
+QUERY = re.compile(r"(?P<before>[\w/.%~-])(?P<rest>\?[^\s'\"<>]*\w[^\s'\"<>]*)")
 """Of an address without its host, as libraries write them."""
 PUNCTUATION = ",;:.)]}"
 """Of the sentence around an address, at its end."""
@@ -15,13 +16,21 @@ PUNCTUATION = ",;:.)]}"
 
 def without_secrets(text: str) -> str:
     """`text` with each address in it reduced to scheme, host and path."""
-    return QUERY.sub("", ADDRESS.sub(_shown, text))
+    return QUERY.sub(
+        lambda query: _reduced(query, lambda rest: ""), ADDRESS.sub(lambda each: _reduced(each, _plain), text)
+    )
 
 
-def _shown(address: re.Match[str]) -> str:
-    rest = address["rest"]
-    shown = rest.rstrip(PUNCTUATION)
-    ends = rest[len(shown) :]
-    shown = re.split(r"[?#]", shown, maxsplit=1)[0]
-    host, slash, path = shown.partition("/")
-    return f"{address['scheme']}{host.rpartition('@')[2]}{slash}{path}{ends}"
+def _reduced(found: re.Match[str], reduce: Callable[[str], str]) -> str:
+    rest = found["rest"].rstrip(PUNCTUATION)
+    return f"{found['before']}{reduce(rest)}{found['rest'][len(rest) :]}"
+
+
+def _plain(rest: str) -> str:
+    """Host and path; nothing where an @ far behind may end a password in which `/`, `?` or `#` stand as they are."""
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    following = rest[len(authority) :]
+    _, colon, port = authority.rpartition(":")
+    if "@" not in authority and "@" in following and (following[0] != "/" or (colon and not port.isdigit())):
+        return "…"
+    return authority.rpartition("@")[2] + re.split("[?#]", following, maxsplit=1)[0]

@@ -1,6 +1,7 @@
 """The store contract on S3, through boto3."""
 
 import mimetypes
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -123,18 +124,22 @@ class S3Store:
             self._s3.abort_multipart_upload(**self._at(path), UploadId=upload)
 
     def list(self, prefix: str) -> list[str]:
-        return sorted(self.ages(prefix))
+        return sorted(self._path(entry) for page in self._pages(prefix) for entry in page.get("Contents", []))
 
     def ages(self, prefix: str) -> dict[str, float]:
+        return {
+            self._path(entry): _age_s(page, entry["LastModified"])
+            for page in self._pages(prefix)
+            for entry in page.get("Contents", [])
+        }
+
+    def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
         start = self._at(prefix)["Key"].rstrip("/") + "/"
-        root = f"{self.prefix}/" if self.prefix else ""
         with s3_errors(f"{self.uri}/{prefix}"):
-            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start)
-            return {
-                entry["Key"].removeprefix(root): _age_s(page, entry["LastModified"])
-                for page in pages
-                for entry in page.get("Contents", [])
-            }
+            yield from self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start)
+
+    def _path(self, entry: dict[str, Any]) -> str:
+        return str(entry["Key"]).removeprefix(f"{self.prefix}/" if self.prefix else "")
 
     def local_path(self, path: str, sha256: str) -> Path:
         def download(stream: BinaryIO) -> None:

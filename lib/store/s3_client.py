@@ -90,6 +90,8 @@ def _client(_what_decides_it: tuple[object, ...]) -> Any:
             return client
         # S3 takes keys and no password in its address, which would stand in every link.
         return session.client("s3", config=config, region_name=region, endpoint_url=plain)
+    except NETWORK_ERRORS as error:
+        raise TransientError(f"the keys for S3 cannot be had: {' '.join(str(error).split())}; {CHECK}") from None
     except Exception as error:  # whatever boto3 stumbles over in its files and variables: nothing else happens here
         said = " ".join(str(error).split())
         raise PermanentError(f"S3 cannot be set up: {said}; {CHECK}") from None
