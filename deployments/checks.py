@@ -214,7 +214,7 @@ def check_clock(addresses: list[str]) -> Verdict:
     for address in addresses:
         with suppress(httpx.HTTPError, KeyError):
             date = parsedate_to_datetime(httpx.get(address, timeout=ANSWERS_WITHIN_S).headers["Date"])
-            off[urlparse(address).netloc] = abs((datetime.now(UTC) - date).total_seconds())
+            off[urlparse(address).netloc.rpartition("@")[2]] = abs((datetime.now(UTC) - date).total_seconds())
     if not off:
         return Verdict("clock", "warn", "not checked: no server answers")
     found = ", ".join(f"{seconds:.1f} s from that of {server}" for server, seconds in off.items())

@@ -39,6 +39,7 @@ from deployments.worker import TEMPLATE
 from lib.command_line import main_of, parser
 from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
+from lib.redaction import without_secrets
 from lib.settings import REPOSITORY, read_settings
 from tasks.server import explain
 
@@ -230,7 +231,7 @@ def command(arguments: list[str] | None = None) -> None:
         with get_client(sync_client=True) as client:
             paused = deploy(client, chosen.file.resolve())
             apart = f", with {paused} of its schedules paused" if paused else ""
-            print(f"{client.api_url} is as {chosen.file} says{apart}")
+            print(f"{without_secrets(str(client.api_url))} matches {chosen.file}{apart}")
     except httpx.HTTPError as error:
         raise explain(error) or error from error
 
