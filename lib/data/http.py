@@ -119,7 +119,7 @@ def _explained(url: str) -> Iterator[None]:
     except requests.exceptions.TooManyRedirects:
         raise PermanentError(f"{url} cannot be had: it redirects without end; {ELSEWHERE}") from None
     except ValueError as error:  # InvalidURL, InvalidSchema; of names that are too long UnicodeError
-        raise PermanentError(f"not an address: {url} ({_said(error)}); check MIRROR_URL and HTTPS_PROXY") from None
+        raise PermanentError(f"{url} cannot be asked for: {_said(error)}; check MIRROR_URL and HTTPS_PROXY") from None
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             raise PermanentError(
