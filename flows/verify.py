@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from lib.command_line import add_store_option, main_of, parser, settings_of
 from lib.lineage.manifests import Manifest
 from lib.lineage.verify import verify
+from lib.runtime.environment import set_for_computing
 from lib.store import open_store
 
 
@@ -67,7 +68,8 @@ def _start_keras_quietly() -> None:
     try:
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 2)
-        import keras  # noqa: F401
+        with set_for_computing():
+            import keras  # noqa: F401
     finally:
         os.dup2(kept, 2)
         os.close(kept)

@@ -61,6 +61,14 @@ class Settings(BaseSettings):
         default=300.0,
         description="Seconds between checkpoints within an epoch. There is always one after each epoch.",
     )
+    stop_within_s: float = Field(
+        default=30.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds that a training process has to save its state when it is asked to stop; then it is "
+        "killed. Half of it is for the training steps under way. Set more where a state is large or the store slow, "
+        "and let whatever stops the worker wait longer than this.",
+    )
     allow_cpu: bool = Field(default=False, description="`1`: train GPU recipes on the CPU if there is no GPU, slowly.")
     lost_after_s: float = Field(
         default=310.0,

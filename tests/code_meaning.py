@@ -172,7 +172,7 @@ def first_weights_and_those_after_a_step() -> Any:
     rows = TrainingImages(images(8), labels(8), recipe.augmentation, 8, seed=3)
     network = build(recipe, (8, 8, 3), 3, seed=3)
     first = [moments(weight) for weight in network.get_weights()]
-    trainer = Trainer(recipe, network, rows, (images(6), labels(6)), 3, lambda event: None)
+    trainer = Trainer(recipe, network, rows, (images(6), labels(6)), 3, lambda event: None, 30)
     trainer.start(None)
     trainer._chunk()
     return [first, [moments(weight) for weight in network.get_weights()]]

@@ -21,10 +21,11 @@ from lib.runtime.interrupts import deferred_interrupts
 from lib.runtime.jobs import Emit
 from lib.settings import Settings
 from lib.store import Store
-from lib.training.devices import grow_gpu_memory
+from lib.training.devices import machine, start_tensorflow, within_memory
 from lib.training.features import predicting_features, read_features
 
-BATCH = 512
+BATCH_ROWS = 512
+"""At most; half as many where memory does not suffice."""
 SAMPLE = 32
 TOLERANCE = 0.02
 """Features are kept as float16."""
@@ -40,6 +41,7 @@ FACTS_OF_THE_MODEL = (
 
 def run(store: Store, settings: Settings, emit: Emit, *, model: dict[str, Any]) -> Ref:
     """The job's entry: commit the evaluation of `model`, unless it is there."""
+    start_tensorflow()
     return evaluate(store, emit, Ref.model_validate(model))
 
 
@@ -73,7 +75,7 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
         },
         content={**content, "metrics": digest_json(written)},
         files=files,
-        made_by=made_by(time.monotonic() - started),
+        made_by=made_by(time.monotonic() - started, machine=machine()),
     )
     return commit(store, address, manifest)
 
@@ -130,7 +132,6 @@ def _check_sample(store: Store, address: str, model: Manifest, scored: dict[str,
 
 def _probabilities(store: Store, model: Manifest, rows: dict[str, Rows], emit: Emit) -> dict[str, np.ndarray]:
     """Split → (N, classes), from the images or, where the backbone is frozen, from its features in the store."""
-    grow_gpu_memory()
     network = keras.saving.load_model(local_file(store, model, "model"), compile=False)
     if "features" in model.inputs:
         features = read_features(store, load(store, model.inputs["features"]), tuple(rows))
@@ -159,8 +160,7 @@ def _head_of(network: keras.Model, images: np.ndarray, features: np.ndarray) -> 
 def _predict(network: keras.Model, inputs: np.ndarray, split: str, emit: Emit) -> np.ndarray:
     emit({"event": "evaluating", "split": split, "rows": len(inputs)})
     with deferred_interrupts():
-        probabilities: np.ndarray = network.predict(inputs, batch_size=BATCH, verbose=0)
-    return probabilities
+        return within_memory(lambda rows: network.predict(inputs, batch_size=rows, verbose=0), BATCH_ROWS)
 
 
 def _summary(metrics: dict[str, SplitMetrics]) -> dict[str, Any]:

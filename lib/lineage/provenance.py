@@ -22,8 +22,15 @@ def environment() -> dict[str, Any]:
         "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "hardware": {"cpu": _cpu_model(), "cores": len(os.sched_getaffinity(0)), "memory_gib": _memory_gib()},
+        "hardware": {"cpu": _cpu_model(), "cores": usable_cores(), "memory_gib": _memory_gib()},
     }
+
+
+def usable_cores() -> int:
+    """The cores that this process may use, or all of them where the system does not say (macOS)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def made_by(seconds: float, **more: Any) -> dict[str, Any]:

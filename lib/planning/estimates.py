@@ -1,10 +1,10 @@
 """How long steps take and how much they store: guesses, good to a factor of about two."""
 
 import math
-import os
 from collections.abc import Mapping
 
 from lib.data.datasets import DatasetSpec
+from lib.lineage.provenance import usable_cores
 from lib.models.counts import Counts
 from lib.models.schema import IMAGENET, Recipe
 from lib.models.weights import IMAGENET_FILES
@@ -25,7 +25,7 @@ def seconds_of(kind: str, recipe: Recipe, counts: Counts | None, rows: Mapping[s
     if counts is None or kind not in ESTIMATES:
         return None
     gpu = recipe.runs_on == "gpu" and has_gpu()
-    flops_per_s = GPU_FLOPS_PER_S if gpu else CORE_FLOPS_PER_S * len(os.sched_getaffinity(0))
+    flops_per_s = GPU_FLOPS_PER_S if gpu else CORE_FLOPS_PER_S * usable_cores()
     return START_S + ESTIMATES[kind](recipe, counts, rows) / flops_per_s
 
 

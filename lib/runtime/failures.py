@@ -25,7 +25,7 @@ class Verdict:
     message: str
 
 
-OUT_OF_MEMORY = Verdict(PermanentError, "{step} ran out of memory{detail}; lower the batch: --set batch_size=32")
+OUT_OF_MEMORY = Verdict(PermanentError, "{step} ran out of memory{detail}; {advice}")
 DISK_FULL = Verdict(PermanentError, "{step} could not write{detail}; free space, or set TMPDIR")
 KILLED = Verdict(TransientError, "{step} was killed by {detail}; run again to go on there")
 FAULT = Verdict(PermanentError, "{step} ended with {detail}")
@@ -43,39 +43,47 @@ CRASHES = {signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV}
 """Of native code, for want of memory where that is known. All else counts as KILLED: from a checkpoint it may pass."""
 
 
-def of_exception(step: str, error: BaseException) -> PipelineError | None:
-    """What `error` counts as; None for a fault of ours, whose traceback whoever mends it needs."""
+MORE_MEMORY = "give it more memory: let fewer models run at once, or use a machine that has more"
+"""What helps a step whose batches are as small as they can be, or whose rows alone are too many."""
+
+
+def of_exception(step: str, error: BaseException, advice: str = MORE_MEMORY) -> PipelineError | None:
+    """What `error` counts as; None for a fault of ours, whose traceback whoever mends it needs.
+
+    `advice` is what helps `step` when it runs out of memory.
+    """
     if isinstance(error, PipelineError):
         return error
     if isinstance(error, OSError) and error.errno in ERRNOS:
         return _say(ERRNOS[error.errno], step, f" {error.filename or ''}: {error.strerror}")
     for kind in type(error).__mro__:
         if verdict := EXCEPTIONS.get(kind.__name__):
-            return _say(verdict, step, "")
+            # Python's own is of arrays of all rows, which no batch makes smaller.
+            return _say(verdict, step, "", MORE_MEMORY if isinstance(error, MemoryError) else advice)
     return None
 
 
-def of_process(step: str, code: int, log: str, oom_kills: int) -> PipelineError:
+def of_process(step: str, code: int, log: str, oom_kills: int, advice: str = MORE_MEMORY) -> PipelineError:
     """What the end of a process with `code` (negative: a signal) counts as.
 
     `log` is the end of what it wrote on standard error, `oom_kills` how often the kernel killed for memory meanwhile.
     """
     if code == -signal.SIGKILL and oom_kills:
-        return _say(OUT_OF_MEMORY, step, " and was killed by the kernel")
+        return _say(OUT_OF_MEMORY, step, " and was killed by the kernel", advice)
     if code < 0:
         ended_by = signal.Signals(-code)
         if ended_by in CRASHES and (limit := _memory_limit()):
             # Where an allocation fails, native code crashes.
-            return _say(OUT_OF_MEMORY, step, f" ({ended_by.name} under a limit of {limit:,} bytes)")
+            return _say(OUT_OF_MEMORY, step, f" ({ended_by.name} under a limit of {limit:,} bytes)", advice)
         if ended_by in CRASHES and any(name in log for name in EXCEPTIONS):
-            return _say(OUT_OF_MEMORY, step, f" ({ended_by.name})")
+            return _say(OUT_OF_MEMORY, step, f" ({ended_by.name})", advice)
         return _say(KILLED, step, ended_by.name)
     last = log.splitlines()[-1] if log.strip() else "it said nothing"
     return _say(EXIT_CODES.get(code, FAULT), step, f"code {code}: {last}")
 
 
-def _say(verdict: Verdict, step: str, detail: str) -> PipelineError:
-    return verdict.error(verdict.message.format(step=step, detail=detail))
+def _say(verdict: Verdict, step: str, detail: str, advice: str = "") -> PipelineError:
+    return verdict.error(verdict.message.format(step=step, detail=detail, advice=advice))
 
 
 def _memory_limit() -> int | None:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import re
-import tempfile
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
+from lib.errors import PermanentError
+
 CHOICE = "CUDA_VISIBLE_DEVICES"
 NO_GPU = {"", "-1"}
-LOCKS = Path(tempfile.gettempdir()) / "image-training-flows-gpus"
-"""One folder for all users of a machine."""
+LOCKS = Path(f"/tmp/image-training-flows-gpus-{os.getuid()}")
+"""Not below TMPDIR, which two processes may set differently; and of each user, or any could hold a GPU for ever."""
 POLL_S = 1.0
 
 
@@ -38,7 +40,8 @@ def _count(devices: Path) -> int:
 def one_gpu(gpus: list[str], on_wait: Callable[[str], None], locks: Path = LOCKS) -> Iterator[str | None]:
     """Hold one of `gpus`, as the only one that CUDA sees, after waiting until one is free; None where there are none.
 
-    `on_wait` is told once that all are taken. However its holder ends, a GPU is free then.
+    `on_wait` is told once that all are taken. However its holder ends, a GPU is free then. Processes of other users
+    are not waited for.
     """
     if not gpus:
         yield None
@@ -83,14 +86,11 @@ def _wait_for_one(gpus: list[str], on_wait: Callable[[str], None], locks: Path) 
 def _try(locks: Path, gpu: str) -> IO[bytes] | None:
     """The lock on `gpu`, held until it is closed; None where another has it."""
     with suppress(FileExistsError):
-        locks.mkdir()
-        locks.chmod(0o1777)  # as /tmp's: all may add, none remove another's
-    file = locks / f"{quote(gpu, safe='')}.lock"
-    # Made apart from opening it: in such a folder Linux lets nobody open another's file with O_CREAT.
-    with suppress(FileExistsError):
-        file.touch(exist_ok=False)
-        file.chmod(0o666)
-    lock = file.open("r+b")
+        locks.mkdir(mode=0o700)
+    found = locks.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermanentError(f"{locks} must be a folder of this user, for locks on GPUs; received another's; remove it")
+    lock = (locks / f"{quote(gpu, safe='')}.lock").open("ab")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

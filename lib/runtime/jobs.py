@@ -29,7 +29,7 @@ from lib.runtime.failures import ASKED_TO_STOP, CTRL_C
 from lib.runtime.gpus import no_gpu, one_gpu, visible_gpus
 from lib.runtime.hardware import RunsOn
 from lib.runtime.interrupts import Interrupted, catch_signals
-from lib.runtime.processes import GRACE_S, JobProcess, start_job
+from lib.runtime.processes import JobProcess, start_job
 from lib.settings import Settings
 from lib.store import open_store
 
@@ -56,6 +56,13 @@ class Job(BaseModel):
         """What messages call its process."""
         return f"the {STEPS[self.step].does.split()[0]} process"
 
+    @property
+    def advice(self) -> str:
+        """What helps where it runs out of memory. Only a training has a batch that is a person's choice."""
+        batch = self.arguments.get("recipe", {}).get("batch_size", 1) if self.step == "model" else 1
+        smaller = f"lower the batch: --set batch_size={batch // 2}; or "
+        return f"{smaller if batch > 1 else ''}{failures.MORE_MEMORY}"
+
 
 def run_job(job: Job, on_event: Emit) -> Ref:
     """Run `job` to its end and return the ref of its output, passing on what it says.
@@ -63,9 +70,13 @@ def run_job(job: Job, on_event: Emit) -> Ref:
     Raises the job's own error, or what `lib.runtime.failures` makes of its end. Whatever ends the wait, a Ctrl-C for
     one, ends the job too, after time to save its state.
     """
+
+    def warn(message: str) -> None:
+        on_event({"event": "warning", "message": message})
+
     oom_kills = failures.oom_kills()
     with tempfile.TemporaryFile("w+", errors="replace") as log:
-        process = start_job(job.model_dump(mode="json"), log)
+        process = start_job(job.model_dump(mode="json"), log, job.settings.stop_within_s, warn)
         try:
             last = _follow(process, on_event)
         finally:
@@ -81,7 +92,7 @@ def run_job(job: Job, on_event: Emit) -> Ref:
         said = without_secrets("\n".join([line for line in log.read().splitlines() if line.strip()][-LOG_LINES:]))
         if code == FAULT_OF_OURS:
             print(said, file=sys.stderr)  # noqa: T201 - whoever mends it needs the traceback
-        raise failures.of_process(job.process, code or 0, said, failures.oom_kills() - oom_kills)
+        raise failures.of_process(job.process, code or 0, said, failures.oom_kills() - oom_kills, job.advice)
 
 
 def _follow(process: JobProcess, on_event: Emit) -> Event:
@@ -104,7 +115,7 @@ def run(job: Job) -> int:
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print must not end up among the events
     catch_signals()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=[job.settings.stop_within_s], daemon=True).start()
 
     def emit(event: Event) -> None:
         _say(out, event)
@@ -122,7 +133,7 @@ def run(job: Job) -> int:
     except Interrupted as stop:
         return CTRL_C if stop.args == (signal.SIGINT,) else ASKED_TO_STOP
     except Exception as raised:
-        error = failures.of_exception(job.process, raised)
+        error = failures.of_exception(job.process, raised, job.advice)
         if error is None:
             traceback.print_exc()
             return FAULT_OF_OURS
@@ -136,9 +147,9 @@ def _say(out: TextIO, event: Event) -> None:
         out.write(json.dumps(event) + "\n")
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(stop_within_s: float) -> None:
     while os.read(0, 1):  # not sys.stdin: a thread that waits there aborts the interpreter when it ends
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE_S)
+    time.sleep(stop_within_s)
     os._exit(ASKED_TO_STOP)

@@ -10,24 +10,24 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any
 
 from lib.errors import TransientError
+from lib.runtime.environment import THREADS, for_computing
 from lib.settings import REPOSITORY
 
 NUMBER = struct.Struct("!i")
 """What the fork server says of a job: its process id at the start, its exit code at the end."""
-GRACE_S = 30.0
-"""What a job has after SIGTERM to save its state, before SIGKILL."""
 ENDS_WITHIN_S = 5.0
 
 
 class JobProcess:
     """A forked process, with what `subprocess.Popen` offers of one."""
 
-    def __init__(self, pid: int, stdin: int, stdout: int, status: int) -> None:
-        self.pid = pid
+    def __init__(self, pid: int, stdin: int, stdout: int, status: int, stop_within_s: float) -> None:
+        self.pid, self.stop_within_s = pid, stop_within_s
         self.returncode: int | None = None
         """Negative where a signal ended it, as of `subprocess.Popen`."""
         self._stdin, self._status = stdin, status
@@ -44,12 +44,12 @@ class JobProcess:
         return True
 
     def end(self) -> None:
-        """Ask it to stop, where it has not ended; kill it where it does not. Its files are closed then."""
+        """Ask it to stop, where it has not ended; kill it where it does not in time. Its files are closed then."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             if not self.wait(0):
                 with suppress(ProcessLookupError):
                     os.kill(self.pid, number)
-                self.wait(GRACE_S)
+                self.wait(self.stop_within_s)
         os.close(self._stdin)
         os.close(self._status)
         self.stdout.close()
@@ -60,6 +60,7 @@ class ForkServer:
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.environment = environment
+        computing, self.ignored = for_computing(environment)
         atexit.register(self.close)
         self._control, theirs = socket.socketpair()
         with theirs:
@@ -70,14 +71,14 @@ class ForkServer:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd=REPOSITORY,
-                env={"TF_CPP_MIN_LOG_LEVEL": "2", **environment, "PYTHONUNBUFFERED": "1"},
+                env={"TF_CPP_MIN_LOG_LEVEL": "2", **computing, "PYTHONUNBUFFERED": "1"},
             )
 
     @property
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def start(self, job: dict[str, Any], stderr: IO[Any]) -> JobProcess:
+    def start(self, job: dict[str, Any], stderr: IO[Any], stop_within_s: float) -> JobProcess:
         """Fork a process for `job`. Raises TransientError where the server has died."""
         (stdin, our_stdin), (our_stdout, stdout), (our_status, status) = os.pipe(), os.pipe(), os.pipe()
         try:
@@ -93,7 +94,7 @@ class ForkServer:
             for each in (our_stdin, our_stdout, our_status):
                 os.close(each)
             raise
-        return JobProcess(NUMBER.unpack(told)[0], our_stdin, our_stdout, our_status)
+        return JobProcess(NUMBER.unpack(told)[0], our_stdin, our_stdout, our_status, stop_within_s)
 
     def _send(self, data: bytes, files: list[int]) -> None:
         sent = socket.send_fds(self._control, [data], files)
@@ -110,10 +111,13 @@ _lock = threading.Lock()
 _servers: list[ForkServer] = []
 
 
-def start_job(job: dict[str, Any], stderr: IO[Any]) -> JobProcess:
+def start_job(
+    job: dict[str, Any], stderr: IO[Any], stop_within_s: float, warn: Callable[[str], None] = lambda message: None
+) -> JobProcess:
     """A process for `job` from this process's fork server, started where there is none.
 
-    TensorFlow reads its environment as it is loaded: where that has changed, another server is started.
+    TensorFlow reads its environment as it is loaded: where that has changed, another server is started, and `warn` is
+    told what of the environment it ignores. A job that is asked to stop is killed after `stop_within_s`.
     """
     environment = dict(os.environ)
     with _lock:
@@ -123,4 +127,9 @@ def start_job(job: dict[str, Any], stderr: IO[Any]) -> JobProcess:
                 _servers.remove(server)
         if not _servers:
             _servers.append(ForkServer(environment))
-        return _servers[0].start(job, stderr)
+            if ignored := _servers[0].ignored:
+                warn(
+                    f"ignores {', '.join(ignored)} in the environment: results must not depend on it; {THREADS} sets "
+                    "the number of threads"
+                )
+        return _servers[0].start(job, stderr, stop_within_s)

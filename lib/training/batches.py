@@ -7,6 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from lib.models.schema import Augmentation
+from lib.training.streams import Use, stream
 
 
 class TrainingRows(ABC):
@@ -15,6 +16,7 @@ class TrainingRows(ABC):
     def __init__(self, labels: np.ndarray, batch_size: int, seed: int) -> None:
         """`labels` is (N,); a batch larger than that is cut to it."""
         self.labels, self.batch_size, self.seed = labels, min(batch_size, len(labels)), seed
+        self._order: tuple[int, np.ndarray] | None = None
 
     @property
     def steps(self) -> int:
@@ -23,11 +25,15 @@ class TrainingRows(ABC):
 
     def chunk(self, epoch: int, chunk: int, chunk_steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs (n, …) and labels (n,) of steps chunk·chunk_steps onwards of `epoch`."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.labels))
         size = chunk_steps * self.batch_size
-        rows = order[chunk * size : (chunk + 1) * size]
-        # numpy pads a seed with zeros: without the 1, chunk 0 would be augmented by the draws that ordered the rows.
-        return self._augmented(rows, np.random.default_rng([self.seed, epoch, 1 + chunk])), self.labels[rows]
+        rows = self._order_of(epoch)[chunk * size : (chunk + 1) * size]
+        return self._augmented(rows, stream(self.seed, Use.AUGMENTATION, epoch, chunk)), self.labels[rows]
+
+    def _order_of(self, epoch: int) -> np.ndarray:
+        """All rows, shuffled; kept for the epoch's other chunks, since of many rows it takes seconds."""
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, stream(self.seed, Use.ORDER, epoch).permutation(len(self.labels))
+        return self._order[1]
 
     @abstractmethod
     def _augmented(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:

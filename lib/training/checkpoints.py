@@ -3,18 +3,28 @@
 import hashlib
 import io
 import json
+import re
+import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
+from lib.errors import NotFound
 from lib.lineage.digests import digest_arrays
 from lib.lineage.manifests import put_file
 from lib.store import Store
 
 ARRAYS = ("weights", "optimizer", "random", "best_weights")
-KEPT = 2
+NAME = re.compile(r"(\d+)\.(\d+)-[0-9a-f]{12}\.npz", re.ASCII)
+"""Epoch, chunk and digest."""
+
+
+class UnusableState(Exception):
+    """A state that is whole and not of this training."""
 
 
 @dataclass
@@ -43,6 +53,9 @@ class Progress:
     """What bit-for-bit equality depends on: TensorFlow, CPU and threads."""
 
 
+PROGRESS = TypeAdapter(Progress)
+
+
 @dataclass(frozen=True)
 class State:
     """Everything a training needs to go on as if it had never stopped."""
@@ -64,48 +77,66 @@ class State:
 
 
 def save(store: Store, address: str, state: State) -> None:
-    """Put `state` into the store, then remove all but the last two."""
+    """Put `state` into the store, then remove all but it and the one before it.
+
+    One of a later place goes too: it was passed over, or this training would stand there.
+    """
     header = json.dumps({"address": address, "progress": vars(state.progress)}).encode()
     buffer = io.BytesIO()
     np.savez(buffer, header=np.frombuffer(header, np.uint8), **state.arrays())  # type: ignore[arg-type]
-    put_file(store, address, f"{state.progress.epoch:05d}.{state.progress.chunk:05d}.npz", buffer.getvalue())
-    for old in _paths(store, address)[:-KEPT]:
-        store.delete(old)
+    place = state.progress.epoch, state.progress.chunk
+    new = put_file(store, address, f"{place[0]:05d}.{place[1]:05d}.npz", buffer.getvalue()).path
+    saved = _saved(store, address)
+    kept = {new, *[path for path, its_place in saved.items() if its_place < place][-1:]}
+    for path in saved:
+        if path not in kept:
+            store.delete(path)
 
 
-def latest(store: Store, address: str) -> tuple[State | None, list[str]]:
-    """The last whole state of this training, and what is wrong with each that was passed over."""
-    problems: list[str] = []
-    for path in reversed(_paths(store, address)):
-        data = store.read(path)
+def newest_first(store: Store, address: str) -> Iterator[tuple[str, State | str]]:
+    """Each path under which this training was saved, with the state, or with what is wrong with it."""
+    for path in reversed(_saved(store, address)):
+        try:
+            data = store.read(path)
+        except NotFound:
+            yield path, "it is no file"
+            continue
         if not PurePosixPath(path).stem.endswith(hashlib.sha256(data).hexdigest()[:12]):
-            problems.append(f"{path} does not match its digest")
+            yield path, "it does not match its digest"
             continue
         try:
             saved_at, state = _decode(data)
-        except (KeyError, TypeError, ValueError):
-            problems.append(f"{path} was saved by another version of this code")
+        except Exception as error:  # whatever NumPy makes of bytes that are none of ours
+            yield path, f"it is damaged, or of another version of this code ({type(error).__name__})"
             continue
-        if saved_at == address:
-            return state, problems
-        problems.append(f"{path} is of another training: {saved_at}")
-    return None, problems
+        yield path, state if saved_at == address else f"it is of another training, {saved_at}"
 
 
 def clear(store: Store, address: str) -> None:
     """Remove every state: the model is in the store."""
-    for path in _paths(store, address):
+    for path in _saved(store, address):
         store.delete(path)
 
 
-def _paths(store: Store, address: str) -> list[str]:
-    return [path for path in store.list(address) if path.endswith(".npz")]
+def _saved(store: Store, address: str) -> dict[str, tuple[int, int]]:
+    """Path and place (epoch, chunk) of each state, in their order. As text, 99999 would come after 100000."""
+    found = {path: NAME.fullmatch(PurePosixPath(path).name) for path in store.list(address)}
+    places = {path: (int(match[1]), int(match[2])) for path, match in found.items() if match}
+    return dict(sorted(places.items(), key=lambda each: (each[1], each[0])))
 
 
 def _decode(data: bytes) -> tuple[str, State]:
-    """The address that the state was saved under, and the state."""
+    """The address that the state was saved under, and the state. Raises almost anything where `data` is not ours."""
+    with zipfile.ZipFile(io.BytesIO(data)) as members:
+        # As `save` writes them, so that nothing takes more memory than the file.
+        if sum(each.file_size for each in members.infolist()) > len(data):
+            raise ValueError("its members must not be compressed")
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         header = json.loads(arrays["header"].tobytes())
-        names = sorted(arrays.files)
+        names = sorted(arrays.files, key=lambda name: (len(name), name))
         lists = {kind: [arrays[name] for name in names if name.startswith(f"{kind}-")] for kind in ARRAYS}
-    return header["address"], State(Progress(**header["progress"]), **lists)
+    if not all(isinstance(array, np.ndarray) for arrays in lists.values() for array in arrays):
+        raise ValueError("its members must be arrays")
+    progress = Progress(**header["progress"])
+    PROGRESS.validate_json(json.dumps(header["progress"]), strict=True)
+    return str(header["address"]), State(progress, **lists)

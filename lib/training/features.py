@@ -4,7 +4,7 @@ import hashlib
 import io
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,8 +15,10 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from lib.data.rows import Rows, read_rows
+from lib.data.splits import read_splits
+from lib.errors import PermanentError
 from lib.lineage.digests import digest_array
-from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, load, local_file, put_file
+from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, load, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import checkpoints_address
 from lib.lineage.verify import Recomputed, must_equal
@@ -28,9 +30,11 @@ from lib.runtime.jobs import Emit
 from lib.runtime.leases import LEASE, lease
 from lib.settings import Settings
 from lib.store import Store
+from lib.training.devices import machine, start_tensorflow, within_memory
 
 PART_ROWS = 2_000
-BATCH = 250
+BATCH_ROWS = 250
+"""At most; half as many where memory does not suffice."""
 SPLITS = ("train", "validation", "test")
 
 Extract = Callable[[np.ndarray], np.ndarray]
@@ -48,6 +52,7 @@ def run(
     weights: dict[str, Any] | None,
 ) -> Ref:
     """The job's entry: commit the features that `recipe` needs of `prepared`, unless they are there."""
+    start_tensorflow()
     start = Ref.model_validate(weights) if weights else None
     return compute_features(
         store, settings, emit, Recipe.model_validate(recipe), Ref.model_validate(prepared), seed, start
@@ -87,7 +92,7 @@ def compute_features(
                 table = _encode(_views(images, recipe.augmentation.flip, extract), index)
                 kept[name] = put_file(store, address, f"{name}.parquet", table)
             files[name] = kept[name]
-            found[split].append(_decode(store.local_path(kept[name].path, kept[name].sha256)))
+            found[split].append(_read_part(store, kept[name], index))
             finished += len(index)
             emit({"event": "features", "recipe": recipe.name, "rows": finished, "of": total})
     manifest = Manifest(
@@ -96,18 +101,40 @@ def compute_features(
         facts={"dataset": data.facts["dataset"], "backbone": recipe.resolved()["backbone"], "rows": total},
         content={split: digest_array(np.concatenate(parts)) for split, parts in found.items()},
         files=files,
-        made_by=made_by(time.monotonic() - started),
+        made_by=made_by(time.monotonic() - started, machine=machine()),
     )
     return commit(store, address, manifest)
 
 
 def read_features(store: Store, features: Manifest, splits: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Split → features (N, views, D) float16, in the order of `read_rows`."""
-    names = {split: sorted(name for name in features.files if name.startswith(f"{split}-")) for split in splits}
-    return {
-        split: np.concatenate([_decode(local_file(store, features, name)) for name in parts])
-        for split, parts in names.items()
-    }
+    """Split → features (N, views, D) float16, in the order of `read_rows`.
+
+    Raises PermanentError where they are not those of the rows of the split.
+    """
+    rows = read_splits(store, load(store, features.inputs["prepared"]))
+    return {split: _read_split(store, features, split, getattr(rows, split)) for split in splits}
+
+
+def _read_split(store: Store, features: Manifest, split: str, index: np.ndarray) -> np.ndarray:
+    found, end = [], 0
+    for first, last, name in parts_of(features.files, split):
+        if first != end:
+            break
+        found.append(_read_part(store, features.files[name], index[first:last]))
+        end = last
+    if end != len(index):
+        raise PermanentError(
+            f"the features of {split} must be those of its {len(index):,} rows; received those of its first {end:,}; "
+            "remove them and run again"
+        )
+    return np.concatenate(found)
+
+
+def parts_of(names: Iterable[str], split: str) -> list[tuple[int, int, str]]:
+    """First row, the one after the last, and name of each part of `split`, in the order of its rows."""
+    parts = [(name.rsplit("-", 2), name) for name in names]
+    # As numbers: as text, the rows from 1,000,000 on would come before row 2,000.
+    return sorted((int(first), int(last), name) for (of, first, last), name in parts if of == split)
 
 
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
@@ -153,8 +180,11 @@ def _extractor(store: Store, recipe: Recipe, shape: Any, seed: int, weights: Ref
     constant = convert_variables_to_constants_v2(call.get_concrete_function())
 
     def extract(images: np.ndarray) -> np.ndarray:
-        batches = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
-        return np.concatenate([constant(tf.constant(batch))[0].numpy().astype(np.float16) for batch in batches])
+        def extract_by(batch_rows: int) -> np.ndarray:
+            batches = (images[start : start + batch_rows] for start in range(0, len(images), batch_rows))
+            return np.concatenate([constant(tf.constant(batch))[0].numpy().astype(np.float16) for batch in batches])
+
+        return within_memory(extract_by, BATCH_ROWS)
 
     return extract
 
@@ -187,12 +217,30 @@ def _encode(features: np.ndarray, index: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _decode(path: Path) -> np.ndarray:
-    table = pq.read_table(path)
-    values = table["features"].combine_chunks()
-    views = 1 + int(table["mirrored"].to_numpy().any())
-    features: np.ndarray = values.flatten().to_numpy(zero_copy_only=False).reshape(-1, views, values.type.list_size)
+def _read_part(store: Store, part: StoredFile, index: np.ndarray) -> np.ndarray:
+    """Features (n, views, D) float16 of the rows `index`."""
+    path = store.local_path(part.path, part.sha256)
+    try:
+        features, its_index = _decode(path)
+    except (pa.ArrowException, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise PermanentError(
+            f"{part.path} must hold features as a table; received another ({type(error).__name__}: {error}); "
+            "remove it and run again"
+        ) from error
+    if not np.array_equal(its_index, index):
+        raise PermanentError(f"{part.path} must hold the features of its rows, not of others; remove it and run again")
     return features
+
+
+def _decode(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, views, D) and their rows (n,) in the dataset's file."""
+    table = pq.read_table(path, columns=["index", "mirrored", "features"])
+    values = table["features"].combine_chunks()
+    if values.null_count or values.flatten().null_count or values.type.value_type != pa.float16():
+        raise ValueError("features are of type float16 and never null")
+    views = 1 + int(table["mirrored"].to_numpy().any())
+    features = values.flatten().to_numpy(zero_copy_only=False).reshape(-1, views, values.type.list_size)
+    return features, table["index"].to_numpy()[::views]
 
 
 def _kept(store: Store, address: str) -> dict[str, StoredFile]:

@@ -4,8 +4,8 @@ What is random (order, augmentation, dropout) is a function of (seed, epoch, chu
 resumed sees what an undisturbed one sees.
 """
 
-import math
 import time
+from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
@@ -13,28 +13,28 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lib.errors import PermanentError
 from lib.lineage.manifests import Ref, find, load
 from lib.lineage.steps import checkpoints_address
 from lib.models.networks import enter_phase
 from lib.models.schema import Phase, Recipe, model_address
-from lib.runtime.interrupts import Interrupted, deferred_interrupts, raise_if_interrupted
+from lib.runtime.interrupts import Interrupted, deferred_interrupts
 from lib.runtime.jobs import Emit
 from lib.runtime.leases import LEASE, lease
 from lib.settings import Settings
 from lib.store import Store
 from lib.training import checkpoints
 from lib.training.batches import TrainingRows
-from lib.training.checkpoints import Progress, State
-from lib.training.devices import machine, prepare_keras
+from lib.training.callbacks import StopInTime, Watch, check_finite
+from lib.training.checkpoints import Progress, State, UnusableState
+from lib.training.devices import machine, prepare_keras, start_tensorflow
 from lib.training.optimizers import make_loss, make_optimizer
+from lib.training.streams import Use, stream
 from lib.training.task import TrainingTask
 
 CHUNK_STEPS = 50
 EVALUATION_BATCH = 512
-PROGRESS_EVERY_S = 0.5
-FINISH_CHUNK_S = 15.0
-"""Half of the time that a process gets to stop, here (`lib.runtime.processes.GRACE_S`) as on most schedulers."""
+SHARE_OF_CHUNK = 0.5
+"""Of the time that a process has to stop; the rest is for saving its state."""
 
 
 def run(
@@ -49,6 +49,7 @@ def run(
     features: dict[str, Any] | None,
 ) -> Ref:
     """The job's entry: commit the model of `recipe`, `prepared`, `seed` and `weights`, unless it is there."""
+    start_tensorflow()
     task = TrainingTask(
         recipe=Recipe.model_validate(recipe),
         prepared=Ref.model_validate(prepared),
@@ -76,11 +77,10 @@ def train(store: Store, settings: Settings, emit: Emit, task: TrainingTask) -> R
             return done[0]
         prepare_keras(task.recipe, settings.allow_cpu)
         inputs = task.inputs(store, data)
-        trainer = Trainer(task.recipe, inputs.model, inputs.rows, inputs.validation, task.seed, emit)
-        state, problems = checkpoints.latest(store, work)
-        for problem in problems:
-            warn(f"{problem}; going back to the one before")
-        trainer.start(state)
+        trainer = Trainer(
+            task.recipe, inputs.model, inputs.rows, inputs.validation, task.seed, emit, settings.stop_within_s
+        )
+        trainer.start_from(checkpoints.newest_first(store, work))
 
         def save(state: State) -> None:
             check_ours()
@@ -103,23 +103,39 @@ class Trainer:
         validation: tuple[np.ndarray, np.ndarray],
         seed: int,
         emit: Emit,
+        stop_within_s: float,
     ) -> None:
-        """`validation` is inputs and labels."""
+        """`validation` is inputs and labels; after a signal, state is to be saved within `stop_within_s`."""
         self.recipe, self.model, self.rows, self.seed, self.emit = recipe, model, rows, seed, emit
         # Made once: for a small model, making it anew in each epoch takes longer than reading it.
         self.validation = tf.data.Dataset.from_tensor_slices(validation).batch(EVALUATION_BATCH)
+        self.stop_within_s, self._told_of_slow_saves = stop_within_s, False
         self.progress = Progress(machine=machine())
         self.best_weights: list[np.ndarray] = []
         self.resumed_on: list[dict[str, Any]] = []
 
+    def start_from(self, saved: Iterator[tuple[str, State | str]]) -> None:
+        """Go on from the first usable state of `saved` (path, and state or what is wrong with it), or else begin."""
+        for path, state in saved:
+            problem = state
+            if isinstance(state, State):
+                try:
+                    return self.start(state)
+                except UnusableState as error:
+                    problem = str(error)
+            message = f"{path} is passed over: {problem}; going back to the one before"
+            self.emit({"event": "warning", "message": message})
+        return self.start(None)
+
     def start(self, state: State | None) -> None:
-        """Begin, or go on from `state`."""
+        """Begin, or go on from `state`. Raises UnusableState where that is not one of this training."""
         if state is None:
             self._enter_phase(0)
             return
-        self.progress, self.best_weights = state.progress, state.best_weights
         # After the last epoch no phase is under way; its optimizer is still that of the last.
-        self._enter_phase(min(self.progress.phase, len(self.recipe.phases) - 1))
+        self._enter_phase(min(state.progress.phase, len(self.recipe.phases) - 1))
+        self._check_shapes(state)
+        self.progress, self.best_weights = state.progress, state.best_weights
         self.model.set_weights(state.weights)
         variables = [*self.model.optimizer.variables, *_random_states(self.model)]
         for variable, value in zip(variables, [*state.optimizer, *state.random], strict=True):
@@ -130,6 +146,13 @@ class Trainer:
             self.emit({"event": "warning", "message": message})
         epoch, chunk = self.progress.epoch, self.progress.chunk
         self.emit({"event": "resumed", "epoch": epoch, "step": chunk * CHUNK_STEPS, "history": self.progress.history})
+
+    def _check_shapes(self, state: State) -> None:
+        ours, best = self.state(), [] if not state.best_weights else self.model.get_weights()
+        pairs = {"weights": ours.weights, "optimizer": ours.optimizer, "random": ours.random, "best_weights": best}
+        for name, arrays in pairs.items():
+            if [(a.shape, a.dtype) for a in getattr(state, name)] != [(a.shape, a.dtype) for a in arrays]:
+                raise UnusableState(f"its {name} are not those of this model")
 
     def state(self) -> State:
         """A copy of everything, as it is between two chunks."""
@@ -144,7 +167,8 @@ class Trainer:
     def run(self, save: Any, interval_s: float) -> None:
         """Train all phases. `save` takes a State: after each epoch, every `interval_s` within one, and on a signal.
 
-        A signal lets the chunk under way end, where that takes at most FINISH_CHUNK_S; then Interrupted is raised.
+        A signal lets the chunk under way end, where that takes at most half of `stop_within_s`; then Interrupted is
+        raised.
         """
         started = saved = time.monotonic()
         before = self.progress.seconds
@@ -162,6 +186,7 @@ class Trainer:
                 if at_epoch_end or now - saved >= interval_s:
                     save(safe)
                     saved = time.monotonic()
+                    self._tell_of_slow_saves(saved - now)
                 self.progress.checkpoint_seconds += time.monotonic() - now
         except Interrupted:
             save(safe)
@@ -182,11 +207,11 @@ class Trainer:
 
     def _chunk(self) -> None:
         progress = self.progress
-        _seed_layers(self.model, [self.seed, progress.epoch, progress.chunk])
+        _seed_layers(self.model, self.seed, progress.epoch, progress.chunk)
         images, labels = self.rows.chunk(progress.epoch, progress.chunk, CHUNK_STEPS)
         first_step = progress.chunk * CHUNK_STEPS
         self.emit({"event": "chunk", **self._epoch_facts(), "step": first_step})
-        watch = _Watch(self.emit, self._epoch_facts(), first_step, self._phase.learning_rate)
+        watch = Watch(self._patience_s, self.emit, self._epoch_facts(), first_step, self._phase.learning_rate)
         # From arrays Keras would trace one step for whole batches of this size and one for any, and which of them runs
         # would depend on the chunk that a process began with. They differ in the last bits.
         batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(self.rows.batch_size).prefetch(1)
@@ -199,7 +224,8 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         progress, recipe = self.progress, self.recipe
-        validation = self.model.evaluate(self.validation, verbose=0, return_dict=True, callbacks=[_StopInTime()])
+        watch = StopInTime(self._patience_s)
+        validation = self.model.evaluate(self.validation, verbose=0, return_dict=True, callbacks=[watch])
         line = {
             "epoch": progress.epoch + 1,
             "phase": progress.phase + 1,
@@ -209,6 +235,8 @@ class Trainer:
             "validation_accuracy": validation["accuracy"],
             "learning_rate": float(self.model.optimizer.learning_rate),
         }
+        losses = {"loss": line["loss"], "validation loss": line["validation_loss"]}
+        check_finite(self._epoch_facts(), losses, self.model.get_weights(), self._phase.learning_rate)
         progress.history = [*progress.history, line]
         if recipe.keep == "best" and validation["accuracy"] > progress.best.get("validation_accuracy", -1):
             progress.best = {"epoch": line["epoch"], "validation_accuracy": validation["accuracy"]}
@@ -228,6 +256,21 @@ class Trainer:
             if progress.phase < len(recipe.phases):
                 self._enter_phase(progress.phase)
 
+    def _tell_of_slow_saves(self, took_s: float) -> None:
+        left_s = self.stop_within_s * (1 - SHARE_OF_CHUNK)
+        if took_s > left_s and not self._told_of_slow_saves:
+            self._told_of_slow_saves = True
+            message = (
+                f"saving the state took {took_s:.0f} s, and a process that is asked to stop has {left_s:g} s for it: "
+                "what was done since the last checkpoint may be lost then; set STOP_WITHIN_S to more than "
+                f"{took_s / (1 - SHARE_OF_CHUNK):.0f}"
+            )
+            self.emit({"event": "warning", "message": message})
+
+    @property
+    def _patience_s(self) -> float:
+        return self.stop_within_s * SHARE_OF_CHUNK
+
     @property
     def _phase(self) -> Phase:
         return self.recipe.phases[self.progress.phase]
@@ -241,42 +284,10 @@ class Trainer:
         return self.best_weights or list(self.model.get_weights())
 
 
-class _StopInTime(keras.callbacks.Callback):
-    """Gives up what is under way where it outlasts the patience with a signal."""
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        raise_if_interrupted(FINISH_CHUNK_S)
-
-    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        raise_if_interrupted(FINISH_CHUNK_S)
-
-
-class _Watch(_StopInTime):
-    """Says now and then how far the epoch is, and stops at the step at which the loss diverges."""
-
-    def __init__(self, emit: Emit, facts: dict[str, Any], first_step: int, rate: float) -> None:
-        super().__init__()
-        self.emit, self.facts, self.first_step, self.rate = emit, facts, first_step, rate
-        self.said = time.monotonic()
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        super().on_train_batch_end(batch, logs)
-        step, metrics = self.first_step + batch + 1, {name: float(value) for name, value in (logs or {}).items()}
-        # The mean over the chunk so far, which the first bad step spoils.
-        if not math.isfinite(metrics["loss"]):
-            raise PermanentError(
-                f"{self.facts['recipe']} diverged: the loss is {metrics['loss']} at step {step} of epoch "
-                f"{self.facts['epoch']}; lower the rate: --set learning_rate={self.rate / 10:g}"
-            )
-        if time.monotonic() - self.said > PROGRESS_EVERY_S:
-            self.said = time.monotonic()
-            self.emit({"event": "progress", **self.facts, "step": step, **metrics})
-
-
-def _seed_layers(model: keras.Model, seed: list[int]) -> None:
-    """Set every layer's random state from `seed`."""
+def _seed_layers(model: keras.Model, seed: int, *place: int) -> None:
+    """Set every layer's random state for the chunk at `place` (epoch, chunk)."""
     for number, state in enumerate(_random_states(model)):
-        state.assign(np.random.default_rng([*seed, number]).integers(2**32, size=2, dtype=np.uint32))
+        state.assign(stream(seed, Use.LAYER_SEEDS, *place, number).integers(2**32, size=2, dtype=np.uint32))
 
 
 def _random_states(model: keras.Model) -> list[Any]:

@@ -40,7 +40,7 @@ def test_deploying_again_changes_nothing(stack: RunningStack) -> None:
     assert cifar100.startswith("paused     train-all/cifar100: would run Sat ")
     assert fashion_mnist.startswith("paused     train-all/fashion-mnist: would run Sun ")
     assert digits.startswith("paused     train-all/digits: would run ")
-    assert last.endswith("/api is as deployments/prefect.yaml says, with 3 of its schedules paused")
+    assert last.endswith("/api matches deployments/prefect.yaml, with 3 of its schedules paused")
     assert on_server() == before
 
 

@@ -226,8 +226,8 @@ def _(scene: Scene) -> Run:
     store = scene.store()
     last = [path for path in store.list("checkpoints") if path.endswith(".npz")][-1]
     address = last.rpartition("/")[0]
-    state, _ = checkpoints.latest(store, address)
-    assert state is not None
+    _, state = next(checkpoints.newest_first(store, address))
+    assert isinstance(state, checkpoints.State)
     other = "checkpoints/models/digits/digits-cnn/other"
     checkpoints.save(store, other, state)
     (swapped,) = store.list(other)

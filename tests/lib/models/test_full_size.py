@@ -87,7 +87,7 @@ def step(recipe: Recipe, shape: tuple[int, int, int], classes: int, images: np.n
         inputs = build_features(recipe, shape, None).predict(images, verbose=0)
         rows = TrainingFeatures(inputs[:, None], labels, recipe.batch_size, 0)
     before = {weight.path: weight.numpy().copy() for weight in part.trainable_weights}
-    trainer = Trainer(recipe, part, rows, (inputs, labels), 0, lambda _: None)
+    trainer = Trainer(recipe, part, rows, (inputs, labels), 0, lambda _: None, 30)
     trainer.start(None)
     trainer.run(lambda _: None, interval_s=600)
     moved = [not np.array_equal(before[weight.path], weight.numpy()) for weight in part.trainable_weights]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import NotFound, PermanentError, TransientError
-from lib.runtime.failures import of_exception, of_process, oom_kills
+from lib.runtime.failures import MORE_MEMORY, of_exception, of_process, oom_kills
 
 STEP = "the train process"
 
@@ -24,11 +24,17 @@ def test_errors_of_ours_say_themselves_what_they_are() -> None:
     assert of_exception(STEP, ours) is ours
 
 
-@pytest.mark.parametrize("error", [MemoryError(), ResourceExhaustedError("OOM when allocating tensor")])
-def test_out_of_memory_is_permanent_and_says_what_to_lower(error: Exception) -> None:
-    found = of_exception(STEP, error)
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (ResourceExhaustedError("OOM when allocating tensor"), "lower the batch"),
+        (MemoryError("Unable to allocate 90 GiB for an array with shape (10000000, 9216)"), MORE_MEMORY),
+    ],
+)
+def test_out_of_memory_is_permanent_and_says_what_helps(error: Exception, advice: str) -> None:
+    found = of_exception(STEP, error, "lower the batch")
     assert type(found) is PermanentError
-    assert str(found) == "the train process ran out of memory; lower the batch: --set batch_size=32"
+    assert str(found) == f"the train process ran out of memory; {advice}"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
@@ -49,7 +55,7 @@ def test_what_is_in_no_row_is_a_fault_of_ours() -> None:
         (-signal.SIGKILL, "", TransientError, "was killed by SIGKILL; run again to go on there"),
         (-signal.SIGSEGV, "", TransientError, "was killed by SIGSEGV; run again to go on there"),
         (-signal.SIGABRT, "", TransientError, "was killed by SIGABRT; run again to go on there"),
-        (-signal.SIGABRT, "what(): std::bad_alloc", PermanentError, "ran out of memory (SIGABRT); lower the batch"),
+        (-signal.SIGABRT, "what(): std::bad_alloc", PermanentError, "ran out of memory (SIGABRT); give it more memory"),
         (75, "", TransientError, "was asked to stop and saved its state"),
         (1, "Traceback\nZeroDivisionError", PermanentError, "ended with code 1: ZeroDivisionError"),
         (9, "", PermanentError, "ended with code 9: it said nothing"),
@@ -79,7 +85,7 @@ def test_a_process_that_really_runs_out_of_memory_is_known() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (300_000_000, 300_000_000))
 
     code = (
-        "from lib.runtime.failures import of_exception\n"
+        "from lib.runtime.failures import MORE_MEMORY, of_exception\n"
         "try:\n    bytearray(10**9)\nexcept MemoryError as error:\n    print(of_exception('it', error))"
     )
     done = subprocess.run(
@@ -89,4 +95,4 @@ def test_a_process_that_really_runs_out_of_memory_is_known() -> None:
         text=True,
         check=True,
     )
-    assert done.stdout == "it ran out of memory; lower the batch: --set batch_size=32\n"
+    assert done.stdout == f"it ran out of memory; {MORE_MEMORY}\n"

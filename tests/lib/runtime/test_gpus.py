@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.errors import PermanentError
 from lib.runtime.gpus import one_gpu, visible_gpus
 from lib.runtime.jobs import Job
 from lib.settings import Settings
@@ -21,6 +22,7 @@ from lib.settings import Settings
 HOLD = """
 import os, sys
 from pathlib import Path
+from lib.errors import PermanentError
 from lib.runtime.gpus import one_gpu, visible_gpus
 
 devices, locks = map(Path, sys.argv[1:])
@@ -29,14 +31,15 @@ with one_gpu(visible_gpus(devices), print, locks) as gpu:
     sys.stdin.read()
 """
 JOB = """
-import dataclasses, sys
+import dataclasses, functools, sys
 from pathlib import Path
 from lib.runtime import jobs
 
-gpus, job = sys.argv[1:]
-jobs.visible_gpus = lambda: Path(gpus).read_text().split()
+gpus, job, locks = map(Path, sys.argv[1:])
+jobs.visible_gpus = lambda: gpus.read_text().split()
+jobs.one_gpu = functools.partial(jobs.one_gpu, locks=locks)
 jobs.STEPS["model"] = dataclasses.replace(jobs.STEPS["model"], job="pretended_step:run")
-sys.exit(jobs.run(jobs.Job.model_validate_json(Path(job).read_text())))
+sys.exit(jobs.run(jobs.Job.model_validate_json(job.read_text())))
 """
 PRETENDED_STEP = """
 import os
@@ -168,15 +171,34 @@ def test_gpus_whose_ids_are_no_file_names_are_held_apart(locks: Path) -> None:
         assert {file.parent for file in locks.rglob("*")} == {locks}
 
 
-def test_all_users_of_a_machine_share_the_locks(locks: Path) -> None:
-    usual = os.umask(0o077)
-    try:
+def test_the_locks_are_of_this_user_alone_and_lie_where_no_setting_moves_them(locks: Path) -> None:
+    with one_gpu(["0"], fail, locks):
+        assert stat.filemode(locks.stat().st_mode) == "drwx------"
+    code = "from lib.runtime import gpus; print(gpus.LOCKS)"
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TMPDIR": str(locks)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == f"/tmp/image-training-flows-gpus-{os.getuid()}\n"
+
+
+@pytest.mark.parametrize("kind", ["another user's folder", "a link", "a file"])
+def test_locks_that_another_may_hold_are_refused(kind: str, locks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kind == "another user's folder":
+        locks.mkdir()
+        monkeypatch.setattr(os, "getuid", lambda: 12345)
+    elif kind == "a link":
+        locks.symlink_to(locks.parent)
+    else:
+        locks.touch()
+    with pytest.raises(
+        PermanentError, match=r"locks must be a folder of this user, for locks on GPUs; received another"
+    ):
         with one_gpu(["0"], fail, locks):
-            (file,) = locks.iterdir()
-    finally:
-        os.umask(usual)
-    assert stat.filemode(locks.stat().st_mode) == "drwxrwxrwt"
-    assert stat.filemode(file.stat().st_mode) == "-rw-rw-rw-"
+            raise AssertionError("it was held")
 
 
 def test_each_process_has_a_gpu_and_one_more_waits_until_one_is_killed(
@@ -229,36 +251,36 @@ def job(tmp_path: Path) -> tuple[Path, Path, dict[str, str]]:
     (tmp_path / "pretended_step.py").write_text(PRETENDED_STEP)
     told = Job(step="model", settings=Settings(store_uri=str(tmp_path / "store")), runs_on="gpu", arguments={})
     (tmp_path / "job.json").write_text(told.model_dump_json())
-    return tmp_path / "gpus", tmp_path / "job.json", {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)}
+    return tmp_path / "gpus", tmp_path / "job.json", {"PYTHONPATH": str(tmp_path)}
 
 
 def test_a_job_has_one_gpu_before_its_step_loads_tensorflow(
-    start: Start, job: tuple[Path, Path, dict[str, str]], tmp_path: Path
+    start: Start, job: tuple[Path, Path, dict[str, str]], locks: Path
 ) -> None:
     gpus, file, environment = job
-    with one_gpu(["0"], fail, tmp_path / "image-training-flows-gpus"):
-        said = json.loads(next_line(start(JOB, gpus, file, **environment)))
+    with one_gpu(["0"], fail, locks):
+        said = json.loads(next_line(start(JOB, gpus, file, locks, **environment)))
     assert said == {"event": "done", "ref": {"uri": "seen/1", "sha256": 64 * "0"}}
 
 
 def test_a_job_for_a_cpu_sees_no_gpu_and_waits_for_none(
-    start: Start, job: tuple[Path, Path, dict[str, str]], tmp_path: Path
+    start: Start, job: tuple[Path, Path, dict[str, str]], locks: Path
 ) -> None:
     gpus, file, environment = job
     file.write_text(json.dumps({**json.loads(file.read_text()), "runs_on": "cpu"}))
     gpus.write_text("0")
-    with one_gpu(["0"], fail, tmp_path / "image-training-flows-gpus"):
-        said = json.loads(next_line(start(JOB, gpus, file, **environment)))
+    with one_gpu(["0"], fail, locks):
+        said = json.loads(next_line(start(JOB, gpus, file, locks, **environment)))
     assert said == {"event": "done", "ref": {"uri": "seen/-1", "sha256": 64 * "0"}}
 
 
 def test_a_job_that_waits_for_a_gpu_says_so_and_can_be_stopped(
-    start: Start, job: tuple[Path, Path, dict[str, str]], tmp_path: Path
+    start: Start, job: tuple[Path, Path, dict[str, str]], locks: Path
 ) -> None:
     gpus, file, environment = job
     gpus.write_text("0")
-    with one_gpu(["0"], fail, tmp_path / "image-training-flows-gpus"):
-        waiting = start(JOB, gpus, file, **environment)
+    with one_gpu(["0"], fail, locks):
+        waiting = start(JOB, gpus, file, locks, **environment)
         assert json.loads(next_line(waiting)) == {
             "event": "warning",
             "message": "waits for a GPU: all that it may use (0) are taken",

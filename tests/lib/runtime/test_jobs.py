@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from lib.runtime import failures
+from lib.runtime.failures import MORE_MEMORY
 from lib.runtime.jobs import Job
 from lib.settings import REPOSITORY, Settings
 
@@ -35,6 +38,22 @@ from lib.runtime import jobs
 STEPS["model"] = dataclasses.replace(STEPS["model"], job="a_step:run")
 sys.exit(jobs.run(jobs.Job.model_validate_json(open(sys.argv[1]).read())))
 """
+
+
+@pytest.mark.parametrize(
+    ("step", "recipe", "advice"),
+    [
+        ("model", {"batch_size": 256}, f"lower the batch: --set batch_size=128; or {MORE_MEMORY}"),
+        ("model", {"batch_size": 1}, MORE_MEMORY),
+        ("features", {"batch_size": 256}, MORE_MEMORY),
+        ("evaluation", {}, MORE_MEMORY),
+    ],
+)
+def test_only_a_training_that_runs_out_of_memory_is_advised_to_lower_its_batch(
+    step: str, recipe: dict[str, int], advice: str
+) -> None:
+    job = Job(step=step, settings=Settings(), runs_on="cpu", arguments={"recipe": recipe} if recipe else {})
+    assert job.advice == advice
 
 
 def test_where_its_flow_was_killed_the_chunk_under_way_is_finished(tmp_path: Path) -> None:

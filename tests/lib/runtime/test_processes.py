@@ -72,9 +72,9 @@ def one_step(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CACHE_DIR", str(folder))
 
 
-def run(does: str, on_event: Callable[[Event], None] = lambda event: None) -> str:
+def run(does: str, on_event: Callable[[Event], None] = lambda event: None, settings: Settings | None = None) -> str:
     """The address of the job's output: it says the process that made it."""
-    job = Job(step="model", settings=Settings(), runs_on="cpu", arguments={"does": does})
+    job = Job(step="model", settings=settings or Settings(), runs_on="cpu", arguments={"does": does})
     return run_job(job, on_event).uri
 
 
@@ -138,8 +138,7 @@ def test_ctrl_c_reaches_the_job_and_leaves_the_process_it_came_from() -> None:
     assert told[0]["parent"] == told[1]["parent"]
 
 
-def test_a_job_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "GRACE_S", 0.5)
+def test_a_job_that_does_not_stop_in_time_is_killed() -> None:
     seen: list[int] = []
 
     def give_up(event: Event) -> None:
@@ -148,7 +147,7 @@ def test_a_job_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> 
             raise RuntimeError("whoever waited gives up")
 
     with pytest.raises(RuntimeError, match="gives up"):
-        run("hang", give_up)
+        run("hang", give_up, Settings(stop_within_s=0.5))
     assert not psutil.pid_exists(seen[0])
 
 
@@ -166,9 +165,27 @@ def test_a_changed_environment_has_a_process_of_its_own(monkeypatch: pytest.Monk
     run("succeed", told.append)
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     run("succeed", told.append)
+    assert [event["event"] for event in told] == ["begun", "begun"], "what is recorded needs no warning"
     assert told[0]["parent"] != told[1]["parent"]
     psutil.wait_procs([psutil.Process(pid) for pid in [told[0]["parent"]] if psutil.pid_exists(pid)], timeout=10)
     assert not psutil.pid_exists(told[0]["parent"])
+
+
+def test_what_a_job_ignores_of_its_environment_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_auto_jit=2")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    told: list[Event] = []
+    run("succeed", told.append)
+    run("succeed", told.append)
+    assert [event["event"] for event in told] == ["warning", "begun", "begun"]
+    assert told[0]["message"] == (
+        "ignores OMP_NUM_THREADS, TF_XLA_FLAGS in the environment: results must not depend on it; "
+        "TF_NUM_INTRAOP_THREADS sets the number of threads"
+    )
+    variables = psutil.Process(told[1]["parent"]).environ()
+    assert variables["KERAS_BACKEND"] == "tensorflow"
+    assert not {"TF_XLA_FLAGS", "OMP_NUM_THREADS"} & set(variables)
 
 
 FLOW = """

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from lib.models.schema import Augmentation
+from lib.training import batches
 from lib.training.batches import TrainingFeatures, TrainingImages
+from lib.training.streams import Use, stream
 
 PLAIN = Augmentation()
 
@@ -12,6 +14,10 @@ PLAIN = Augmentation()
 def numbered(rows: int, shape: tuple[int, int, int] = (4, 5, 1)) -> np.ndarray:
     """Images of one value throughout, the row number plus one: no pixel is the 0 of a border."""
     return np.repeat(np.arange(1, rows + 1, dtype=np.uint8), np.prod(shape)).reshape(rows, *shape)
+
+
+def numpy_stream(seed: int, *key: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 def noise(rows: int, shape: tuple[int, int, int] = (6, 7, 3)) -> np.ndarray:
@@ -27,8 +33,8 @@ def rows_of(images: np.ndarray, labels: np.ndarray | None = None, **changes: obj
 def test_shifted_crops_are_those_of_padding_and_slicing_each_image() -> None:
     images = noise(20)
     chunk, labels = rows_of(images, augmentation=Augmentation(shift_px=2)).chunk(epoch=1, chunk=1, chunk_steps=3)
-    order = np.random.default_rng([3, 1]).permutation(20)[12:24]
-    draws = np.random.default_rng([3, 1, 2])  # chunk 1 is the second
+    order = numpy_stream(3, 0, 1).permutation(20)[12:24]
+    draws = numpy_stream(3, 1, 1, 1)
     down, right = draws.integers(5, size=8), draws.integers(5, size=8)
     assert labels.tolist() == order.tolist()
     for found, row, y, x in zip(chunk, order, down, right, strict=True):
@@ -77,12 +83,31 @@ def test_a_chunk_is_a_function_of_seed_epoch_and_chunk_alone() -> None:
     assert np.array_equal(first.chunk(4, 2, 2)[0], again.chunk(4, 2, 2)[0])
 
 
-def test_the_first_chunk_is_not_augmented_by_the_draws_that_ordered_the_rows() -> None:
-    images = np.zeros((16, 5, 5, 1), np.uint8)
-    images[:, 2, 2] = 255
-    found, _ = rows_of(images, augmentation=Augmentation(shift_px=2)).chunk(epoch=1, chunk=0, chunk_steps=4)
-    ordering = np.random.default_rng([3, 1])
-    assert np.nonzero(found)[1].tolist() != (4 - ordering.integers(5, size=16)).tolist()
+def test_no_two_uses_epochs_chunks_or_layers_share_a_stream() -> None:
+    # Zeros are what NumPy pads with: [seed, epoch] and [seed, epoch, 0] are one stream to it.
+    places = [
+        (),
+        *((epoch,) for epoch in range(3)),
+        *((e, c) for e in range(3) for c in range(3)),
+        (0, 0, 0),
+        (0, 0, 1),
+    ]
+    drawn = [stream(seed, use, *place).integers(2**63) for seed in (0, 1, 2**32) for use in Use for place in places]
+    assert len(drawn) == len(set(drawn)) == 3 * 3 * 15
+
+
+def test_the_order_is_drawn_once_an_epoch_however_many_chunks_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[Use, int]] = []
+
+    def noting(seed: int, use: Use, epoch: int, *place: int) -> np.random.Generator:
+        drawn.append((use, epoch))
+        return stream(seed, use, epoch, *place)
+
+    monkeypatch.setattr(batches, "stream", noting)
+    rows = rows_of(numbered(40))
+    for epoch, chunk in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1)):
+        rows.chunk(epoch, chunk, 2)
+    assert [epoch for use, epoch in drawn if use == Use.ORDER] == [0, 1]
 
 
 def test_seed_and_epoch_change_the_order_and_chunks_differ_in_their_draws() -> None:

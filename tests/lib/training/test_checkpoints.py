@@ -1,12 +1,19 @@
 """State in the store: what is read back is what was saved, or the one before it."""
 
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lib.store import LocalStore
-from lib.training.checkpoints import Progress, State, clear, latest, save
+from lib.training.checkpoints import Progress, State, clear, newest_first, save
 
 WORK = "checkpoints/toy/recipe/key"
 
@@ -22,24 +29,58 @@ def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path)
 
 
+def found(store: LocalStore) -> tuple[State | None, list[str]]:
+    """The first usable state, and what is wrong with those after it."""
+    problems = []
+    for path, each in newest_first(store, WORK):
+        if isinstance(each, State):
+            return each, problems
+        problems.append(f"{Path(path).name[:11]} {each}")
+    return None, problems
+
+
+def places(store: LocalStore) -> list[str]:
+    return sorted(Path(path).name.rsplit("-", 1)[0] for path in store.list(WORK))
+
+
 def test_what_is_read_back_is_what_was_saved(store: LocalStore) -> None:
     save(store, WORK, state(3, 2))
-    found, damaged = latest(store, WORK)
-    assert found is not None
-    assert found.progress == Progress(epoch=3, chunk=2, sums={"loss": 0.5}, history=[{"epoch": 1, "loss": 0.1}])
-    assert [w.tolist() for w in found.weights] == [[[3.0] * 3] * 2, 2]
-    assert [w.dtype for w in found.weights] == [np.float32, np.int64]
-    assert found.optimizer[0].tolist() == [1.5, 3]
-    assert found.random[0].tolist() == [7, 9]
-    assert (found.best_weights, damaged) == ([], [])
-    assert found.digest() == state(3, 2).digest() != state(3, 1).digest()
+    read, problems = found(store)
+    assert read is not None
+    assert read.progress == Progress(epoch=3, chunk=2, sums={"loss": 0.5}, history=[{"epoch": 1, "loss": 0.1}])
+    assert repr(read.progress.history) == "[{'epoch': 1, 'loss': 0.1}]", "a whole number stays one"
+    assert [w.tolist() for w in read.weights] == [[[3.0] * 3] * 2, 2]
+    assert [w.dtype for w in read.weights] == [np.float32, np.int64]
+    assert read.optimizer[0].tolist() == [1.5, 3]
+    assert read.random[0].tolist() == [7, 9]
+    assert (read.best_weights, problems) == ([], [])
+    assert read.digest() == state(3, 2).digest() != state(3, 1).digest()
 
 
 def test_the_last_two_are_kept(store: LocalStore) -> None:
     for epoch, chunk in ((1, 0), (1, 7), (2, 0), (11, 0)):
         save(store, WORK, state(epoch, chunk))
-    names = [Path(path).name[:11] for path in store.list(WORK)]
-    assert names == ["00002.00000", "00011.00000"]
+    assert places(store) == ["00002.00000", "00011.00000"]
+
+
+def test_places_are_compared_as_numbers_not_as_text(store: LocalStore) -> None:
+    for chunk in (99_998, 99_999, 100_000, 100_001):
+        save(store, WORK, state(1, chunk))
+    assert places(store) == ["00001.100000", "00001.100001"]
+    read, _ = found(store)
+    assert read is not None
+    assert read.progress.chunk == 100_001
+
+
+def test_what_was_just_saved_stays_and_what_was_passed_over_for_it_goes(store: LocalStore) -> None:
+    for chunk in (5, 6):
+        save(store, WORK, state(4, chunk))
+    for path in store.list(WORK):
+        store.write(path, b"damaged")
+    save(store, WORK, state(1))
+    assert places(store) == ["00001.00000"]
+    save(store, WORK, state(2))
+    assert places(store) == ["00001.00000", "00002.00000"]
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[:200] + b"?" + data[201:], lambda _: b""])
@@ -48,38 +89,85 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(store: LocalStore, dama
     save(store, WORK, state(2))
     last = store.list(WORK)[-1]
     store.write(last, damage(store.read(last)))  # type: ignore[operator]
-    found, damaged = latest(store, WORK)
-    assert found is not None
-    assert found.progress.epoch == 1
-    assert damaged == [f"{last} does not match its digest"]
+    read, problems = found(store)
+    assert read is not None
+    assert read.progress.epoch == 1
+    assert problems == ["00002.00000 it does not match its digest"]
+
+
+def packed(header: bytes, compression: int = zipfile.ZIP_STORED, **members: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as file:
+        array = io.BytesIO()
+        np.save(array, np.frombuffer(header, np.uint8))
+        for name, data in {"header": array.getvalue(), **members}.items():
+            file.writestr(f"{name}.npy", data)
+    return buffer.getvalue()
+
+
+def header(**progress: Any) -> bytes:
+    return json.dumps({"address": WORK, "progress": progress}).encode()
+
+
+def claims(shape: tuple[int, ...]) -> bytes:
+    """A .npy file whose header says so many numbers, and that has none."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+DEFLATED = packed(header(), zipfile.ZIP_DEFLATED, **{"weights-0000": bytes(50_000)})
+HOSTILE: dict[str, bytes] = {
+    "empty": b"",
+    "garbage": bytes(range(256)) * 9,
+    "a pickle": b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x07garbage\x94.",
+    "deflate damage": DEFLATED[:150] + b"\xff" * 20 + DEFLATED[170:],
+    "a bomb": packed(header(), zipfile.ZIP_DEFLATED, **{"weights-0000": bytes(50_000_000)}),
+    "deep JSON": packed(b"[" * 100_000),
+    "another JSON": packed(b"[1, 2]"),
+    "no JSON": packed(b"\xff{"),
+    "unknown fields": packed(header(learned_since=1)),
+    "fields of other types": packed(header(epoch="2", history=None)),
+    "more numbers than there are": packed(header(), **{"weights-0000": claims((10**15,))}),
+    "an array that is none": packed(header(), **{"weights-0000": b"none"}),
+    "objects": packed(header(), **{"weights-0000": b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False}"}),
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
+def test_one_that_is_none_of_ours_is_passed_over_though_its_digest_is_right(store: LocalStore, data: bytes) -> None:
+    save(store, WORK, state(1))
+    store.write(f"{WORK}/00002.00000-{hashlib.sha256(data).hexdigest()[:12]}.npz", data)
+    read, problems = found(store)
+    assert read is not None
+    assert read.progress.epoch == 1
+    (problem,) = problems
+    assert problem.startswith("00002.00000 it is damaged, or of another version of this code (")
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_not_waited_for(store: LocalStore, make: Callable[[Path], None]) -> None:
+    save(store, WORK, state(1))
+    make(store.root / WORK / f"00002.00000-{'0' * 12}.npz")
+    read, _ = found(store)
+    assert read is not None
+    assert read.progress.epoch == 1
 
 
 def test_one_of_another_training_is_passed_over_however_whole_it_is(store: LocalStore) -> None:
     save(store, WORK, state(1))
     save(store, "checkpoints/toy/recipe/other", state(2))
     (other,) = store.list("checkpoints/toy/recipe/other")
-    swapped = f"{WORK}/{Path(other).name}"
-    store.write(swapped, store.read(other))
-    found, problems = latest(store, WORK)
-    assert found is not None
-    assert found.progress.epoch == 1
-    assert problems == [f"{swapped} is of another training: checkpoints/toy/recipe/other"]
+    store.write(f"{WORK}/{Path(other).name}", store.read(other))
+    read, problems = found(store)
+    assert read is not None
+    assert read.progress.epoch == 1
+    assert problems == ["00002.00000 it is of another training, checkpoints/toy/recipe/other"]
 
 
 def test_without_any_there_is_nothing_to_go_on_from(store: LocalStore) -> None:
-    assert latest(store, WORK) == (None, [])
+    assert found(store) == (None, [])
     save(store, WORK, state(1))
     clear(store, WORK)
-    assert latest(store, WORK) == (None, [])
-
-
-def test_one_that_another_version_of_the_code_saved_is_passed_over(store: LocalStore) -> None:
-    save(store, WORK, state(1))
-    later = state(2)
-    vars(later.progress)["learned_since"] = 1
-    save(store, WORK, later)
-    last = store.list(WORK)[-1]
-    found, problems = latest(store, WORK)
-    assert found is not None
-    assert found.progress.epoch == 1
-    assert problems == [f"{last} was saved by another version of this code"]
+    assert found(store) == (None, [])

@@ -1,5 +1,6 @@
 """The training loop on a toy problem, in this process."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,9 @@ def recipe(**changes: Any) -> Recipe:
     return Recipe.model_validate(fields | changes)
 
 
-def new_trainer(chosen: Recipe, size: int = 64, side: int = 4) -> "tuple[Any, list[dict[str, Any]]]":
+def new_trainer(
+    chosen: Recipe, size: int = 64, side: int = 4, stop_within_s: float = 30
+) -> "tuple[Any, list[dict[str, Any]]]":
     """A trainer on `size` images of `side`×`side` pixels, and the events that it will say."""
     from lib.models.networks import build
     from lib.training.devices import prepare_keras
@@ -43,7 +46,7 @@ def new_trainer(chosen: Recipe, size: int = 64, side: int = 4) -> "tuple[Any, li
     events: list[dict[str, Any]] = []
     images = TrainingImages(*rows(size, 0, side), chosen.augmentation, chosen.batch_size, 0)
     model = build(chosen, (side, side, 1), 2)
-    return Trainer(chosen, model, images, rows(16, 1, side), 0, events.append), events
+    return Trainer(chosen, model, images, rows(16, 1, side), 0, events.append, stop_within_s), events
 
 
 def trained(chosen: Recipe) -> "tuple[Any, list[dict[str, Any]]]":
@@ -123,6 +126,55 @@ def test_a_diverged_loss_stops_at_once_and_says_where_and_what_to_do() -> None:
         trained(recipe(phases=(Phase(epochs=1, learning_rate=1e38, optimizer="sgd"),)))
 
 
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        ("the last step", "a weight is not finite at the end of epoch 1"),
+        ("a layer's running mean", "the validation loss is nan at the end of epoch 1"),
+    ],
+)
+def test_what_diverges_where_no_step_shows_it_is_noticed_before_anything_is_saved(broken: str, says: str) -> None:
+    trainer, _ = new_trainer(recipe(batch_size=64, phases=(Phase(epochs=1, learning_rate=1e-3, optimizer="sgd"),)))
+    trainer.start(None)
+    fit, weight = trainer.model.fit, trainer.model.weights[-1]
+
+    def fit_and_break(*arguments: Any, **options: Any) -> Any:
+        done = fit(*arguments, **options)
+        # An unused class whose bias is -inf has probability 0 and spoils no loss; one of NaN spoils all.
+        weight.assign([0.0, -np.inf] if broken == "the last step" else [0.0, np.nan])
+        return done
+
+    trainer.model.fit = fit_and_break
+    if broken == "the last step":
+        trainer.validation = trainer.validation.map(lambda images, labels: (images, 0 * labels))
+    saved: list[Any] = []
+    with pytest.raises(PermanentError, match=rf"^toy diverged: {says}; lower the rate: --set learning_rate=0.0001$"):
+        trainer.run(saved.append, interval_s=60)
+    assert saved == []
+
+
+def test_a_save_that_takes_longer_than_a_stop_leaves_is_said_once() -> None:
+    trainer, events = new_trainer(recipe(), stop_within_s=1e-9)
+    trainer.start(None)
+    trainer.run(lambda state: None, interval_s=60)
+    (said,) = [event["message"] for event in events if event["event"] == "warning"]
+    assert said.startswith("saving the state took 0 s, and a process that is asked to stop has 5e-10 s for it: ")
+
+
+def test_a_state_that_does_not_fit_the_model_is_passed_over_with_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = trained(recipe())[0].state()
+    short = replace(good, weights=good.weights[:-1])
+    wide = replace(good, optimizer=[np.zeros((*np.shape(each), 2)) for each in good.optimizer])
+    trainer, events = new_trainer(recipe())
+    trainer.start_from(iter([("c", "it is damaged"), ("b", short), ("a", wide), ("0", good)]))
+    assert [event["message"] for event in events if event["event"] == "warning"] == [
+        "c is passed over: it is damaged; going back to the one before",
+        "b is passed over: its weights are not those of this model; going back to the one before",
+        "a is passed over: its optimizer are not those of this model; going back to the one before",
+    ]
+    assert trainer.state().digest() == good.digest()
+
+
 def test_what_was_good_before_the_loss_diverged_stays_saved() -> None:
     phases = (Phase(epochs=1, learning_rate=0.01), Phase(epochs=1, learning_rate=1e38, optimizer="sgd"))
     trainer, _ = new_trainer(recipe(phases=phases))
@@ -135,18 +187,18 @@ def test_what_was_good_before_the_loss_diverged_stays_saved() -> None:
 
 
 @pytest.mark.parametrize(
-    ("patience_s", "place"), [(60, (1, 0)), (0, (0, 50))], ids=["the chunk ends in time", "the chunk is given up"]
+    ("stop_within_s", "place"), [(120, (1, 0)), (0, (0, 50))], ids=["the chunk ends in time", "the chunk is given up"]
 )
 def test_a_signal_lets_the_chunk_end_where_that_is_soon_and_what_is_whole_is_saved(
-    patience_s: float, place: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    stop_within_s: float, place: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lib.runtime import interrupts
     from lib.training import fit
 
-    trainer, events = new_trainer(recipe(batch_size=1))  # 64 steps: a chunk of 50, and one of 14
+    # 64 steps: a chunk of 50, and one of 14.
+    trainer, events = new_trainer(recipe(batch_size=1), stop_within_s=stop_within_s)
     trainer.start(None)
     monkeypatch.setattr(interrupts, "_asked", [])
-    monkeypatch.setattr(fit, "FINISH_CHUNK_S", patience_s)
     saved: list[Any] = []
 
     def hear(event: dict[str, Any]) -> None:
@@ -165,7 +217,7 @@ def test_a_training_that_goes_on_on_another_machine_warns_and_records_it() -> No
     from lib.training.devices import machine
 
     state = trained(recipe())[0].state()
-    state.progress.machine = {**machine(), "threads": 64}
+    state.progress.machine = {**machine(), "threads": 64, "onednn": None}
     second, events = new_trainer(recipe())
     second.start(state)
     assert events[0]["event"] == "warning"

@@ -64,7 +64,7 @@ def trainer(weights: Path | None = None, recipe: Recipe = RECIPE, policy: str = 
     model = build(recipe, (4, 4, 1), 2, weights)
     keras.config.set_dtype_policy("float32")
     rows = TrainingImages(IMAGES, LABELS, recipe.augmentation, recipe.batch_size, 0)
-    return Trainer(recipe, model, rows, (IMAGES, LABELS), 0, lambda _: None)
+    return Trainer(recipe, model, rows, (IMAGES, LABELS), 0, lambda _: None, 30)
 
 
 def backbone_weights(model: Any) -> dict[str, list[float]]:
@@ -128,15 +128,14 @@ def test_an_interrupted_training_saves_the_state_of_the_last_whole_chunk(
     with pytest.raises(Interrupted):
         first.run(save_then_stop, interval_s=60)
     checkpoints.save(store, "work", saved[-1])
-    assert_equal(checkpoints.latest(store, "work")[0], checkpoints.latest(undisturbed.store, "after-1")[0])
+    assert_equal(newest(store, "work"), newest(undisturbed.store, "after-1"))
 
 
 @pytest.mark.parametrize(("epoch", "place"), [(1, (0, 1)), (2, (1, 0)), (3, (1, 1))])
 def test_interrupted_in_either_phase_it_resumes_there_and_ends_with_the_same_bits(
     epoch: int, place: tuple[int, int], undisturbed: Undisturbed
 ) -> None:
-    state, _ = checkpoints.latest(undisturbed.store, f"after-{epoch}")
-    assert state is not None
+    state = newest(undisturbed.store, f"after-{epoch}")
     assert (state.progress.phase, state.progress.phase_epoch) == place
     second = trainer()
     second.start(state)
@@ -144,10 +143,14 @@ def test_interrupted_in_either_phase_it_resumes_there_and_ends_with_the_same_bit
     assert_equal(second.state(), undisturbed.trainer.state())
 
 
-def assert_equal(ours: State | None, theirs: State | None) -> None:
+def newest(store: LocalStore, address: str) -> State:
+    _, state = next(checkpoints.newest_first(store, address))
+    assert isinstance(state, State)
+    return state
+
+
+def assert_equal(ours: State, theirs: State) -> None:
     """The same history, weights and optimizer, to the last bit."""
-    assert ours is not None
-    assert theirs is not None
     assert ours.progress.history == theirs.progress.history
     for one, other in zip([*ours.weights, *ours.optimizer], [*theirs.weights, *theirs.optimizer], strict=True):
         assert np.array_equal(one, other)
