@@ -224,7 +224,7 @@ def _read_part(store: Store, part: StoredFile, index: np.ndarray) -> np.ndarray:
         features, its_index = _decode(path)
     except (pa.ArrowException, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise PermanentError(
-            f"{part.path} must hold features as a table; received another ({type(error).__name__}: {error}); "
+            f"{part.path} must hold a table of features; received none ({type(error).__name__}); "
             "remove it and run again"
         ) from error
     if not np.array_equal(its_index, index):

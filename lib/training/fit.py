@@ -148,11 +148,11 @@ class Trainer:
         self.emit({"event": "resumed", "epoch": epoch, "step": chunk * CHUNK_STEPS, "history": self.progress.history})
 
     def _check_shapes(self, state: State) -> None:
-        ours, best = self.state(), [] if not state.best_weights else self.model.get_weights()
-        pairs = {"weights": ours.weights, "optimizer": ours.optimizer, "random": ours.random, "best_weights": best}
-        for name, arrays in pairs.items():
-            if [(a.shape, a.dtype) for a in getattr(state, name)] != [(a.shape, a.dtype) for a in arrays]:
-                raise UnusableState(f"its {name} are not those of this model")
+        ours = self.state()
+        best = ours.weights if state.best_weights else []
+        for name, expected in {**vars(ours), "best_weights": best}.items():
+            if name in checkpoints.ARRAYS and _shapes(getattr(state, name)) != _shapes(expected):
+                raise UnusableState(f"its state of {name} has other shapes than this model's")
 
     def state(self) -> State:
         """A copy of everything, as it is between two chunks."""
@@ -282,6 +282,10 @@ class Trainer:
     def kept_weights(self) -> list[np.ndarray]:
         """Those of the epoch that the recipe keeps."""
         return self.best_weights or list(self.model.get_weights())
+
+
+def _shapes(arrays: list[np.ndarray]) -> list[Any]:
+    return [(array.shape, array.dtype) for array in arrays]
 
 
 def _seed_layers(model: keras.Model, seed: int, *place: int) -> None:

@@ -1,16 +1,21 @@
 """Features of a frozen backbone are computed once, in parts that an interrupted run leaves to the next."""
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lib.data.datasets import DATASETS
 from lib.data.ingest import ingest
 from lib.data.prepare import prepare
-from lib.data.rows import read_rows
-from lib.lineage.manifests import Ref, load
+from lib.data.rows import Rows, read_rows
+from lib.errors import PermanentError
+from lib.lineage.manifests import Manifest, Ref, StoredFile, load, put_file
 from lib.models.schema import Augmentation, Backbone, Phase, Recipe
 from lib.runtime.interrupts import Interrupted
 from lib.settings import Settings
@@ -106,7 +111,6 @@ def test_parts_of_an_interrupted_run_are_used_again_and_a_damaged_one_is_not(
 
 
 def test_a_pretrained_backbone_without_weights_is_refused(filled: tuple[LocalStore, Ref]) -> None:
-    from lib.errors import PermanentError
     from lib.training.features import compute_features
 
     store, prepared = filled
@@ -142,3 +146,91 @@ def test_features_and_the_model_trained_on_them_are_verified(filled: tuple[Local
         with pytest.raises(PermanentError) as caught:
             check_output(store, forged.ref(ref.uri))
         assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("rows", [999_999, 1_010_000, 12_345_678])
+def test_parts_are_in_the_order_of_their_rows_however_many_there_are(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lib.training import features
+
+    monkeypatch.setattr(features, "PART_ROWS", 2_000)
+    many = Rows(*(np.broadcast_to(np.uint8(0), (rows, *shape)) for shape in ((1, 1, 1), (), ())))
+    written = [name for _, name, _, _ in features._parts({"train": many, "test": many})]
+    parts = features.parts_of(sorted(written), "train")
+    assert [name for _, _, name in parts] == written[: len(written) // 2]
+    assert [first for first, _, _ in parts] == list(range(0, rows, 2_000))
+    assert parts[-1][1] == rows
+
+
+@pytest.fixture
+def changed(filled: tuple[LocalStore, Ref]) -> Callable[..., Manifest]:
+    """Features whose manifest names other files under the names of its parts."""
+    store, prepared = filled
+    manifest = load(store, compute(store, prepared))
+
+    def change(**files: StoredFile | None) -> Manifest:
+        named = {**manifest.files, **{name.replace("_", "-"): file for name, file in files.items()}}
+        return manifest.model_copy(update={"files": {name: file for name, file in named.items() if file}})
+
+    return change
+
+
+def test_features_of_other_rows_are_refused(filled: tuple[LocalStore, Ref], changed: Callable[..., Manifest]) -> None:
+    from lib.training.features import read_features
+
+    store, first = filled[0], changed().files["train-000000-000500"]
+    with pytest.raises(
+        PermanentError, match=r"train-000000-000500-\w+\.parquet must hold the features of its rows, not"
+    ):
+        read_features(store, changed(train_000500_001000=first), ("train",))
+    with pytest.raises(PermanentError, match=r"must be those of its 1,293 rows; received those of its first 500;"):
+        read_features(store, changed(train_000500_001000=None), ("train",))
+
+
+TABLES = {
+    "no columns of ours": pa.table({"x": [1]}),
+    "null features": pa.table(
+        {"index": [0], "mirrored": [False], "features": pa.array([None], pa.list_(pa.float16(), 2))}
+    ),
+    "features of another type": pa.table({"index": [0], "mirrored": [False], "features": ["0.5"]}),
+    "no rows": pa.table({"index": [], "mirrored": [], "features": []}),
+    "garbage": b"garbage",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_a_file_that_holds_no_features_is_refused_in_one_line_that_names_it(
+    table: pa.Table | bytes, filled: tuple[LocalStore, Ref], changed: Callable[..., Manifest]
+) -> None:
+    from lib.training.features import read_features
+
+    buffer = io.BytesIO()
+    if isinstance(table, bytes):
+        buffer.write(table)
+    else:
+        pq.write_table(table, buffer)
+    file = put_file(filled[0], "elsewhere", "part.parquet", buffer.getvalue())
+    with pytest.raises(PermanentError, match=rf"^{file.path} must hold a table of features; received none") as error:
+        read_features(filled[0], changed(train_000000_000500=file), ("train",))
+    assert "\n" not in str(error.value)
+
+
+def test_batches_are_halved_where_memory_does_not_suffice() -> None:
+    import tensorflow as tf
+
+    from lib.training.devices import within_memory
+
+    tried: list[int] = []
+
+    def compute(batch_rows: int) -> np.ndarray:
+        tried.append(batch_rows)
+        if batch_rows > 100:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+        return np.arange(3)
+
+    assert within_memory(compute, 512).tolist() == [0, 1, 2]
+    assert tried == [512, 256, 128, 64]
+    with pytest.raises(MemoryError):
+        within_memory(lambda batch_rows: (_ for _ in ()).throw(MemoryError()), 4)

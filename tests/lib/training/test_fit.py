@@ -169,8 +169,8 @@ def test_a_state_that_does_not_fit_the_model_is_passed_over_with_a_line(monkeypa
     trainer.start_from(iter([("c", "it is damaged"), ("b", short), ("a", wide), ("0", good)]))
     assert [event["message"] for event in events if event["event"] == "warning"] == [
         "c is passed over: it is damaged; going back to the one before",
-        "b is passed over: its weights are not those of this model; going back to the one before",
-        "a is passed over: its optimizer are not those of this model; going back to the one before",
+        "b is passed over: its state of weights has other shapes than this model's; going back to the one before",
+        "a is passed over: its state of optimizer has other shapes than this model's; going back to the one before",
     ]
     assert trainer.state().digest() == good.digest()
 
