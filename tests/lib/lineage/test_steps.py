@@ -63,7 +63,7 @@ GOLDEN = {
     "prepared": (3, "prepared/toy/0e6de852d9d597e2"),
     "weights": (4, "weights/mobilenet/537416b70be19f66"),
     "features": (2, "features/toy/8bb2e3743e53c82b"),
-    "model": (4, "models/toy/toy-net/ed06fd4dab55a837"),
+    "model": (5, "models/toy/toy-net/a0d8d4567862b2d2"),
     "evaluation": (3, "evaluations/toy/toy-net/ceac86ffb24e638d"),
     "report": (2, "reports/toy/7f795dac81b1450b"),
 }
