@@ -12,7 +12,7 @@ FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 IMAGENET, RANDOM = "imagenet", "none"
 NOT_IN_KEY = {"datasets", "description", "baseline", "runs_on"}
 """Fields of a recipe that change no model."""
-Start = Annotated[str, Field(min_length=1, max_length=1_024, pattern=r"^[^\x00-\x1f\x7f]+$")]
+WeightsName = Annotated[str, Field(min_length=1, max_length=1_024, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """The name of weights, as `Backbone.weights` explains."""
 STORE_ADDRESS = re.compile(r"weights/[a-z0-9-]+/[0-9a-f]{16}")
 
@@ -39,7 +39,7 @@ class Backbone(BaseModel):
     """Images are enlarged to squares of this side, in the model."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     """How they are enlarged. XLA, and so GPU recipes, knows no bicubic."""
-    weights: Start = IMAGENET
+    weights: WeightsName = IMAGENET
     """`imagenet`, `none` (a random start), a file, an s3:// address, or the address weights/BACKBONE/KEY in the store.
     """
     pooled: tuple[str, ...] = Field(default=(), max_length=100)

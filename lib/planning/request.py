@@ -14,13 +14,13 @@ from lib.errors import explain_validation
 from lib.lineage.manifests import Ref
 from lib.lineage.retention import GRACE_S
 from lib.models.recipes import RECIPES
-from lib.models.schema import Start
+from lib.models.schema import WeightsName
 
 AnyRequest = TypeVar("AnyRequest", bound=BaseModel)
 Count = Annotated[int | None, Field(ge=1)]
 Seed = int | Literal["fresh"]
 RecipeName = Annotated[str, Field(description="A recipe.", json_schema_extra={"enum": list(RECIPES)})]
-FROM = "imagenet, none (random), a file or an s3:// address (default: the recipe's own)"
+START = "imagenet, none (random), a file or an s3:// address (default: the recipe's own)"
 
 
 class DataRequest(BaseModel):
@@ -54,8 +54,8 @@ class TrainingRequest(RecipeRequest):
 
     models: list[RecipeName] | None = Field(None, description="Recipes to train (default: all of the dataset's own)")
     baselines: bool = Field(False, description="Also train the 2023 notebook's own settings, for comparison")
-    weights: Start | list[Start] | None = Field(
-        None, description=f"Initial backbone weights; with several values, one model from each: {FROM}"
+    weights: WeightsName | list[WeightsName] | None = Field(
+        None, description=f"Initial backbone weights; with several values, one model from each: {START}"
     )
 
     @property
@@ -68,7 +68,7 @@ class ModelRequest(RecipeRequest):
     """One recipe: the parameters of train-model."""
 
     model: str = Field(description="Recipe to train", json_schema_extra={"enum": list(RECIPES)})
-    weights: Start | None = Field(None, description=f"Initial backbone weights: {FROM}")
+    weights: WeightsName | None = Field(None, description=f"Initial backbone weights: {START}")
     prepared: SkipJsonSchema[Ref | None] = Field(None, description="Prepared data; found or made where this is empty")
     """What train-all passes on; a person has no use for it, so it is in no form."""
 
