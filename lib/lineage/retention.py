@@ -109,18 +109,21 @@ def apply(
     for removal in removals:
         if removal.address is not None and clock() - looked_at > RECHECK_S:
             allowed, looked_at = {each.path for each in plan(store, policy).removals}, clock()
-        whole = removal.path.endswith(f"/{MANIFEST}")
-        if removal.address is not None and whole and removal.path not in allowed:
-            continue
-        if removal.address is not None and not whole and store.exists(f"{removal.address}/{MANIFEST}"):
-            continue  # it came into use, or was made anew
         if removal.reason == INCOMPLETE_UPLOAD:
             store.discard(removal.path)
-        elif _age(store, removal.path) >= policy.grace_s:
+        elif _may_still_go(store, removal, allowed) and _age(store, removal.path) >= policy.grace_s:
             store.delete(removal.path)
         else:
             continue
         tell(removal)
+
+
+def _may_still_go(store: Store, removal: Removal, allowed: Container[str]) -> bool:
+    """Whether an old output has not come into use since it was planned to go: then its manifest stays."""
+    if removal.address is None:
+        return True
+    manifest = f"{removal.address}/{MANIFEST}"
+    return removal.path in allowed if removal.path == manifest else not store.exists(manifest)
 
 
 def _ages(store: Store) -> dict[str, float]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.verify import split_ref
 from lib.errors import PermanentError
 from lib.lineage.verify import verify
 from lib.store import LocalStore
@@ -33,6 +34,16 @@ def test_an_honest_report_holds_from_its_address_or_its_file(commands: Commands,
     ]  # fmt: skip
     assert lines[5] == lines[-1]
     assert lines[5].startswith(f"{report_of(store)} holds, and all that it was made of. sha256 ")
+
+
+def test_a_digest_that_was_kept_elsewhere_is_given_behind_the_address(commands: Commands, store: LocalStore) -> None:
+    address = report_of(store)
+    assert split_ref(f"{address}@{'0A' * 32}") == (address, "0a" * 32)
+    for text in (address, f"{address}@{'0' * 63}", f"s3://user@host/{address}"):
+        assert split_ref(text) == (text, None)
+    done = commands.run("flows.verify", f"{address}@{'0' * 64}", "--store", store.uri)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"error: {address} is not what was asked for: expected sha256 {'0' * 64}, received " in done.stderr
 
 
 def test_a_byte_flipped_in_any_file_is_found_and_its_file_named(store: LocalStore) -> None:
