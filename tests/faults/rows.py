@@ -96,8 +96,13 @@ def _(scene: Scene) -> Run:
 @row("kill -9 of the trainer", "between the last file and the manifest of the model", chunks=0, flow=True)
 def _(scene: Scene) -> Run:
     run = scene.start()
-    part = f"{scene.checkpoints.removeprefix('checkpoints')}/manifest.json"
-    scene.proxy.faults = [Fault("call", "PUT", part, call=lambda: os.kill(run.job(), signal.SIGKILL))]
+
+    def kill() -> None:
+        os.kill(run.job(), signal.SIGKILL)
+        raise ConnectionAbortedError("the manifest is not passed on")
+
+    model = scene.checkpoints.removeprefix("checkpoints")
+    scene.proxy.faults = [Fault("call", "PUT", f"{model}/manifest.json", call=kill)]
     return run.until("killed by SIGKILL").end()
 
 
