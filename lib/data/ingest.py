@@ -14,7 +14,7 @@ from lib.data.upstream import UpstreamFile
 from lib.errors import NotFound, PermanentError
 from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, local_file, put_file
 from lib.lineage.provenance import made_by
-from lib.lineage.verify import Recomputed, must_equal
+from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.redaction import without_secrets
 from lib.store import Store
 
@@ -91,6 +91,7 @@ def split_content(name: str, split: SourceSplit) -> dict[str, str]:
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     """For verify: what the Parquet tables hold. Raises PermanentError where the raw files decode to anything else."""
     spec = find_dataset(manifest.facts["dataset"])
+    check_address("dataset", address, **spec.key_values())
     content: dict[str, str] = {}
     described: dict[str, str] = {}
     for split in spec.rows:
@@ -108,7 +109,6 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         facts={"dataset": spec.name, "rows": dict(spec.rows), **stated, **lists},
         content=content,
         files=tables | {f"raw/{file.name}": f"raw/{spec.name}/{file.name}" for file in spec.files},
-        key=spec.key_values(),
     )
 
 

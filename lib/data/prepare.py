@@ -16,7 +16,7 @@ from lib.errors import PermanentError
 from lib.lineage.digests import digest_json
 from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
-from lib.lineage.verify import Recomputed, must_equal
+from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.store import Store
 
 
@@ -52,6 +52,7 @@ def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) ->
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     """For verify: splits, profile and facts, worked out again from the dataset."""
     spec, dataset, limit = find_dataset(manifest.facts["dataset"]), manifest.inputs["dataset"], manifest.facts["limit"]
+    check_address("prepared", address, **spec.key_values(), dataset=dataset, limit=limit)
     splits, profile, facts = _derive(spec, store, dataset, limit)
     must_equal(address, "the rows of its splits", splits.content(), read_splits(store, manifest).content())
     stored = json.loads(local_file(store, manifest, "profile").read_bytes())
@@ -61,7 +62,6 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         facts=facts,
         content={**splits.content(), "profile": digest_json(stored)},
         files={"splits": "splits.parquet", "profile": "profile.json"},
-        key={**spec.key_values(), "dataset": dataset, "limit": limit},
     )
 
 

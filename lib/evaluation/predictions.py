@@ -15,7 +15,7 @@ from lib.lineage.digests import digest_array, digest_json
 from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import STEPS
-from lib.lineage.verify import Recomputed, must_equal
+from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.models.networks import HEAD
 from lib.runtime.interrupts import deferred_interrupts
 from lib.runtime.jobs import Emit
@@ -87,6 +87,8 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     stored, metrics must follow from the confusion matrix; that, top-5 and loss are taken as they stand.
     """
     model = load(store, manifest.inputs["model"])
+    name = {"dataset_name": model.facts["dataset"], "recipe_name": model.facts["recipe"]["name"]}
+    check_address("evaluation", address, **name, model=manifest.inputs["model"])
     prepared = load(store, model.inputs["prepared"])
     must_equal(address, "inputs.prepared", model.inputs["prepared"].uri, manifest.inputs["prepared"].uri)
     metrics = json.loads(local_file(store, manifest, "metrics").read_bytes())
@@ -109,11 +111,6 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
             **{f"{split}-probabilities": digest_array(values) for split, (_, values) in scored.items()},
         },
         files={"metrics": "metrics.json", "predictions": "predictions.parquet"},
-        key={
-            "dataset_name": model.facts["dataset"],
-            "recipe_name": model.facts["recipe"]["name"],
-            "model": manifest.inputs["model"],
-        },
     )
 
 
@@ -123,7 +120,7 @@ def _check_sample(store: Store, address: str, model: Manifest, scored: dict[str,
     for split, (rows, probabilities) in scored.items():
         drawn = np.random.default_rng().permutation(len(rows.labels))[:SAMPLE]
         received = network.predict_on_batch(rows.images[drawn])
-        if (apart := float(np.abs(received - probabilities[drawn]).max())) > TOLERANCE:
+        if not (apart := float(np.abs(received - probabilities[drawn]).max())) <= TOLERANCE:
             raise PermanentError(
                 f"{address}: the stored predictions on {split} must be those of its model, to within {TOLERANCE}; "
                 f"received probabilities {apart:.3f} apart"

@@ -25,14 +25,15 @@ ABSENT = "nothing"
 
 @dataclass(frozen=True)
 class Recomputed:
-    """What a manifest must say, worked out from the inputs and files of its output. It may say no more."""
+    """What a manifest must say, worked out from the inputs and files of its output. It may say no more.
+
+    What works it out calls `check_address` first.
+    """
 
     facts: Mapping[str, Any]
     content: Mapping[str, str]
     files: Mapping[str, str]
     """Name in the manifest → name that was given to `put_file`; with a folder where it does not lie at the address."""
-    key: Mapping[str, Any] | None
-    """The values that its address is made of (`Step.address`); None where inputs and files do not give them all."""
     inputs: frozenset[str] = field(default=frozenset())
     """The names of its inputs."""
     note: str = ""
@@ -85,7 +86,6 @@ def check_output(store: Store, ref: Ref) -> str:
             raise PermanentError(f"{ref.uri}: its input {name!r} must be of that kind; received {kind} {each.uri}")
     check_files(store, ref.uri)
     right = _recomputed(store, ref, manifest)
-    _check_address(ref, manifest, right)
     must_equal(ref.uri, "the list of inputs", sorted(right.inputs), sorted(manifest.inputs))
     must_equal(ref.uri, "facts", right.facts, manifest.facts)
     _check_content(ref, manifest, right)
@@ -111,6 +111,23 @@ def _check_names(ref: Ref, manifest: Manifest, right: Recomputed) -> None:
         must_equal(ref.uri, f"files.{name}", f"{folder}/{plain.stem}-{file.sha256[:12]}{plain.suffix}", file.path)
 
 
+def check_address(kind: str, address: str, **values: Any) -> None:
+    """Raise PermanentError where an output of `values` (`Step.address`) does not lie at `address`.
+
+    To be called before anything is worked out: what another version of a step made is no forgery, and is said to be so.
+    """
+    step = STEPS[kind]
+    if (expected := step.address(**values)) == address:
+        return
+    for version in range(1, step.version):
+        if step.address_in(version, **values) == address:
+            raise PermanentError(
+                f"{address} was made by version {version} of the step {kind}, and this code has version "
+                f"{step.version}; verify it with the code that made it, or make it anew"
+            )
+    raise PermanentError(f"{address}: its address must be {expected}, as its inputs and facts give it")
+
+
 def must_equal(address: str, what: str, expected: Any, received: Any) -> None:
     """Raise PermanentError that names the first value at which the two differ; numbers may in their last digits."""
     if difference := _difference(what, _plain(expected), _plain(received)):
@@ -131,6 +148,10 @@ def _place(ref: Ref, manifest: Manifest, before: int) -> int:
     """The place of its step, which comes before that of what was made of it."""
     if manifest.kind not in STEPS:
         raise PermanentError(f"{ref.uri} is a {manifest.kind!r}, which no step makes; known: {', '.join(STEPS)}")
+    if not ref.uri.startswith(f"{STEPS[manifest.kind].root}/"):
+        raise PermanentError(
+            f"{ref.uri}: its address must be in {STEPS[manifest.kind].root}, as it is a {manifest.kind}"
+        )
     if (place := list(STEPS).index(manifest.kind)) >= before:
         raise PermanentError(f"{ref.uri}: no output of a later step is made of a {manifest.kind}")
     return place
@@ -146,23 +167,6 @@ def _recomputed(store: Store, ref: Ref, manifest: Manifest) -> Recomputed:
     except Exception as error:  # whatever libraries raise on files and facts that are not what their names say
         said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise PermanentError(f"the {manifest.kind} at {ref.uri} cannot be read: {said}") from error
-
-
-def _check_address(ref: Ref, manifest: Manifest, right: Recomputed) -> None:
-    step = STEPS[manifest.kind]
-    if right.key is None:
-        if not ref.uri.startswith(f"{step.root}/"):
-            raise PermanentError(f"{ref.uri}: its address must be in {step.root}, where {manifest.kind} lies")
-        return
-    if (expected := step.address(**right.key)) == ref.uri:
-        return
-    for version in range(1, step.version):
-        if step.address_in(version, **right.key) == ref.uri:
-            raise PermanentError(
-                f"{ref.uri} was made by version {version} of the step {manifest.kind}, and this code has version "
-                f"{step.version}; verify it with the code that made it, or make it anew"
-            )
-    raise PermanentError(f"{ref.uri}: its address must be {expected}, as its inputs and facts give it")
 
 
 def _finished(store: Store, address: str) -> tuple[Ref, Manifest]:

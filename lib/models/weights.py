@@ -14,7 +14,7 @@ from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit, find, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import STEPS
-from lib.lineage.verify import Recomputed
+from lib.lineage.verify import Recomputed, check_address
 from lib.models.schema import IMAGENET, RANDOM, Backbone, Recipe
 from lib.redaction import without_secrets
 from lib.store import Store
@@ -150,6 +150,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         keys = {file.name: _imagenet_key(file) for file in accepted}
         if given_name not in keys:
             raise PermanentError(f"{address} must hold ImageNet weights of {backbone}; received {given_name} {sha256}")
+    check_address("weights", address, backbone_name=backbone, file=keys[given_name])
     return Recomputed(
         facts={
             "backbone": backbone,
@@ -158,7 +159,6 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         },
         content={"file": sha256},
         files={"weights": given_name},
-        key={"backbone_name": backbone, "file": keys[given_name]},
     )
 
 

@@ -21,7 +21,7 @@ from lib.lineage.digests import digest_json
 from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import STEPS
-from lib.lineage.verify import Recomputed, must_equal
+from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.models.changes import changes
 from lib.reporting.sections import SPLITS, Art, DataSection, ModelSection, data_section, duration, model_section
 from lib.reporting.tiles import Caption
@@ -124,6 +124,8 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
 
     prepared, evaluations = manifest.inputs["prepared"], _evaluations(manifest)
     facts, left_out = load(store, prepared).facts, sorted(manifest.made_by.get("left_out", {}))
+    names = {"dataset_name": facts["dataset"], "left_out": left_out}
+    check_address("report", address, prepared=prepared, evaluations=evaluations, **names)
     pictures, note = check_pictures(
         store, address, manifest, [_input_name(ref) for ref in evaluations], lambda: _draw(store, prepared, evaluations)
     )
@@ -142,12 +144,6 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         },
         content={"leaderboard": digest_json(report.leaderboard)},
         files={**FILES, **{name: f"{name}.png" for name in pictures}},
-        key={
-            "dataset_name": facts["dataset"],
-            "prepared": prepared,
-            "evaluations": evaluations,
-            "left_out": left_out,
-        },
         note=note,
     )
 

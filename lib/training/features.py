@@ -21,7 +21,7 @@ from lib.lineage.digests import digest_array
 from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, load, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import checkpoints_address
-from lib.lineage.verify import Recomputed, must_equal
+from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.models.networks import build_features
 from lib.models.schema import Recipe, features_address
 from lib.models.weights import check_start, weights_file
@@ -141,15 +141,18 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     """For verify: what the parts hold. Features are not computed again: a model is checked on whole images."""
     data, start = load(store, manifest.inputs["prepared"]), manifest.inputs.get("weights")
     rows, features = read_rows(store, data, SPLITS), read_features(store, manifest, SPLITS)
+    if start:  # of a random start the seed is part of the key: the model that was trained on them knows it
+        check_address(
+            "features",
+            address,
+            dataset_name=data.facts["dataset"],
+            backbone=manifest.facts["backbone"],
+            mirrored=features["train"].shape[1] == 2,
+            prepared=manifest.inputs["prepared"],
+            start=start,
+        )
     for split, part in rows.items():
         must_equal(address, f"the rows of {split}", len(part.labels), len(features[split]))
-    key = {
-        "dataset_name": data.facts["dataset"],
-        "backbone": manifest.facts["backbone"],
-        "mirrored": features["train"].shape[1] == 2,
-        "prepared": manifest.inputs["prepared"],
-        "start": start,
-    }
     return Recomputed(
         inputs=frozenset({"prepared", "weights"} if start else {"prepared"}),
         facts={
@@ -159,8 +162,6 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         },
         content={split: digest_array(values) for split, values in features.items()},
         files={name: f"{name}.parquet" for _, name, _, _ in _parts(rows)},
-        # Of a random start the seed is part of the key: the model that was trained on them knows it.
-        key=key if start else None,
     )
 
 

@@ -17,7 +17,7 @@ from lib.errors import PermanentError
 from lib.lineage.digests import digest_arrays, digest_json
 from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, load, local_file, put_file
 from lib.lineage.provenance import made_by
-from lib.lineage.verify import Recomputed, must_equal
+from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.models.networks import HEAD, build, build_head
 from lib.models.schema import RANDOM, Recipe, features_address
 from lib.models.weights import check_start, weights_file
@@ -135,12 +135,13 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     """
     stated, inputs = manifest.facts, manifest.inputs
     recipe = Recipe(datasets=(), description="", **stated["recipe"])
-    data = load(store, inputs["prepared"]).facts
+    data, start = load(store, inputs["prepared"]).facts, inputs.get("weights")
+    key = recipe.key_values(stated["seed"], start)
+    check_address("model", address, dataset_name=data["dataset"], prepared=inputs["prepared"], **key)
     file = local_file(store, manifest, "model")
     model = keras.saving.load_model(file, compile=False)
     _check_function(address, model, build(recipe, tuple(data["image_shape"]), len(data["class_names"])))
     history = pd.read_parquet(local_file(store, manifest, "history")).to_dict("records")
-    start = inputs.get("weights")
     if features := inputs.get("features"):
         expected = features_address(data["dataset"], recipe, inputs["prepared"], stated["seed"], start)
         must_equal(address, "inputs.features", expected, features.uri)
@@ -163,11 +164,6 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
             "history": digest_json(history),
         },
         files={"model": "model.keras", "history": "history.parquet"},
-        key={
-            "dataset_name": data["dataset"],
-            "prepared": inputs["prepared"],
-            **recipe.key_values(stated["seed"], start),
-        },
     )
 
 
@@ -176,7 +172,8 @@ def _check_function(address: str, model: keras.Model, rebuilt: keras.Model) -> N
     rebuilt.set_weights(model.get_weights())
     images = np.random.default_rng().integers(0, 256, (4, *rebuilt.input_shape[1:])).astype(np.uint8)
     expected, received = (np.asarray(each(images, training=False)) for each in (rebuilt, model))
-    if expected.shape != received.shape or np.abs(expected - received).max() > TOLERANCE:
+    # Not `>`: what is no number is not near.
+    if expected.shape != received.shape or not np.abs(expected - received).max() <= TOLERANCE:
         raise PermanentError(f"{address}: model.keras does not compute what its recipe's network does with its weights")
 
 

@@ -15,7 +15,7 @@ from lib.evaluation.prediction_table import read_probabilities
 from lib.lineage import retention
 from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.steps import STEPS, Kept, Step
-from lib.lineage.verify import Recomputed, verify
+from lib.lineage.verify import Recomputed, check_address, verify
 from lib.planning.outputs import find_prepared, model_outputs
 from lib.planning.plan import make_plan
 from lib.planning.preview import Line, preview
@@ -61,12 +61,13 @@ def measure_brightness(store: Store, evaluation: Ref) -> Ref:
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     evaluation = manifest.inputs["evaluation"]
     facts, value = load(store, evaluation).facts, _brightness(store, evaluation)
+    names = {"dataset_name": facts["dataset"], "recipe_name": facts["recipe"]}
+    check_address("brightness", address, **names, evaluation=evaluation)
     return Recomputed(
         inputs=frozenset({"evaluation"}),
         facts={"dataset": facts["dataset"], "limit": facts["limit"], "brightness": value},
         content={"brightness": _digest(value)},
         files={"brightness": "brightness.json"},
-        key={"dataset_name": facts["dataset"], "recipe_name": facts["recipe"], "evaluation": evaluation},
     )
 
 
