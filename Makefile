@@ -1,14 +1,11 @@
 # Everything a person needs: `make train`, `make test`. Options of a run: make train ARGS="--dataset cifar100"
+# Commands read .env, or another file: make deploy ENV_FILE=/etc/image-training.env
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 UV := uv==0.13.9
 INSTALL := $(BIN)/uv pip install --quiet --no-cache --python $(BIN)/python
 LOCK := pyproject.toml --universal --python-version 3.11 --no-annotate --quiet --custom-compile-command "make lock"
-ENV_FILE ?= .env
-READ_ENV = set -a; if test -e "$(ENV_FILE)"; then . "$(realpath $(ENV_FILE))"; \
-	elif test "$(origin ENV_FILE)" != file; then echo "error: there is no $(ENV_FILE)" >&2; exit 2; fi; set +a;
-
 .PHONY: help setup develop lock train test test-all faults docs lint stack deploy doctor
 
 help: ## list the targets
@@ -52,10 +49,10 @@ stack: develop ## start a complete installation on this machine, for trial: serv
 	@$(BIN)/python -m deployments.stack $(ARGS)
 
 deploy: setup ## apply deployments/prefect.yaml to the Prefect server; safe to run again
-	@$(READ_ENV) $(BIN)/python -m deployments.deploy $(ARGS)
+	@$(BIN)/python -m deployments.deploy $(ARGS)
 
 doctor: setup ## check server, workers, store and clock, one line each
-	@$(READ_ENV) $(BIN)/python -m deployments.doctor $(ARGS)
+	@$(BIN)/python -m deployments.doctor $(ARGS)
 
 docs: develop ## write the generated pages of docs/
 	@$(BIN)/python -m docs.generate

@@ -1,0 +1,8 @@
+"""When and where things run. Most modules are commands: `python -m deployments.…`."""
+
+import sys
+
+from lib.command_line import begin
+
+if sys.argv[0] == "-m":  # before any import of the command's own
+    begin()

@@ -10,6 +10,7 @@ schedules are paused. A schedule that was paused or resumed on the server stays 
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -119,8 +120,9 @@ def _prefect_deploy(file: Path, zone: str) -> None:
             check=False,
         )
     if done.returncode:
-        last = [line for line in (done.stdout + done.stderr).splitlines() if line.strip(" │╭╰─╮╯")][-1:]
-        raise PermanentError(f"prefect deploy failed: {' '.join(last).strip(' │')[:500]}")
+        lines = [line.strip(" │") for line in (done.stdout + done.stderr).splitlines() if line.strip(" │╭╰─╮╯")]
+        errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+        raise PermanentError(f"prefect deploy failed: {[*lines, *errors][-1][:500] if lines else 'it said nothing'}")
 
 
 def read_deployed(client: SyncPrefectClient) -> Deployed:

@@ -1,6 +1,6 @@
 """Check an installation and say what to do about each problem: `python -m deployments.doctor`.
 
-It checks what its environment names; `make doctor` reads the environment file first, `.env` or `ENV_FILE`.
+It checks what its environment and the environment file name.
 
 It prints one line per check: server, work pools and their workers, deployments, notifications, store, mirror, weights,
 GPUs, clocks and leases. Parts that `make train` does not need are "not set up" rather than missing. It changes nothing,

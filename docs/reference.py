@@ -106,7 +106,11 @@ OTHERS = {
         "makes convolutions faster. Weights are identical only if all runs use the same value.",
     ),
     "TMPDIR": ("Python", "`/tmp`", "Folder for temporary files, such as downloads."),
-    "ENV_FILE": ("`make`", "`.env`", "Environment file for `make deploy` and `make doctor`. If set, it must exist."),
+    "ENV_FILE": (
+        "all commands",
+        "`.env`",
+        "The environment file. If set, it must exist; set to nothing, no file is read.",
+    ),
     "PYTHON": ("`make`", "`python3`", "Python 3.11 to 3.13 that `make setup` creates the environment with."),
 }
 """Variable → who reads it, default, meaning."""

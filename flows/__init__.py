@@ -1,8 +1,13 @@
 """What runs, in which order. Each module is also a command: `python -m flows`."""
 
 import logging
+import sys
 
+from lib.command_line import begin
 from lib.errors import PipelineError
+
+if sys.argv[0] == "-m":  # `python -m flows.…`, before any import of the command's own
+    begin()
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

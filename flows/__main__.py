@@ -3,6 +3,8 @@
 import runpy
 import sys
 
+from lib.command_line import main_of
+
 COMMANDS = {
     "train": "train the models of a dataset and rank them: the main job",
     "train_model": "train and evaluate one recipe: the unit that a worker runs",
@@ -20,8 +22,7 @@ def main() -> None:
     listed = "\n".join(f"  {command:<12} {does}" for command, does in COMMANDS.items())
     known = f"usage: python -m flows COMMAND [--help]\n\n{listed}"
     if name in {"", "__help", "_h"}:
-        print(known)
-        sys.exit(0)
+        main_of(lambda: print(known))
     print(f"error: unknown command {name!r}; known: {', '.join(COMMANDS)}", file=sys.stderr)
     sys.exit(2)
 

@@ -1,6 +1,7 @@
 """How the command lines of the flows begin and end."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -8,7 +9,8 @@ import httpx
 
 from lib import command_line
 from lib.errors import PermanentError
-from lib.settings import Settings
+from lib.lineage.provenance import code
+from lib.settings import Settings, read_settings
 from lib.store import Store
 from lib.store.probe import require_promises
 
@@ -25,14 +27,18 @@ def add_place_options(options: argparse.ArgumentParser, hardware: bool = False) 
 
 
 def settings_of(chosen: argparse.Namespace) -> Settings:
-    """The environment's settings, changed by the options that were given."""
+    """The environment's settings, changed by the options that were given. Says which store that is."""
     changes = {"allow_cpu": True} if getattr(chosen, "allow_cpu", False) else {}
-    return command_line.settings_of(chosen, **changes)
+    settings = command_line.settings_of(chosen, **changes)
+    command_line.say_store(settings.store_uri)
+    return settings
 
 
 def check_ready(store: Store) -> None:
     """Raise, within half a minute, where a run lacks what it needs: it is called before the run makes anything."""
     require_promises(store)
+    if (problem := code().problem) and not read_settings().image_commit:
+        print(f"note: outputs will not name the code that made them: {problem}", file=sys.stderr)
     from tasks.server import require_server  # not before: what is done already is told without a server
 
     require_server()

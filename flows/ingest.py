@@ -27,7 +27,7 @@ def _run_name() -> str:
     return f"ingest {given['dataset']}" + (f", {limit} training images only" if limit else "")
 
 
-@flow(name="ingest", flow_run_name=_run_name, validate_parameters=False)
+@flow(name="ingest", flow_run_name=_run_name, retries=0, validate_parameters=False)
 @takes(DataRequest)
 def ingest(dataset: str = "digits", limit: int | None = None) -> Ref:
     """Fetch, check and store a dataset, then split and profile it. Returns the prepared data's ref."""

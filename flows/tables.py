@@ -90,4 +90,6 @@ def _table(title: str, *left: str) -> Table:
 def _print(table: Table) -> None:
     console = Console()
     console.width = max(console.width, 140)  # a line too long is better read than one cut
-    console.print(table)
+    with console.capture() as text:
+        console.print(table)
+    print(text.get(), end="")  # rich itself would end the command with code 1 where nobody reads on

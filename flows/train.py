@@ -42,7 +42,7 @@ def _run_name() -> str:
         return f"train all on {given['dataset']}"
 
 
-@flow(name="train-all", flow_run_name=_run_name, validate_parameters=False)
+@flow(name="train-all", flow_run_name=_run_name, retries=0, validate_parameters=False)
 @takes(TrainingRequest)
 def train_all(
     dataset: str = "digits",

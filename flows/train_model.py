@@ -40,7 +40,7 @@ def _run_name() -> str:
         return f"train {given['model']} on {given['dataset']}"
 
 
-@flow(name="train-model", flow_run_name=_run_name, validate_parameters=False)
+@flow(name="train-model", flow_run_name=_run_name, retries=0, validate_parameters=False)
 @takes(ModelRequest)
 def train_model(
     model: str,

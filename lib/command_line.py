@@ -2,29 +2,96 @@
 
 import argparse
 import atexit
+import os
 import signal
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable
+from io import TextIOWrapper
+from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
 
-from lib.errors import PipelineError
+from dotenv.parser import parse_stream
+from pydantic import ValidationError
+
+from lib.errors import PermanentError, PipelineError, explain_validation
 from lib.runtime.failures import CTRL_C, of_exception
-from lib.settings import Settings, read_settings
+from lib.settings import REPOSITORY, Settings, read_settings
 
 TERMINATED = 128 + signal.SIGTERM
+NOBODY_READS = 128 + signal.SIGPIPE
 EXIT_CODES = {
     0: "done",
     2: "bad input or another permanent error, a retry does not help",
     3: "a temporary error after all retries, such as a server that does not answer",
     4: "some models failed, the others have results",
     CTRL_C: "interrupted (Ctrl-C)",
+    NOBODY_READS: "what reads its output has ended, as `| head -1` does",
     TERMINATED: "asked to stop (SIGTERM)",
 }
 LAST_LINE = "The last line on standard error is the error."
 GO_ON = "run the same command again to go on from the last checkpoint"
 
+ENV_FILE = REPOSITORY / ".env"
+
 _errors: list[str] = []
+_from_file: dict[str, Path] = {}
+
+
+def begin() -> None:
+    """What every command does before it imports anything, so that what imports raise is one line too.
+
+    It reads the environment file, which Prefect and the AWS SDK do not, and asks for a temporary folder.
+    """
+    sys.excepthook = _explain_uncaught
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    named = os.environ.get("ENV_FILE")
+    if named != "" and (named or ENV_FILE.exists()):
+        read_env_file(Path(named) if named else ENV_FILE)
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        raise PermanentError(
+            f"a temporary folder must be there that can be written; set TMPDIR to one: {error}"
+        ) from error
+
+
+def read_env_file(file: Path) -> None:
+    """Set the variables that `file` names and the environment does not. Values are taken as they are."""
+    try:
+        with file.open() as stream:
+            lines = list(parse_stream(stream))
+    except (OSError, UnicodeDecodeError) as error:
+        raise PermanentError(f"ENV_FILE must name a file that can be read; received {file}: {error}") from error
+    for line in lines:
+        if line.error or (line.key and line.value is None):
+            raise PermanentError(f"{file} must have lines as NAME=VALUE; received line {line.original.line}")
+        if line.key and line.value is not None and line.key not in os.environ:
+            os.environ[line.key] = line.value
+            _from_file[line.key] = file
+
+
+def say_store(store_uri: str) -> None:
+    """Print on standard error which store is used, and whether it was the environment file that named it."""
+    file = _from_file.get("STORE_URI")
+    named = f" (STORE_URI of {file})" if file and store_uri == os.environ.get("STORE_URI") else ""
+    print(f"Store: {store_uri}{named}", file=sys.stderr)
+
+
+def _explain_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    known: BaseException | None = of_exception("this run", error)
+    if isinstance(error, ValidationError):  # Prefect reads its settings as it is imported
+        known = explain_validation(error, f"environment ({error.title})")
+    if isinstance(error, KeyboardInterrupt):
+        known = KeyboardInterrupt("interrupted")
+    if known is None:
+        sys.__excepthook__(kind, error, traceback)
+        return
+    print(f"error: {known}", file=sys.stderr, flush=True)
+    os._exit(getattr(known, "exit_code", CTRL_C))
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -59,7 +126,13 @@ def main_of(command: Callable[[], None]) -> NoReturn:
     atexit.register(_say_error)  # first, so that it runs last: a server that ends says so too
     signal.signal(signal.SIGTERM, lambda *_: _exit(TERMINATED, f"asked to stop; {GO_ON}"))
     try:
-        command()
+        try:
+            command()
+        finally:
+            print(end="", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python says so as it ends
+        sys.exit(NOBODY_READS)
     except KeyboardInterrupt:
         _exit(CTRL_C, f"interrupted; {GO_ON}")
     except PipelineError as error:
@@ -79,5 +152,5 @@ def _exit(code: int, message: str) -> NoReturn:
 
 def _say_error() -> None:
     if _errors:
-        sys.stdout.flush()
+        print(end="", flush=True)
         print(f"error: {_errors[-1]}", file=sys.stderr)

@@ -22,6 +22,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("ENV_FILE", "")
     monkeypatch.setenv("RETRY_DELAYS_S", "[0,0]")
     monkeypatch.setenv("CACHE_DIR", str(tmp_path / "cache"))
 

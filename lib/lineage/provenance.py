@@ -3,11 +3,12 @@
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lib.settings import REPOSITORY, read_settings
 
@@ -16,10 +17,11 @@ PACKAGES = ("keras", "matplotlib", "numpy", "pandas", "prefect", "pyarrow", "sci
 
 @cache
 def environment() -> dict[str, Any]:
-    """Commit, packages, Python and hardware of this process."""
+    """Commit, packages, Python and hardware of this process; None for what is not known of the code."""
+    commit, changes, _ = code()
     return {
-        "commit": _git("rev-parse", "HEAD") or read_settings().image_commit,
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "commit": commit or read_settings().image_commit,
+        "uncommitted_changes": changes,
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "hardware": {"cpu": _cpu_model(), "cores": usable_cores(), "memory_gib": _memory_gib()},
@@ -43,14 +45,37 @@ def made_by(seconds: float, **more: Any) -> dict[str, Any]:
     }
 
 
-def _git(*arguments: str) -> str | None:
+class Code(NamedTuple):
+    """What git knows of this code."""
+
+    commit: str | None
+    uncommitted_changes: bool | None
+    problem: str = ""
+    """Why it knows nothing, and what to do."""
+
+
+@cache
+def code(repository: Path = REPOSITORY) -> Code:
+    """The commit checked out in `repository`, not that of a repository around it."""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+        top, commit = _git(repository, "rev-parse", "--show-toplevel", "HEAD").splitlines()
+        if Path(top) != repository.resolve():
+            return Code(None, None, f"the commit of {repository} is not known: it is not the root of a git repository")
+        return Code(commit, bool(_git(repository, "status", "--porcelain", "--untracked-files=no")))
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        return Code(None, None, f"the commit of {repository} is not known: {_why(error, repository)}")
+
+
+def _git(repository: Path, *arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True, timeout=10).stdout
+
+
+def _why(error: Exception, repository: Path) -> str:
+    said = " ".join(str(getattr(error, "stderr", None) or error).split())
+    if "dubious ownership" in said:
+        return f"another user owns it; git config --global --add safe.directory {shlex.quote(str(repository))}"
+    return f"{said}; set IMAGE_COMMIT where the code is no git repository"
 
 
 def _cpu_model() -> str:

@@ -13,6 +13,7 @@ from deployments.deploy import check_webhook
 from deployments.first_start import made_at_first_start
 from deployments.version import code_version
 from lib.errors import PermanentError
+from lib.lineage.provenance import Code
 from tests.running_stack import REPOSITORY
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -101,33 +102,21 @@ def test_keys_are_made_once_readable_by_their_owner_alone_and_an_older_stack_get
     assert again.model_copy(update={"prefect_login": made.prefect_login}) == made
 
 
-def git(folder: Path, *words: str) -> None:
-    identity = ("-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+CODE = Code("d061ce9" * 6, False)
 
 
-def test_the_version_of_code_that_lies_in_another_repository_is_unknown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("code", "image_commit", "says"),
+    [
+        (CODE, "", ("d061ce9d061c", "")),
+        (CODE._replace(uncommitted_changes=True), "", ("d061ce9d061c-dirty", "")),
+        (Code(None, None, "no git"), "fabce9" * 7, ("fabce9fabce9", "")),
+        (Code(None, None, "no git"), "", ("unknown", "no git")),
+    ],
+)
+def test_the_version_is_that_of_git_or_of_the_image_or_unknown(
+    code: Code, image_commit: str, says: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    git(tmp_path, "init", "-q")
-    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "theirs")
-    code = tmp_path / "code"
-    code.mkdir()
-    monkeypatch.setattr("deployments.version.REPOSITORY", code)
-    version, why = code_version()
-    assert version == "unknown"
-    assert why.startswith("fatal: not a git repository")
-    assert why.endswith("; or set IMAGE_COMMIT")
-    monkeypatch.setenv("IMAGE_COMMIT", "d061ce9" * 6)
-    assert code_version() == ("d061ce9d061c", "")
-    git(code, "init", "-q")
-    git(code, "commit", "-q", "--allow-empty", "-m", "ours")
-    assert len(code_version()[0]) == 12
-    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
-    monkeypatch.delenv("IMAGE_COMMIT")
-    assert "git config --global --add safe.directory" in code_version()[1]
-
-
-def test_without_git_the_version_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert code_version() == ("unknown", "git cannot be run: No such file or directory; or set IMAGE_COMMIT")
+    monkeypatch.setattr("deployments.version.code", lambda: code)
+    monkeypatch.setenv("IMAGE_COMMIT", image_commit)
+    assert code_version() == says

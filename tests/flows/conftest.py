@@ -31,6 +31,7 @@ class Commands:
                 for k, v in os.environ.items()
                 if not k.startswith("AWS_") and k not in {"ALLOW_CPU", "MIRROR_URL", "STORE_URI"}
             },
+            "ENV_FILE": "",
             "PREFECT_API_URL": api,
             "RETRY_DELAYS_S": "[0, 0]",
             "CACHE_DIR": str(cache),
