@@ -25,6 +25,12 @@ class S3Server:
         self._command = weed_command(folder / "data", ports)
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Of its process, once it was started."""
+        assert self._process
+        return self._process.pid
+
     def environment(self) -> dict[str, str]:
         """The variables by which the AWS SDK finds it."""
         return {

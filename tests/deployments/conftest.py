@@ -1,8 +1,10 @@
 """A trial stack for the tests that need one, deployed to, and told of by a webhook."""
 
 import json
+import multiprocessing
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import yaml
 from deployments.configuration import FILE
 from tests.conftest import DATASETS
 from tests.running_stack import PREFECT, Run, RunningStack
+from tests.strangers import become_nobody
 
 QUICK = {"epochs": 3}
 QUICK_SAID = ", at most 3 epochs"
@@ -99,3 +102,10 @@ def resume(stack: RunningStack, lines: list[str]) -> None:
     """Start the schedule of train-all/digits, as `lines` of make deploy say."""
     (command,) = (line.split("to start it: ")[1] for line in lines if "train-all/digits: would run" in line)
     stack.command(*command.replace(".venv/bin/prefect", PREFECT).split())
+
+
+@pytest.fixture
+def stranger() -> Iterator[ProcessPoolExecutor]:
+    """A process of another user, as far as we may start one; it knows no key."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork"), become_nobody) as pool:
+        yield pool

@@ -1,17 +1,12 @@
 """Another user of the machine, and any page in its owner's browser, get nothing from a stack and change nothing."""
 
 import base64
-import http.client
-import multiprocessing
 import os
 import socket
-import ssl
 import stat
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing, suppress
-from itertools import product
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import Any
 
 import boto3
 import httpx
@@ -22,66 +17,9 @@ from websockets.sync.client import connect
 
 from deployments.first_start import made_at_first_start
 from tests.running_stack import Run, RunningStack
+from tests.strangers import EVIL, ask, asked_of, obeyed, obeys_grpc, told
 
 pytestmark = pytest.mark.stack
-NOBODY = 65534
-EVIL = "https://evil.example"
-JSON = {"Content-Type": "application/json"}
-READS = (
-    "/", "/status", "/metrics", "/stats/memory", "/debug/pprof/", "/debug/vars", "/ui/index.html", "/cluster/status",
-    "/buckets/", "/buckets/image-training/?pretty=y", "/image-training", "/image-training?list-type=2",
-    "/dir/assign", "/dir/status", "/dir/lookup?volumeId=1", "/vol/status", "/etc/iam/", "/topics/",
-    "/api/admin/version", "/api/work_pools/cpu", "/api/variables/name/x", "/api/csrf-token?client=x", "/ui-settings",
-    "/?Action=ListUsers", "/api/admin/settings", "/docs", "/openapi.json",
-)  # fmt: skip
-CHANGES = (
-    ("PUT", "/buckets/image-training/evil"), ("PUT", "/image-training/evil"), ("PUT", "/evil"),
-    ("POST", "/buckets/image-training/evil"), ("POST", "/submit"), ("POST", "/"),
-    ("DELETE", "/buckets/image-training/?recursive=true"), ("DELETE", "/image-training"), ("DELETE", "/1,01637037d6"),
-    ("GET", "/col/delete?collection=image-training"), ("GET", "/vol/grow?count=1"), ("GET", "/vol/vacuum"),
-    ("POST", "/api/flow_runs/filter"), ("POST", "/api/block_documents/filter"), ("POST", "/api/deployments/filter"),
-    ("POST", "/api/artifacts/filter"), ("POST", "/api/logs/filter"), ("POST", "/api/work_pools/"),
-    ("POST", "/api/admin/database/clear"), ("DELETE", "/api/work_pools/cpu"), ("POST", "/api/events"),
-)  # fmt: skip
-
-
-class Answer(NamedTuple):
-    """What a stranger is told: `status` 0 where a port closes, or its TLS asks for a certificate."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-def become_nobody() -> None:
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
-
-
-@pytest.fixture
-def stranger() -> Iterator[ProcessPoolExecutor]:
-    """A process of another user, as far as we may start one; it knows no key."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("fork"), become_nobody) as pool:
-        yield pool
-
-
-def ask(port: int, asked: tuple[str, str], tls: bool) -> Answer:
-    method, path = asked
-    context = ssl._create_unverified_context() if tls else None
-    connection = (
-        http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
-        if tls
-        else http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    )
-    with closing(connection):
-        try:
-            connection.request(method, path, body=b"{}", headers={"Origin": EVIL, "Host": "evil.example", **JSON})
-            answer = connection.getresponse()
-            return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
-        except (OSError, http.client.HTTPException):
-            return Answer(0, {}, b"")
 
 
 def opens(path: str) -> bool:
@@ -131,20 +69,13 @@ def test_no_stranger_gets_in_at_any_port(stack: RunningStack, trained: Run, stra
     assert {each.laddr.ip for each in sockets(stack, "tcp") if each.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
     before = holds(stack)
 
-    asked = [*product(ports, [("GET", path) for path in READS] + list(CHANGES), (False, True))]
-    answers = dict(zip(asked, stranger.map(_ask, asked), strict=True))
+    asked = asked_of(ports)
+    answers = dict(zip(asked, stranger.map(ask, asked), strict=True))
 
     assert {port for (port, *_), answer in answers.items() if answer.status} >= {made.prefect_port, made.s3_ports[0]}
-    told = [
-        (where, secret) for where, answer in answers.items() for secret in secrets if secret.encode() in answer.body
-    ]
-    assert told == []
-    obeyed = [
-        (where, answer.status, answer.body[:80])
-        for where, answer in answers.items()
-        if where[1] in CHANGES and 200 <= answer.status < 300 and not is_the_front_page(answer)
-    ]
-    assert obeyed == []
+    assert told(answers, secrets) == []
+    assert obeyed(answers) == []
+    assert [port for port in ports if stranger.submit(obeys_grpc, port).result()] == []
     shared = [
         where
         for where, answer in answers.items()
@@ -152,15 +83,6 @@ def test_no_stranger_gets_in_at_any_port(stack: RunningStack, trained: Run, stra
     ]
     assert shared == [], "no page but the UI's own may talk to the Prefect server"
     assert holds(stack) == before
-
-
-def _ask(asked: tuple[int, tuple[str, str], bool]) -> Answer:
-    return ask(*asked)
-
-
-def is_the_front_page(answer: Answer) -> bool:
-    """A page for people that a server shows at any address; it says nothing of what is stored."""
-    return answer.body.lstrip()[:9].lower() == b"<!doctype"
 
 
 def test_no_stranger_opens_the_database_s_socket_or_reads_the_keys(
