@@ -19,7 +19,8 @@ READS = tuple(("GET", path) for path in (
     "/buckets/", "/buckets/image-training/?pretty=y", "/buckets/test-bucket/kept-secret/a", "/image-training", "/image-training?list-type=2",
     "/dir/assign", "/dir/status", "/dir/lookup?volumeId=1", "/vol/status", "/etc/iam/", "/topics/",
     "/api/admin/version", "/api/work_pools/cpu", "/api/variables/name/x", "/api/csrf-token?client=x", "/ui-settings",
-    "/?Action=ListUsers", "/api/admin/settings", "/docs", "/openapi.json",
+    "/buckets/test-bucket/asked-for", "/test-bucket/asked-for", "/?Action=ListUsers", "/api/admin/settings",
+    "/docs", "/openapi.json",
 ))  # fmt: skip
 CHANGES = (
     ("PUT", "/buckets/image-training/evil"), ("PUT", "/image-training/evil"), ("PUT", "/evil"),
