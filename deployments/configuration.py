@@ -119,14 +119,16 @@ def read_configuration(file: Path = FILE) -> Configuration:
     return configuration
 
 
-def complete(told: dict[str, Any], version: str, time_zone: str) -> dict[str, Any]:
-    """The file's content as `prefect deploy` needs it: each deployment's version, and each schedule's time zone."""
-    deployments = [
-        {
-            **deployment,
-            "version": deployment.get("version") or version,
-            "schedules": [{"timezone": time_zone, **schedule} for schedule in deployment.get("schedules", [])],
-        }
-        for deployment in told["deployments"]
-    ]
-    return {**told, "deployments": deployments}
+def complete(configuration: Configuration, version: str, zone: str, paused: set[tuple[str, str]]) -> dict[str, Any]:
+    """What `prefect deploy` reads: with a version for each deployment, and a time zone for each schedule.
+
+    `paused` has the deployment's name and the slug of each schedule that is to be created inactive.
+    """
+    told = configuration.model_dump(exclude_unset=True, exclude={"definitions"})
+    for each, deployment in zip(told["deployments"], configuration.deployments, strict=True):
+        each["version"] = deployment.version or version
+        for schedule in each.get("schedules", []):
+            schedule["timezone"] = schedule.get("timezone") or zone
+            if (deployment.full_name, schedule["slug"]) in paused:
+                schedule["active"] = False
+    return told

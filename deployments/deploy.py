@@ -17,6 +17,7 @@ import tempfile
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -34,7 +35,7 @@ from pydantic import Secret, SecretStr
 
 from deployments.automations import TAG, automations
 from deployments.configuration import FILE, Configuration, complete, read_configuration
-from deployments.schedules import Deployed, pause_new, time_zone, upcoming
+from deployments.schedules import Deployed, time_zone, upcoming
 from deployments.version import code_version
 from deployments.worker import TEMPLATE
 from lib.command_line import main_of, parser
@@ -58,9 +59,8 @@ def deploy(client: SyncPrefectClient, file: Path) -> int:
     for pool in configuration.pools:
         _ensure_pool(client, pool)
     before = read_deployed(client)
-    _prefect_deploy(file, zone)
-    if settings.schedules == "paused":
-        pause_new(client, before, read_deployed(client))
+    paused = new_schedules(configuration, before) if settings.schedules == "paused" else set()
+    _prefect_deploy(complete(configuration, _version(), zone, paused))
     _remove_others(client, configuration)
     after = read_deployed(client)
     for name, deployed in after.items():
@@ -104,16 +104,26 @@ def _ensure_pool(client: SyncPrefectClient, name: str) -> None:
         _say("updated", f"work pool {name}")
 
 
-def _prefect_deploy(file: Path, zone: str) -> None:
-    """`prefect deploy` of `file`, with this code's version, and `zone` for schedules that name none."""
+def new_schedules(configuration: Configuration, before: Deployed) -> set[tuple[str, str]]:
+    """Deployment and slug of each schedule that the server does not have yet."""
+    wanted = {(each.full_name, schedule.slug) for each in configuration.deployments for schedule in each.schedules}
+    return wanted - {(name, str(schedule.slug)) for name, each in before.items() for schedule in each.schedules}
+
+
+def _version() -> str:
     version, why = code_version()
     if why:
         _say(version, f"version of this code: {why}")
+    return version
+
+
+def _prefect_deploy(told: dict[str, Any]) -> None:
+    """`prefect deploy` of a file with what is `told`."""
     with tempfile.TemporaryDirectory() as folder:
-        completed = Path(folder) / file.name
-        completed.write_text(yaml.safe_dump(complete(yaml.safe_load(file.read_text()), version, zone)))
+        file = Path(folder) / FILE.name
+        file.write_text(yaml.safe_dump(told))
         done = subprocess.run(
-            [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", str(completed)],
+            [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
             cwd=REPOSITORY,
             capture_output=True,
             text=True,

@@ -7,7 +7,6 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import tzlocal
-from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
@@ -34,15 +33,6 @@ def time_zone(asked: str | None) -> str:
         if not asked:
             return "UTC"
         raise PermanentError(f"SCHEDULE_TIME_ZONE must be one such as Europe/Berlin; received {asked!r}") from error
-
-
-def pause_new(client: SyncPrefectClient, before: Deployed, after: Deployed) -> None:
-    """Pause each schedule that was not there `before`; one that a person has paused or resumed stays so."""
-    for name, deployed in after.items():
-        known = {schedule.slug for schedule in before[name].schedules} if name in before else set()
-        for schedule in deployed.schedules:
-            if schedule.slug not in known:
-                client.update_deployment_schedule(deployed.id, schedule.id, active=False)
 
 
 def upcoming(deployed: Deployed, now: datetime) -> Iterator[tuple[bool, str]]:

@@ -37,26 +37,22 @@ def test_schedules_train_anew_and_no_data_set_is_trained_twice_at_once() -> None
     assert all(limit and (limit.limit, limit.collision_strategy) == (1, "ENQUEUE") for limit in limits)
 
 
-def test_each_deployment_gets_a_version_and_each_schedule_a_time_zone_unless_the_file_names_its_own() -> None:
-    own = {"cron": "0 1 * * *", "slug": "own", "timezone": "Asia/Tokyo"}
-    told = {
-        "name": "x",
-        "deployments": [
-            {"name": "a", "schedules": [{"cron": "0 5 * * *", "slug": "theirs"}, own]},
-            {"name": "b", "version": "7"},
-        ],
-    }
-    assert complete(told, "1a2b3c", "Europe/Berlin") == {
-        "name": "x",
-        "deployments": [
-            {
-                "name": "a",
-                "version": "1a2b3c",
-                "schedules": [{"cron": "0 5 * * *", "slug": "theirs", "timezone": "Europe/Berlin"}, own],
-            },
-            {"name": "b", "version": "7", "schedules": []},
-        ],
-    }
+def test_prefect_is_told_each_version_time_zone_and_new_schedule_that_is_to_be_paused(tmp_path: Path) -> None:
+    told = copy.deepcopy(TOLD)
+    cifar100, fashion_mnist = told["deployments"][:2]
+    cifar100["schedules"][0]["timezone"] = "Asia/Tokyo"
+    fashion_mnist["version"] = "7"
+    file = tmp_path / "prefect.yaml"
+    file.write_text(yaml.safe_dump(told))
+    paused = {("train-all/fashion-mnist", "train-all-on-fashion-mnist-weekly")}
+    completed = complete(read_configuration(file), "1a2b3c", "Europe/Berlin", paused)
+    for each in told["deployments"]:
+        each["version"] = each.get("version", "1a2b3c")
+        for schedule in each.get("schedules", []):
+            schedule.setdefault("timezone", "Europe/Berlin")
+    fashion_mnist["schedules"][0]["active"] = False
+    del told["definitions"]
+    assert completed == told
 
 
 def change_top(told: dict) -> None:

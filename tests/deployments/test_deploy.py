@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from typing import Any
-from unittest.mock import Mock, call
 from uuid import UUID
 
 import pytest
@@ -12,8 +11,9 @@ from prefect.client.schemas.responses import DeploymentResponse, GlobalConcurren
 from prefect.client.schemas.schedules import CronSchedule
 
 from deployments.automations import automations
-from deployments.deploy import plain, settings_of
-from deployments.schedules import pause_new, time_zone, upcoming
+from deployments.configuration import read_configuration
+from deployments.deploy import new_schedules, plain, settings_of
+from deployments.schedules import time_zone, upcoming
 from lib.errors import PermanentError
 
 
@@ -53,16 +53,15 @@ def schedule(number: int, slug: str, active: bool = True, zone: str = "Europe/Be
     return DeploymentSchedule(id=UUID(int=number), schedule=cron, active=active, slug=slug)
 
 
-def test_only_schedules_that_are_new_are_paused() -> None:
-    client, known = Mock(), schedule(5, "known")
-    before = {"train-all/a": deployed(schedules=[known])}
-    after = {
-        "train-all/a": deployed(schedules=[known, schedule(6, "new")]),
-        "train-all/b": deployed(schedules=[schedule(7, "known")]),
+def test_only_schedules_that_the_server_does_not_have_are_new() -> None:
+    before = {
+        "train-all/digits": deployed(schedules=[schedule(5, "train-all-on-digits-daily")]),
+        "train-all/fashion-mnist": deployed(schedules=[schedule(6, "train-all-on-digits-daily")]),
     }
-    pause_new(client, before, after)
-    paused = [call.update_deployment_schedule(UUID(int=3), UUID(int=number), active=False) for number in (6, 7)]
-    assert client.mock_calls == paused
+    assert new_schedules(read_configuration(), before) == {
+        ("train-all/cifar100", "train-all-on-cifar100-weekly"),
+        ("train-all/fashion-mnist", "train-all-on-fashion-mnist-weekly"),
+    }
 
 
 @pytest.mark.parametrize("asked", ["Mars/Phobos", "../etc/passwd", "CEST!", "/etc/localtime"])
