@@ -81,7 +81,7 @@ def show_use(store: Store, name: str, model: Ref) -> None:
 
 
 def _table(title: str, *left: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
+    table = Table(box=SIMPLE_HEAD, title=title)
     for name in left:
         table.add_column(name, no_wrap=True)
     return table
@@ -90,6 +90,8 @@ def _table(title: str, *left: str) -> Table:
 def _print(table: Table) -> None:
     console = Console()
     console.width = max(console.width, 140)  # a line too long is better read than one cut
+    title, table.title = table.title, None  # or it is broken where the table ends
     with console.capture() as text:
         console.print(table)
+    print(title)
     print(text.get(), end="")  # rich itself would end the command with code 1 where nobody reads on
