@@ -31,6 +31,8 @@ def refs(store: Store) -> dict[str, Ref]:
 
 def test_it_ends_with_a_leaderboard_and_the_path_of_the_report(finished: tuple[Path, str]) -> None:
     store, printed = finished
+    title = "Leaderboard of digits, at most 3 epochs, batch_size=8, ranked by validation accuracy"
+    assert title in printed.splitlines()
     assert "digits-softmax" in printed
     report = Path(printed.splitlines()[-1].removeprefix("Report: file://"))
     assert report.is_relative_to(store)
