@@ -220,7 +220,7 @@ def features_that_a_head_is_given() -> Any:
 @of_step("report")
 def leaderboard() -> Any:
     from lib.lineage.manifests import Manifest, Ref
-    from lib.reporting.report import leaderboard_rows
+    from lib.reporting.leaderboard import leaderboard_rows
 
     def evaluation(recipe: str, accuracy: float, seed: int) -> Manifest:
         split = {"accuracy": accuracy, "loss": 1 - accuracy, "top5_accuracy": 1.0, "macro_f1": accuracy}

@@ -1,13 +1,10 @@
 """One report of a dataset and its models, from what the store holds: index.html, a leaderboard, and markdown."""
 
-import csv
-import io
 import json
 import math
 import re
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -23,32 +20,23 @@ from lib.lineage.provenance import made_by
 from lib.lineage.steps import STEPS
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.models.changes import changes
+from lib.reporting.leaderboard import (
+    BASELINE,
+    NARROW,
+    PHONE,
+    by_validation,
+    columns,
+    leaderboard_csv,
+    leaderboard_rows,
+    shown,
+)
 from lib.reporting.sections import SPLITS, Art, DataSection, ModelSection, data_section, duration, model_section
 from lib.reporting.tiles import Caption
 from lib.store import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
-BASELINE = "the 2023 notebook's settings"
-COLUMNS = {
-    "rank": "Rank",
-    "model": "Model",
-    "validation_accuracy": "Validation accuracy",
-    "test_accuracy": "Test accuracy",
-    "test_top5_accuracy": "Test top-5",
-    "test_macro_f1": "Test macro F1",
-    "test_loss": "Test loss",
-    "parameters": "Parameters",
-    "epochs": "Epochs",
-}
-NARROW = ("rank", "model", "validation_accuracy", "test_accuracy", "test_loss")
-"""Of COLUMNS, what a page beside menus has room for: each model's own section says the rest."""
-PHONE = ("model", "validation_accuracy", "test_accuracy")
-"""Of COLUMNS, what a phone has room for."""
-FACTS = (*COLUMNS, "seed", "baseline")
 FILES = {"index": "index.html", "leaderboard": "leaderboard.csv", "captions": "captions.json"}
 """Name in the manifest → name of the file; pictures lie beside them."""
-FIVE = 5
-"""Of no more classes than these, the top five hold the right one always."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +75,7 @@ def build_report(
         **{name: put_file(store, address, f"{name}.png", picture) for name, picture in art.pictures.items()},
         "captions": put_file(store, address, FILES["captions"], json.dumps(art.captions).encode()),
         "index": put_file(store, address, FILES["index"], _render("index.html.j2", report).encode()),
-        "leaderboard": put_file(store, address, FILES["leaderboard"], _csv(report.leaderboard)),
+        "leaderboard": put_file(store, address, FILES["leaderboard"], leaderboard_csv(report.leaderboard)),
     }
     return commit(
         store,
@@ -130,7 +118,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         store, address, manifest, [_input_name(ref) for ref in evaluations], lambda: _draw(store, prepared, evaluations)
     )
     report = read_report(store, manifest.ref(address))
-    right = {"index": _render("index.html.j2", report).encode(), "leaderboard": _csv(report.leaderboard)}
+    right = {"index": _render("index.html.j2", report).encode(), "leaderboard": leaderboard_csv(report.leaderboard)}
     for name, data in right.items():
         stored = local_file(store, manifest, name).read_bytes()
         must_equal(address, f"sha256 of {name}", sha256(data).hexdigest(), sha256(stored).hexdigest())
@@ -164,7 +152,7 @@ def leaderboard_table(store: Store, report: Ref) -> list[dict[str, str]]:
     changed = [manifest.made_by["changes"][_input_name(ref)] for _, ref in ordered]
     return [
         {
-            **{title: shown(row[key]) for key, title in _columns(classes).items()},
+            **{title: shown(row[key]) for key, title in columns(classes).items()},
             "Training time": duration(model.made_by["seconds"]),
             "Note": "; ".join([BASELINE] * row["baseline"] + changes),
         }
@@ -199,52 +187,6 @@ def report_url(store: Store, report: Ref) -> str:
     return store.url(load(store, report).files["index"].path)
 
 
-def leaderboard_rows(evaluations: Sequence[Manifest]) -> list[dict[str, Any]]:
-    """One row a model, by accuracy on validation, then by loss on validation. Test is shown and decides nothing."""
-    ordered = sorted(evaluations, key=by_validation)
-    return [
-        {
-            "rank": place,
-            "model": name,
-            "validation_accuracy": evaluation.facts["metrics"]["validation"]["accuracy"],
-            **{
-                f"test_{metric}": evaluation.facts["metrics"]["test"][metric]
-                for metric in ("accuracy", "top5_accuracy", "macro_f1", "loss")
-            },
-            **{fact: evaluation.facts[fact] for fact in ("parameters", "epochs", "seed", "baseline")},
-        }
-        for place, (name, evaluation) in enumerate(zip(_names(ordered), ordered, strict=True), 1)
-    ]
-
-
-def by_validation(evaluation: Manifest) -> tuple[float, float, str]:
-    """Sorts the best first, and always the same way."""
-    validation = evaluation.facts["metrics"]["validation"]
-    return -validation["accuracy"], validation["loss"], evaluation.inputs["model"].uri
-
-
-def shown(value: Any) -> str:
-    """A number as a person reads it: shares and losses with four places, counts in thousands."""
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _names(evaluations: Sequence[Manifest]) -> list[str]:
-    """The recipe's name, with its weights, its seed or the model's key where that alone would be said twice."""
-    choices = [
-        [
-            str(each.facts["recipe"]),
-            f"{each.facts['recipe']}, weights {each.facts['weights']}",
-            f"{each.facts['recipe']}, seed {each.facts['seed']}",
-            f"{each.facts['recipe']}, {each.inputs['model'].uri.rsplit('/')[-1]}",
-        ]
-        for each in evaluations
-    ]
-    counts = Counter(name for names in choices for name in names)
-    return [next((name for name in names if counts[name] == 1), names[-1]) for names in choices]
-
-
 def _input_name(evaluation: Ref) -> str:
     """evaluation-<recipe>-<key>, from evaluations/<dataset>/<recipe>/<key>: a recipe can stand there twice."""
     return "-".join(["evaluation", *evaluation.uri.split("/")[2:]])
@@ -252,19 +194,6 @@ def _input_name(evaluation: Ref) -> str:
 
 def _evaluations(report: Manifest) -> list[Ref]:
     return [ref for name, ref in report.inputs.items() if name != "prepared"]
-
-
-def _csv(rows: list[dict[str, Any]]) -> bytes:
-    text = io.StringIO()
-    table = csv.DictWriter(text, FACTS)
-    table.writeheader()
-    table.writerows(rows)
-    return text.getvalue().encode()
-
-
-def _columns(classes: int) -> dict[str, str]:
-    """COLUMNS, as far as they tell models of so many classes apart."""
-    return {key: title for key, title in COLUMNS.items() if classes > FIVE or key != "test_top5_accuracy"}
 
 
 def _draw(store: Store, prepared: Ref, evaluations: list[Ref]) -> Art:
@@ -323,7 +252,7 @@ def _render(template: str, report: Report) -> str:
     templates.filters |= {"shown": shown, "duration": duration, "plain": _plain}
     return templates.get_template(template).render(
         vars(report),
-        columns=_columns(len(report.data.labels)),
+        columns=columns(len(report.data.labels)),
         narrow=NARROW,
         phone=PHONE,
         splits=SPLITS,

@@ -6,7 +6,8 @@ from math import log
 import pytest
 
 from lib.lineage.manifests import Manifest, Ref, load, local_file
-from lib.reporting.report import BASELINE, build_report, leaderboard_rows, leaderboard_table, report_url
+from lib.reporting.leaderboard import BASELINE, leaderboard_rows
+from lib.reporting.report import build_report, leaderboard_table, report_url
 from lib.store import LocalStore
 
 from . import made

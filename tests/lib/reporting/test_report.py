@@ -13,8 +13,8 @@ from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit, load
 from lib.lineage.provenance import made_by
 from lib.models.recipes import RECIPES
+from lib.reporting.leaderboard import BASELINE
 from lib.reporting.report import (
-    BASELINE,
     build_report,
     leaderboard_table,
     read_report,
@@ -202,7 +202,7 @@ def test_no_more_than_five_classes_have_no_top_five(
 ) -> None:
     assert "Top-5" in report_markdown(store, report)
     assert "Test top-5" in leaderboard_table(store, report)[0]
-    monkeypatch.setattr("lib.reporting.report.FIVE", 10)
+    monkeypatch.setattr("lib.reporting.leaderboard.FIVE", 10)
     assert "Top-5" not in report_markdown(store, report)
     assert "Test top-5" not in leaderboard_table(store, report)[0]
 
