@@ -55,21 +55,13 @@ def verify(
     ref, _ = _finished(store, address)
     if sha256 is not None:
         load(store, Ref(uri=address, sha256=sha256))
-    held: set[Ref] = set()
-
-    def check(ref: Ref, before: int) -> None:
-        """`before`: its step must be among the first so many, which also bounds how deep a chain of inputs can be."""
-        manifest = load(store, ref)
-        place = _place(ref, manifest, before)
-        for input_ref in manifest.inputs.values():
-            if input_ref not in held:
-                check(input_ref, place)
-        if note := check_output(store, ref):
+    chain = _chain(store, ref)
+    for each in chain:  # of all before the rest, which takes longer
+        check_files(store, each.uri)
+    for each in chain:
+        if note := _check_record(store, each):
             warn(note)
-        held.add(ref)
-        tell(ref.uri, manifest)
-
-    check(ref, len(STEPS))
+        tell(each.uri, load(store, each))
     return ref
 
 
@@ -78,13 +70,35 @@ def check_output(store: Store, ref: Ref) -> str:
 
     Raises as `verify` does.
     """
+    check_files(store, ref.uri)
+    return _check_record(store, ref)
+
+
+def _chain(store: Store, ref: Ref) -> list[Ref]:
+    """`ref` and all that it was made of, inputs first."""
+    chain: dict[Ref, None] = {}
+
+    def add(ref: Ref, before: int) -> None:
+        """`before`: its step must be among the first so many, which also bounds how deep a chain can be."""
+        manifest = load(store, ref)
+        place = _place(ref, manifest, before)
+        for each in manifest.inputs.values():
+            if each not in chain:
+                add(each, place)
+        chain[ref] = None
+
+    add(ref, len(STEPS))
+    return list(chain)
+
+
+def _check_record(store: Store, ref: Ref) -> str:
+    """Check what the manifest says; a note on what cannot be checked."""
     manifest = load(store, ref)
     _place(ref, manifest, len(STEPS))
     for name, each in manifest.inputs.items():
         kind = load(store, each).kind
         if name != kind and not name.startswith(f"{kind}-"):
             raise PermanentError(f"{ref.uri}: its input {name!r} must be of that kind; received {kind} {each.uri}")
-    check_files(store, ref.uri)
     right = _recomputed(store, ref, manifest)
     must_equal(ref.uri, "the list of inputs", sorted(right.inputs), sorted(manifest.inputs))
     must_equal(ref.uri, "facts", right.facts, manifest.facts)
