@@ -17,6 +17,7 @@ COMMANDS = (
     "deployments.doctor",
     "deployments.stack",
     "deployments.worker",
+    "lib.models.counts",
     "tests.faults.__main__",
     "tests.benchmarks.orchestration",
 )

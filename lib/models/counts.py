@@ -78,16 +78,14 @@ def update(known: Mapping[str, Mapping[str, Counts]]) -> None:
     read_counts.cache_clear()
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command: count all anew, and write the table."""
-    description = "Build each recipe's network, count its parameters and operations, and write lib/models/counts.json."
-    options = argparse.ArgumentParser(
+def make_parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
         prog="python -m lib.models.counts",
-        description=f"{description} This takes minutes; `make docs` counts only what the table lacks.",
+        description="Count the parameters and operations of each recipe's network, and write lib/models/counts.json. "
+        "This takes minutes; `make docs` counts only what the table lacks.",
     )
-    options.parse_args(arguments)
-    update({})
 
 
 if __name__ == "__main__":
-    main()
+    make_parser().parse_args()
+    update({})

@@ -62,9 +62,9 @@ def build_report(
     what started the run. Raises PermanentError where an evaluation is of other prepared data: they do not compare.
     """
     evaluations, left_out = list(dict.fromkeys(evaluations)), dict(left_out or {})
-    facts = load(store, prepared).facts
-    names = {"dataset_name": facts["dataset"], "left_out": sorted(left_out)}
-    address = STEPS["report"].address(prepared=prepared, evaluations=evaluations, **names)
+    facts, names = load(store, prepared).facts, sorted(left_out)
+    key = {"dataset_name": facts["dataset"], "prepared": prepared, "evaluations": evaluations, "left_out": names}
+    address = STEPS["report"].address(**key)
     if done := find(store, address):
         return done[0]
     started = time.monotonic()
@@ -87,7 +87,7 @@ def build_report(
                 "dataset": facts["dataset"],
                 "limit": facts["limit"],
                 "leaderboard": report.leaderboard,
-                "left_out": names["left_out"],
+                "left_out": names,
             },
             content={"leaderboard": digest_json(report.leaderboard)},
             files=files,

@@ -282,7 +282,7 @@ def test_settings_that_a_backbone_cannot_follow_are_refused() -> None:
 
 def test_counting_all_networks_explains_itself_before_it_takes_minutes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        counts.main(["--help"])
+        counts.make_parser().parse_args(["--help"])
     assert ended.value.code == 0
     assert "This takes minutes" in capsys.readouterr().out
 
