@@ -136,7 +136,7 @@ def _command(module: str) -> str:
     parser: argparse.ArgumentParser = import_module(module).make_parser()
     # Not by `format_help`: it depends on the width of the terminal and the version of Python.
     actions = [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
-    options = table(("option", "default", "meaning"), *map(_option, actions))
+    options = table(("option", "default", "meaning"), *map(_option, actions)) if actions else ""
     return f"## `python -m {module.removesuffix('.__main__')}`\n\n{(parser.description or '').strip()}\n\n{options}"
 
 

@@ -15,6 +15,7 @@ from lib.lineage.provenance import made_by
 from lib.models.recipes import RECIPES
 from lib.reporting.leaderboard import BASELINE
 from lib.reporting.report import (
+    _render,
     build_report,
     leaderboard_table,
     read_report,
@@ -233,8 +234,9 @@ def test_a_report_without_models_shows_the_data(store: LocalStore, prepared: Ref
     assert leaderboard_table(store, report) == []
 
 
-def test_a_report_reads_back_as_it_was_built(store: LocalStore, report: Ref, evaluations: list[Ref]) -> None:
+def test_a_report_reads_back_as_it_was_built(store: LocalStore, report: Ref, page: str) -> None:
     found = read_report(store, report)
+    assert _render("index.html.j2", found) == page
     assert [model.name for model in found.models] == ["digits-cnn", "digits-softmax"]
     assert found.leaderboard == load(store, report).facts["leaderboard"]
     assert next(rows for _, _, rows in found.data.labels) == [128, 14, 36]
