@@ -37,14 +37,14 @@ def show_plan(plan: Plan, lines: list[Line]) -> None:
 def _sum(lines: list[Line]) -> str:
     """What all work still to do comes to."""
     to_do = [line for line in lines if line.state.startswith("would")]
+    if not to_do:
+        return "In all: nothing to do"
     fetched, stored = (sum(getattr(line, name) for line in to_do) for name in ("fetched_bytes", "stored_bytes"))
     seconds = sum(line.seconds or 0 for line in to_do)
     unknown = [line.name for line in to_do if line.name.startswith("train ") and line.seconds is None]
     without = f", besides {', '.join(unknown)}, of which it is not known," if unknown else ""
-    return (
-        f"In all: about {duration(seconds)} of work on this machine{without} and about {_megabytes(stored)} to store; "
-        f"{f'fetches up to {_megabytes(fetched)}' if fetched else 'nothing to fetch'}"
-    )
+    fetches = f", and up to {_megabytes(fetched)} to fetch and keep" if fetched else ", and nothing to fetch"
+    return f"In all: about {duration(seconds)} of work on this machine{without}, {_megabytes(stored)} to store{fetches}"
 
 
 def _megabytes(size_bytes: int) -> str:

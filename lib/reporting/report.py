@@ -154,9 +154,9 @@ def leaderboard_table(store: Store, report: Ref) -> list[dict[str, str]]:
         {
             **{title: shown(row[key]) for key, title in columns(classes).items()},
             "Training time": duration(model.made_by["seconds"]),
-            "Note": "; ".join([BASELINE] * row["baseline"] + changes),
+            "Note": "; ".join([BASELINE] * row["baseline"] + differences),
         }
-        for row, model, changes in zip(manifest.facts["leaderboard"], models, changed, strict=True)
+        for row, model, differences in zip(manifest.facts["leaderboard"], models, changed, strict=True)
     ]
 
 
