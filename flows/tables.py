@@ -31,10 +31,10 @@ def show_plan(plan: Plan, lines: list[Line]) -> None:
     for line in lines:
         if line.why:
             print(f"{line.name} {line.state}: {line.why}")
-    print(_sum(lines))
+    print(total(lines))
 
 
-def _sum(lines: list[Line]) -> str:
+def total(lines: list[Line]) -> str:
     """What all work still to do comes to."""
     to_do = [line for line in lines if line.state.startswith("would")]
     if not to_do:
@@ -42,9 +42,10 @@ def _sum(lines: list[Line]) -> str:
     fetched, stored = (sum(getattr(line, name) for line in to_do) for name in ("fetched_bytes", "stored_bytes"))
     seconds = sum(line.seconds or 0 for line in to_do)
     unknown = [line.name for line in to_do if line.name.startswith("train ") and line.seconds is None]
-    without = f", besides {', '.join(unknown)}, of which it is not known," if unknown else ""
+    without = f" (not known of: {', '.join(unknown)})" if unknown else ""
+    takes = f"about {duration(seconds)}" if seconds else "seconds"
     fetches = f", and up to {_megabytes(fetched)} to fetch and keep" if fetched else ", and nothing to fetch"
-    return f"In all: about {duration(seconds)} of work on this machine{without}, {_megabytes(stored)} to store{fetches}"
+    return f"In all: {takes} of work on this machine{without}, {_megabytes(stored)} to store{fetches}"
 
 
 def _megabytes(size_bytes: int) -> str:
