@@ -7,7 +7,8 @@ from prefect.artifacts import Artifact
 from prefect.events import emit_event
 
 from lib.lineage.manifests import Ref, load
-from lib.reporting.report import report_url, shown
+from lib.reporting.leaderboard import shown
+from lib.reporting.report import report_url
 from lib.store import Store
 
 REPORT_PUBLISHED = "report.published"
