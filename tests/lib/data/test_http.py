@@ -1,0 +1,144 @@
+"""Downloads over HTTP: a whole answer, or one line on what is wrong with it."""
+
+import hashlib
+import logging
+import socket
+import traceback
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import requests
+
+from lib.data.fetch import fetch
+from lib.data.http import _check_redirect
+from lib.errors import PermanentError, PipelineError, TransientError
+
+from .publisher import BODY, PACKED, quiet, refusal, upstream
+
+MARKER = "nobody-may-see-this"
+
+
+@pytest.mark.parametrize(
+    ("case", "kind", "rule"),
+    [
+        ("no-content", PermanentError, "cannot be had: HTTP 204"),
+        ("part", PermanentError, "cannot be had: HTTP 206"),
+        ("not-modified", PermanentError, "cannot be had: HTTP 304"),
+        ("created", PermanentError, "cannot be had: HTTP 201"),
+        ("no-number", PermanentError, "must say its length in bytes; its Content-Length is no number"),
+        ("negative", PermanentError, "must say its length in bytes; its Content-Length is no number"),
+        ("two-lengths", PermanentError, "answers with headers that contradict each other"),
+        ("chunks-cut", TransientError, "cannot be reached: "),
+        ("chunk-cut", TransientError, "cannot be reached: "),
+        ("packed-cut", TransientError, "was cut: its gzip stream has no end"),
+        ("to-bad-ipv6", PermanentError, "redirects to what is no address"),
+        ("to-bad-port", PermanentError, "redirects to what is no address"),
+        ("to-a-file", PermanentError, "redirects to what is no address"),
+        ("to-ftp", PermanentError, "redirects to what is no address"),
+        ("to-a-backslash", PermanentError, "redirects to what is no address"),
+        ("to-metadata", PermanentError, "redirects to an address inside this machine or its cloud"),
+        ("to-metadata-in-decimal", PermanentError, "redirects to an address inside this machine or its cloud"),
+        ("to-metadata-in-ipv6", PermanentError, "redirects to an address inside this machine or its cloud"),
+        ("to-metadata-of-ipv6", PermanentError, "redirects to an address inside this machine or its cloud"),
+        ("to-link-local", PermanentError, "redirects to an address inside this machine or its cloud"),
+        ("to-itself", PermanentError, "cannot be had: it redirects without end"),
+        ("no-http", TransientError, "cannot be reached: "),
+    ],
+)
+def test_an_answer_that_is_no_whole_file_is_refused(
+    host: str, tmp_path: Path, case: str, kind: type[PipelineError], rule: str
+) -> None:
+    said = refusal(kind, upstream(f"{host}/{case}/a.gz"), None, tmp_path)
+    assert said.startswith(f"{host}/{case}/a.gz {rule}")
+
+
+@pytest.mark.parametrize(
+    ("case", "content"),
+    [("chunked", b"hello"), ("packed", PACKED), ("labelled", PACKED), ("to-plain", BODY)],
+)
+def test_an_answer_that_is_whole_is_kept_byte_for_byte(host: str, tmp_path: Path, case: str, content: bytes) -> None:
+    assert fetch(upstream(f"{host}/{case}/a.gz"), None, tmp_path, quiet).read_bytes() == content
+
+
+def test_a_file_of_which_neither_length_nor_digest_is_known_is_told_of(
+    host: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fetch(upstream(f"{host}/plain/a.bin"), None, tmp_path, quiet)
+    fetch(upstream(f"{host}/endless/a.bin", md5=hashlib.md5(BODY).hexdigest()), None, tmp_path, quiet)
+    assert caplog.records == []
+    fetch(upstream(f"{host}/endless/a.bin"), f"{host}/endless?token=secret", tmp_path, quiet)
+    (told,) = caplog.messages
+    assert told.startswith(f"{host}/endless/a.bin: the server did not say how long it is, and no digest is known")
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+def test_another_digest_of_a_file_of_unknown_length_may_be_a_cut(host: str, tmp_path: Path) -> None:
+    said = refusal(TransientError, upstream(f"{host}/endless/a.bin", md5="0" * 32), None, tmp_path)
+    assert said.endswith("; the server did not say how long it is, so it may have been cut")
+
+
+def test_a_transfer_that_hardly_moves_is_given_up(host: str, tmp_path: Path) -> None:
+    times = iter(range(0, 100_000, 1000))  # each block comes 1,000 s after the one before
+    with pytest.raises(TransientError, match=r"/plain/a\.bin must send 1,000 bytes a second; received ") as error:
+        fetch(upstream(f"{host}/plain/a.bin"), None, tmp_path, quiet, clock=lambda: float(next(times)))
+    assert "\n" not in str(error.value)
+
+
+def test_an_answer_whose_first_line_does_not_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lib.data.http.ANSWERS_WITHIN_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and no more
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.bin"
+        said = refusal(TransientError, upstream(url), None, tmp_path)
+    assert said == f"{url} did not answer within 0.1 s; check the network"
+
+
+@pytest.mark.parametrize(
+    ("origin", "target", "refused"),
+    [
+        ("https://host/a", "http://host/a", True),
+        ("https://host/a", "https://other/a", False),
+        ("http://host/a", "https://host/a", False),
+        ("http://host/a", "http://127.0.0.1/a", True),
+        ("http://host/a", "http://0.0.0.0/a", True),
+        ("http://127.0.0.1/a", "http://localhost/a", False),
+        ("http://host/a", "http://10.0.0.1/a", False),
+    ],
+)
+def test_a_redirect_leads_neither_to_plain_http_nor_inside_this_machine(
+    origin: str, target: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = socket.getaddrinfo
+    names = {"host": "192.0.2.1", "other": "192.0.2.2"}
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda name, *more, **options: resolve(names.get(name, name), *more, **options)
+    )
+    response = requests.Response()
+    response.status_code, response.url, response.headers["Location"] = 302, origin, target
+    with pytest.raises(PermanentError) if refused else nullcontext():
+        _check_redirect(response)
+
+
+def test_a_password_and_a_token_of_a_mirror_are_used_and_not_shown(host: str, tmp_path: Path) -> None:
+    private = host.replace("//", "//user:p%40ss@") + "/private?token=secret"
+    assert fetch(upstream("https://host/a.bin"), private, tmp_path, quiet).read_bytes() == b"hello"
+    said = refusal(PermanentError, upstream("https://host/b.bin"), private, tmp_path)
+    assert said == f"{host}/private/b.bin cannot be had: HTTP 401; set MIRROR_URL to a place that has it"
+
+
+def test_a_password_of_a_mirror_that_cannot_be_reached_is_in_no_error_or_its_causes(tmp_path: Path) -> None:
+    with pytest.raises(TransientError) as error:
+        fetch(upstream("https://host/a.bin"), f"http://user:{MARKER}@127.0.0.1:1/x?token={MARKER}", tmp_path, quiet)
+    assert MARKER not in "".join(traceback.format_exception(error.value))
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"], ids=["missing", "garbage"])
+def test_certificates_that_are_not_there_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_bytes(content)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    said = refusal(PermanentError, upstream("https://127.0.0.1:1/a.bin"), None, tmp_path)
+    assert said.startswith(f"REQUESTS_CA_BUNDLE must name a file of CA certificates; received {bundle}: ")
