@@ -54,9 +54,7 @@ def begin() -> None:
     try:
         tempfile.gettempdir()
     except OSError as error:
-        raise PermanentError(
-            f"a temporary folder must be there that can be written; set TMPDIR to one: {error}"
-        ) from error
+        raise PermanentError(f"a temporary folder must be there, and writable; set TMPDIR to one: {error}") from error
 
 
 def read_env_file(file: Path) -> None:

@@ -1,0 +1,153 @@
+"""Environments that are hostile or bare: a command works in them, or says on one line what to set."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from lib import command_line
+from lib.command_line import read_env_file
+from lib.errors import PermanentError
+from lib.settings import REPOSITORY
+
+LISTS, PLANS = "-m flows", "-m flows.train --plan --models digits-softmax"
+
+
+class Case(NamedTuple):
+    """`{python}` in a shell, and how it must end."""
+
+    command: str
+    code: int
+    says: str = ""
+    """In the last line of standard error; nothing at all is there where this is empty."""
+    environment: tuple[str, str] = ("KEPT", "")
+    without: str = ""
+
+
+ENVIRONMENTS = {
+    "nobody reads on": Case(f"set -o pipefail; {{python}} {LISTS} | (exec <&-; sleep 0.5)", 141),
+    "no standard output": Case(f"{{python}} {LISTS} >&-", 0),
+    "ASCII only": Case(f"{{python}} {LISTS}", 0, environment=("PYTHONIOENCODING", "ascii")),
+    "no home": Case(f"{{python}} {LISTS}", 0, without="HOME"),
+    "an environment file that is not there": Case(
+        f"{{python}} {LISTS}", 2, "error: ENV_FILE must name a file that can be read; received /no", ("ENV_FILE", "/no")
+    ),
+    "a folder in its place": Case(f"{{python}} {LISTS}", 2, "Is a directory", ("ENV_FILE", "/")),
+    "no environment file": Case(f"{{python}} {LISTS}", 0, environment=("ENV_FILE", "/dev/null")),
+    "no space for temporary files": Case(
+        f"ulimit -f 0; {{python}} {LISTS}", 2, "error: a temporary folder must be there, and writable; set TMPDIR"
+    ),
+}
+SLOW = {
+    "a setting of Prefect's": Case(
+        f"{{python}} {PLANS}", 2, "environment (APISettings) is not valid", ("PREFECT_API_REQUEST_TIMEOUT", "x")
+    ),
+    "ASCII only": Case(f"{{python}} {PLANS}", 0, "Store: ", ("PYTHONIOENCODING", "ascii")),
+    "no home": Case(f"{{python}} {PLANS}", 0, "Store: ", without="HOME"),
+    "nobody reads on": Case(f"set -o pipefail; {{python}} {PLANS} | (exec <&-; sleep 9)", 141, "Store: "),
+    "no Prefect server": Case(
+        "{python} -m flows.ingest", 3, "cannot be reached: ", ("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    ),
+    "a dead database": Case(
+        "HTTP_PROXY=http://127.0.0.1:9 {python} -m flows.ingest",
+        3,
+        "its database cannot be reached",
+        ("PREFECT_API_DATABASE_CONNECTION_URL", "postgresql+asyncpg://u:p@127.0.0.1:9/x"),
+        without="PREFECT_API_URL",
+    ),
+}
+
+
+def run(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORE_URI", str(tmp_path / "store"))
+    monkeypatch.setenv(*case.environment)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.delenv(case.without, raising=False)
+    script = case.command.format(python=sys.executable)
+    done = subprocess.run(["bash", "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == case.code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert (case.says in done.stderr.splitlines()[-1]) if case.says else done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_every_command_copes_with_its_environment(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(ENVIRONMENTS[name], tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_a_command_of_flows_copes_with_its_environment(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(SLOW[name], tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+def test_a_killed_run_without_a_server_leaves_no_process_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = str(tmp_path / "prefect")
+    monkeypatch.setenv("PREFECT_HOME", home)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    command = [sys.executable, "-m", "flows.ingest", "--store", str(tmp_path / "store")]
+    killed = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    wait_until(lambda: (tmp_path / "prefect" / "prefect.db").exists() and len(processes(home)) > 1)
+    killed.kill()
+    killed.wait()
+    wait_until(lambda: not processes(home))
+
+
+def processes(home: str) -> list[str]:
+    """All that have this PREFECT_HOME."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if f"PREFECT_HOME={home}\0".encode() in environment.read_bytes() + b"\0":
+                found.append(environment.parent.name)
+    return found
+
+
+def wait_until(holds: Callable[[], bool], within_s: float = 120) -> None:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("STORE_URI", "KEPT", "QUOTED", "EMPTY", "PATHS"):
+        monkeypatch.setenv(name, "")  # so that it is unset again afterwards
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(command_line, "_from_file", {})
+    return tmp_path / "an environment file"
+
+
+def test_the_environment_file_sets_what_the_environment_does_not(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KEPT", "the environment's")
+    lines = b"STORE_URI=s3://b/x\r\nexport KEPT=other\r\nQUOTED='a b $c'\r\nEMPTY=\r\nPATHS=$HOME/x\r\n"
+    file.write_bytes(b"# comment\r\n" + lines)
+    read_env_file(file)
+    found = {name: os.environ[name] for name in ("STORE_URI", "KEPT", "QUOTED", "EMPTY", "PATHS")}
+    assert found == {
+        "STORE_URI": "s3://b/x", "KEPT": "the environment's", "QUOTED": "a b $c", "EMPTY": "", "PATHS": "$HOME/x",
+    }  # fmt: skip
+    command_line.say_store("s3://b/x")
+    command_line.say_store("/chosen")
+    assert capsys.readouterr().err == f"Store: s3://b/x (STORE_URI of {file})\nStore: /chosen\n"
+
+
+@pytest.mark.parametrize("line", ["STORE_URI", "STORE URI=x", "='x'"])
+def test_a_line_that_sets_nothing_is_refused(line: str, file: Path) -> None:
+    file.write_text(f"A_NAME=1\n{line}\n")
+    with pytest.raises(PermanentError, match=r"must have lines as NAME=VALUE; received line 2"):
+        read_env_file(file)
