@@ -58,16 +58,17 @@ over `STORE_URI`, `--allow-cpu` over `ALLOW_CPU`. [cli.md](cli.md) lists the opt
 
 ## The environment file `.env`
 
-`.env` in the root of the repository says how to reach an installation, one `NAME=value` per line. A shell reads it: put
-values with spaces or any of `$&;` in single quotes.
+`.env` in the root of the repository says how to reach an installation, one `NAME=value` per line. Put values with
+spaces or any of `$&;` in single quotes: a shell can then read the file too.
 
-- `make stack` writes it, and deletes it when it stops. It does not overwrite a file that it did not write.
-- `make deploy` and `make doctor` read it if it exists. Its values win over the variables of the terminal.
-  `make deploy ENV_FILE=/etc/image-training.env` reads another file.
-- No other command of this package reads it. To use it for others, set its variables in the terminal:
-  `set -a; . ./.env; set +a`.
-- Prefect itself reads variables that begin with `PREFECT_` from `.env` in the current folder. While a stack runs, the
-  Prefect UI therefore shows the runs of `make train` too. Their outputs still go to `.store`.
+- All commands read it if it exists, through make and as `python -m …`. The variables of the terminal win over it, and
+  options win over both. Values are taken as they are; `$` is not expanded.
+- `ENV_FILE=/etc/image-training.env` names another file: `make deploy ENV_FILE=/etc/image-training.env`, or
+  `ENV_FILE=/etc/image-training.env python -m deployments.worker …`. `ENV_FILE=` (empty) means none.
+- Commands that use the store print on standard error which one it is, and the file if that named it.
+- `make stack` writes `.env`, and deletes it when it stops. Meanwhile `make train` uses the store and the server of the
+  stack. `make stack` does not overwrite a file that it did not write.
+- Prefect itself reads variables that begin with `PREFECT_` from `.env` in the current folder.
 
 """
 SETTINGS_INTRODUCTION = """## Settings
