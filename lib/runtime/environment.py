@@ -16,6 +16,7 @@ SET = {
     "KERAS_HOME": os.devnull,  # no keras.json can lie below it, to be read or to be written
     "LC_ALL": "C.UTF-8",
     "PYTHONHASHSEED": "0",
+    "TF2_BEHAVIOR": "1",  # TensorFlow itself sets it so as it is loaded
     "TZ": "UTC",
 }
 FAMILIES = re.compile(
@@ -24,7 +25,7 @@ FAMILIES = re.compile(
 )
 HARMLESS = re.compile(
     "TF_CPP_.*|TF_FORCE_GPU_ALLOW_GROWTH|TF_GPU_(ALLOCATOR|THREAD_MODE|THREAD_COUNT)"
-    "|KMP_DUPLICATE_LIB_OK|KMP_INIT_AT_FORK"  # scikit-learn sets these two as it is loaded
+    "|KMP_(DUPLICATE_LIB_OK|INIT_AT_FORK)"  # scikit-learn sets them as it is loaded
 )
 TERRAFORM = re.compile("TF_(CLI|VAR|TOKEN|LOG|WORKSPACE|DATA_DIR|IN_AUTOMATION|INPUT|PLUGIN|REGISTRY|STATE|APPEND).*")
 """Another program's, with the same beginning."""

@@ -12,9 +12,11 @@ SET = {
     "KERAS_HOME": os.devnull,
     "LC_ALL": "C.UTF-8",
     "PYTHONHASHSEED": "0",
+    "TF2_BEHAVIOR": "1",
     "TZ": "UTC",
 }
 HARMLESS = {
+    "KMP_INIT_AT_FORK": "FALSE",
     "PATH": "/bin",
     "CUDA_VISIBLE_DEVICES": "1",
     "CUDA_HOME": "/opt/cuda",
