@@ -68,7 +68,7 @@ class Matrix:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith("AWS_") and name not in {"ALLOW_CPU", "MIRROR_URL", "STORE_URI"}
+            if not name.startswith(("AWS_", "TF2_")) and name not in {"ALLOW_CPU", "MIRROR_URL", "STORE_URI"}
         }
         return {
             **kept,

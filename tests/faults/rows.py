@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.training import checkpoints
+from tests.faults import full_store
 from tests.faults.proxy import Fault
 from tests.faults.scene import Run, Scene, wait_for
 
@@ -288,6 +289,13 @@ def _(scene: Scene) -> Run:
     return scene.start().end()
 
 
+@row("store full", "at each of its 14 writes in turn", folder=True, chunks=12)
+def _(scene: Scene) -> Run:
+    scene.module = "tests.faults.full_store"
+    run = scene.start(**full_store.environment(scene.folder))
+    return run.until("14 writes met a full store").end()
+
+
 @row("memory limit", "2.2 GB for each process; alexnet needs 3.5", code=2, says="ran out of memory", chunks=0)
 def _(scene: Scene) -> Run:
     limit = 2_200_000_000
@@ -352,12 +360,17 @@ def no_namespaces() -> str:
     return done.stderr.strip()
 
 
-@row("the trainer hangs in another PID namespace", "of the same host; another run waits, then ends", skip=no_namespaces)
+@row(
+    "the trainer hangs in another PID namespace",
+    "of the same host; another run waits, then takes over",
+    flow=True,
+    skip=no_namespaces,
+)
 def _(scene: Scene) -> Run:
     hung = scene.start(within=APART, LEASE_S="3").until(IN_EPOCH_2)
     job = hung.job()
-    second = scene.start(LEASE_S="3").until("waits for process")
     os.kill(job, signal.SIGSTOP)
+    second = scene.start(LEASE_S="3").until("waits for process")
     assert second.end().code == 0, second.said()
     os.kill(job, signal.SIGCONT)
     return hung.until("was taken over").end()
@@ -370,7 +383,7 @@ def _(scene: Scene) -> Run:
     return scene.start(LEASE_S="2").until("waits for process 1 on another-host").end()
 
 
-@row("the trainer hangs", "in epoch 2; another run takes over and ends, then it wakes")
+@row("the trainer hangs", "in epoch 2; another run takes over and ends, then it wakes", flow=True)
 def _(scene: Scene) -> Run:
     hung = scene.start(LEASE_S="2").until(IN_EPOCH_2)
     job = hung.job()

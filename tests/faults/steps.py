@@ -12,27 +12,40 @@ from lib.data.prepare import prepare
 from lib.lineage.manifests import Ref
 from lib.models.schema import Recipe
 from lib.planning.outputs import find_prepared
-from lib.planning.plan import make_plan
+from lib.planning.plan import Plan, make_plan
 from lib.planning.request import TrainingRequest
 from lib.runtime.jobs import Event, Job, run_job
 from lib.settings import Settings
 from lib.store import open_store
 
 
-def command() -> None:
+def asked() -> tuple[Settings, Plan]:
+    """What the options ask for."""
     options = parser(__doc__)
     add_options(options, TrainingRequest)
     add_store_option(options)
     chosen = options.parse_args()
-    settings, plan = settings_of(chosen), make_plan(read_options(TrainingRequest, chosen))
+    return settings_of(chosen), make_plan(read_options(TrainingRequest, chosen))
+
+
+def command() -> None:
+    settings, plan = asked()
+    evaluate(settings, plan, train(settings, plan))
+
+
+def train(settings: Settings, plan: Plan) -> Ref:
+    """The model of the plan's one recipe; where the data are not prepared, they are first."""
     store, ((recipe, seed),) = open_store(settings.store_uri, settings.cache_dir), plan.trials
     prepared = find_prepared(store, plan.dataset, plan.limit)
     if not prepared:
         dataset = ingest(plan.dataset, store, settings.mirror_url, lambda *_: None)
         prepared = prepare(plan.dataset, store, dataset, plan.limit)
     made_of = {"prepared": prepared.model_dump(), "seed": seed, "weights": None, "features": None}
-    model = run(settings, recipe, "model", recipe=recipe.model_dump(mode="json"), **made_of)
-    run(settings, recipe, "evaluation", model=model.model_dump())
+    return run(settings, recipe, "model", recipe=recipe.model_dump(mode="json"), **made_of)
+
+
+def evaluate(settings: Settings, plan: Plan, model: Ref) -> Ref:
+    return run(settings, plan.recipes[0], "evaluation", model=model.model_dump())
 
 
 def run(settings: Settings, of: Recipe, step: str, /, **arguments: object) -> Ref:
