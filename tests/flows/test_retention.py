@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> LocalStore:
 def run(store: LocalStore, *arguments: str) -> tuple[int, list[str], list[str]]:
     """Exit code, and the lines on standard output and standard error."""
     command = [sys.executable, "-m", "flows.retention", "--store", store.uri, *arguments]
-    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
 
 

@@ -141,11 +141,13 @@ def test_features_and_the_model_trained_on_them_are_verified(filled: tuple[Local
             f"inputs.features must be {features.uri},",
         ),
     ):
-        forged = load(store, ref).model_copy(update=change)
+        honest = load(store, ref)
+        forged = honest.model_copy(update=change)
         store.write(f"{ref.uri}/manifest.json", forged.to_json())
         with pytest.raises(PermanentError) as caught:
             check_output(store, forged.ref(ref.uri))
         assert says in str(caught.value)
+        store.write(f"{ref.uri}/manifest.json", honest.to_json())
 
 
 @pytest.mark.parametrize("rows", [999_999, 1_010_000, 12_345_678])
