@@ -134,7 +134,7 @@ def test_features_and_the_model_trained_on_them_are_verified(filled: tuple[Local
     for ref, change, says in (
         (features, {"facts": load(store, features).facts | {"rows": 1}}, "facts.rows must be 1797,"),
         (features, {"content": load(store, other).content}, "test must have sha256 "),
-        (features, {name: getattr(load(store, other), name) for name in ("files", "content")}, "files.test-"),
+        (features, {name: getattr(load(store, other), name) for name in ("files", "content")}, "files.train-"),
         (
             model,
             {"inputs": load(store, model).inputs | {"features": other}},
