@@ -26,6 +26,7 @@ REFUSALS = {
     403: f"{NO_ENTRY}; check PREFECT_API_AUTH_STRING or PREFECT_API_KEY",
     404: NO_API,
     405: NO_API,
+    501: NO_API,
     407: "cannot be reached: the proxy wants a password",
 }
 OTHER_FAULTS = {
@@ -91,7 +92,8 @@ def explain(error: BaseException) -> PipelineError | None:
 
 
 def _of_status(status: int) -> PipelineError:
-    kind = TransientError if status >= 500 or status == 429 else PermanentError
+    passes = status not in REFUSALS and (status >= 500 or status == 429)
+    kind = TransientError if passes else PermanentError
     why = REFUSALS.get(status, "does not serve us; look at its log and its database")
     return kind(f"{_name()} {why} (HTTP {status}){_through_proxy()}")
 

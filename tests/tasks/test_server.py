@@ -56,6 +56,7 @@ SERVERS = {
     "without /api": (answering(200, HTML), "http://{at}", PERMANENT, "its address ends in /api"),
     "without /api or UI": (answering(404), "http://{at}", PERMANENT, "its address ends in /api (HTTP 404)"),
     "no method": (answering(405), "http://{at}", PERMANENT, "its address ends in /api (HTTP 405)"),
+    "any web server": (answering(501), "http://{at}", PERMANENT, "its address ends in /api (HTTP 501)"),
     "other JSON": (answering(200, '{"a": 1}'), "http://{at}/api", PERMANENT, "its address ends in /api"),
     "its database is gone": (
         answering(500),
