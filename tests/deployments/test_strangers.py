@@ -63,7 +63,7 @@ def holds(stack: RunningStack) -> object:
 def test_no_stranger_gets_in_at_any_port(stack: RunningStack, trained: Run, stranger: ProcessPoolExecutor) -> None:
     made = made_at_first_start(stack.stack.folder)
     secrets = [made.access_key, made.secret_key, made.s3_internal_key, made.prefect_login, made.prefect_login[6:]]
-    secrets += [base64.b64encode(made.prefect_login.encode()).decode(), trained["id"], "model-"]
+    secrets += [base64.b64encode(made.prefect_login.encode()).decode(), trained["id"], "digits-softmax"]
     ports = sorted({each.laddr.port for each in sockets(stack, "tcp") if each.status == psutil.CONN_LISTEN})
     assert {made.prefect_port, made.s3_ports[0]} < set(ports)
     assert {each.laddr.ip for each in sockets(stack, "tcp") if each.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
