@@ -61,6 +61,7 @@ def test_only_schedules_that_the_server_does_not_have_are_new() -> None:
     assert new_schedules(read_configuration(), before) == {
         ("train-all/cifar100", "train-all-on-cifar100-weekly"),
         ("train-all/fashion-mnist", "train-all-on-fashion-mnist-weekly"),
+        ("retention/store", "retention-weekly"),
     }
 
 

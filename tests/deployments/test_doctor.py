@@ -157,7 +157,10 @@ def test_a_server_that_is_not_prefect_s_fails(status: int) -> None:
         ),
     ],
 )
-def test_a_server_that_asks_nobody_for_a_password_is_told(asks: bool, level: str, says: str) -> None:
+def test_a_server_that_asks_nobody_for_a_password_is_told(
+    asks: bool, level: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.checks.ask_server", lambda: "3.8.8")
     login = {PREFECT_API_AUTH_STRING: "admin:word"}
     with web_server(body=b'"3.8.8"', asks=asks) as url, temporary_settings({PREFECT_API_URL: url, **login}):
         verdict = check_server()

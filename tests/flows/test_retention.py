@@ -21,7 +21,8 @@ def run(store: LocalStore, *arguments: str) -> tuple[int, list[str], list[str]]:
     """Exit code, and the lines on standard output and standard error."""
     command = [sys.executable, "-m", "flows.retention", "--store", store.uri, *arguments]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
+    errors = done.stderr.removeprefix(f"Store: {store.uri}\n").splitlines()
+    return done.returncode, done.stdout.splitlines(), errors
 
 
 def test_the_command_removes_only_when_told_to(store: LocalStore) -> None:

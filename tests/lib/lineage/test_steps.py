@@ -55,7 +55,7 @@ def recipe(**fields: Any) -> Recipe:
 VALUES = {
     **SPEC.key_values(),
     **FROZEN.key_values(seed=0, weights=B),
-    **{"limit": None, "file": {"sha256": "c" * 64}, "evaluations": [A, B]},
+    **{"limit": None, "file": {"sha256": "c" * 64}, "evaluations": [A, B], "left_out": []},
     **dict.fromkeys(("dataset", "prepared", "model"), A),
 }
 GOLDEN = {
@@ -65,7 +65,7 @@ GOLDEN = {
     "features": (2, "features/toy/8bb2e3743e53c82b"),
     "model": (5, "models/toy/toy-net/a0d8d4567862b2d2"),
     "evaluation": (3, "evaluations/toy/toy-net/ceac86ffb24e638d"),
-    "report": (2, "reports/toy/7f795dac81b1450b"),
+    "report": (3, "reports/toy/eb293b6097a0bdc3"),
 }
 
 
@@ -181,7 +181,7 @@ def test_features_move_with_what_they_are_computed_from_and_no_other_setting() -
 
 def test_a_report_does_not_depend_on_the_order_of_its_evaluations() -> None:
     def address(*evaluations: Ref) -> str:
-        return STEPS["report"].address(dataset_name="toy", prepared=A, evaluations=list(evaluations))
+        return STEPS["report"].address(dataset_name="toy", prepared=A, evaluations=list(evaluations), left_out=[])
 
     assert address(A, B) == address(B, A)
     assert address(A) != address(A, B)

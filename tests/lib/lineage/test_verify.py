@@ -18,6 +18,7 @@ from lib.lineage.steps import STEPS
 from lib.lineage.verify import check_output, verify
 from lib.models.recipes import RECIPES
 from lib.reporting.report import build_report
+from lib.reporting.sections import Art
 from lib.settings import Settings
 from lib.store import LocalStore
 from tests.lib.reporting import made
@@ -52,12 +53,17 @@ from .forger import (
 )
 
 
+def drawn(*given: Any) -> Art:
+    pictures, captions = made.undrawn(*given)
+    return Art({name: png(10) if picture == made.PNG else picture for name, picture in pictures.items()}, captions)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def toys() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATASETS, SPEC.name, SPEC)
         patch.setitem(RECIPES, RECIPE.name, RECIPE)
-        patch.setattr("lib.reporting.pictures.draw", lambda *given: dict.fromkeys(made.undrawn(*given), png(10)))
+        patch.setattr("lib.reporting.pictures.draw", drawn)
         yield
 
 

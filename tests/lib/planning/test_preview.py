@@ -171,15 +171,16 @@ def test_of_1_000_old_models_only_the_newest_is_read(store: LocalStore) -> None:
         dated(store, address, "2025-01-01")
     counting = CountingStore(store.root)
     lines = preview(counting, make_plan(TrainingRequest(models=["linear"], seed=5)), allow_cpu=False)
-    assert ("train linear", "seed 0 → 5") in [(line.name, line.why) for line in lines]
+    assert ("train linear", "seed 0 → 5; compared with one of 2026-01-01") in [(line.name, line.why) for line in lines]
     assert counting.reads < 15
 
 
 def test_what_cannot_be_read_is_passed_over_in_a_plan(store: LocalStore) -> None:
     prepared = put_prepared(store)
-    put_model(store, prepared, LINEAR)
+    put_model(store, prepared, LINEAR, at="2026-01-01")
     store.write("models/digits/linear/newer/manifest.json", b"[" * 100_000)
-    assert ("train linear", "would run", "seed 0 → 5") in told(store, models=["linear"], seed=5)
+    compared = "seed 0 → 5; compared with one of 2026-01-01"
+    assert ("train linear", "would run", compared) in told(store, models=["linear"], seed=5)
     (store.root / model_address("digits", LINEAR, prepared, 0) / "manifest.json").unlink()
     why = "1 output with a damaged manifest left alone, such as models/digits/linear/newer"
     assert ("train linear", "would run", why) in told(store, models=["linear"], seed=5)
