@@ -132,7 +132,18 @@ def check(done: "object", case: Case) -> None:
     assert code == 3 or "AwaitingRetry" not in error
 
 
-@pytest.mark.parametrize("name", CASES)
+ELSEWHERE = {
+    "truncated archive",
+    "corrupt archive",
+    "member outside",
+    "gigabytes in tar",
+    "gigabytes in IDX",
+    "other pixels",
+}
+"""What is wrong with these is held by tests of parsers too, which are quick."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ELSEWHERE)) for name in CASES])
 def test_bad_input_ends_with_a_clear_line_and_an_untouched_store(name: str, commands: Commands, tmp_path: Path) -> None:
     case, store, mirror = CASES[name], tmp_path / "store", tmp_path / "mirror"
     mirror.mkdir()
@@ -199,6 +210,7 @@ def test_a_store_that_cannot_be_written_is_named(commands: Commands, tmp_path: P
     assert (tmp_path / "file").read_text() == "in the way"
 
 
+@pytest.mark.slow
 def test_without_a_server_the_error_is_the_last_line_too(tmp_path: Path) -> None:
     alone = Commands("", tmp_path / "cache")
     del alone.environment["PREFECT_API_URL"]

@@ -56,6 +56,7 @@ def test_a_killed_training_process_is_retried_from_its_checkpoint_and_ends_with_
     assert outputs(LocalStore(store)) == outputs(LocalStore(finished[0]))
 
 
+@pytest.mark.slow
 def test_a_killed_flow_takes_its_training_process_along(running: "tuple[subprocess.Popen[str], Path]") -> None:
     flow, store = running
     job = job_of(flow.pid)
@@ -67,6 +68,7 @@ def test_a_killed_flow_takes_its_training_process_along(running: "tuple[subproce
     assert list(store.glob("checkpoints/**/*.npz")), "a later run goes on there"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(running: "tuple[subprocess.Popen[str], Path]") -> None:
     flow, store = running
     os.killpg(flow.pid, signal.SIGINT)

@@ -66,6 +66,7 @@ def test_a_model_whose_pool_has_no_worker_is_left_out_in_the_end(
         assert state.is_cancelled()
 
 
+@pytest.mark.slow
 def test_a_model_waits_for_a_worker_that_is_busy_and_for_one_that_was_away_for_a_moment(
     deployed: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

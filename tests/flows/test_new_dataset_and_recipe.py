@@ -19,6 +19,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RECIPES, "toy-softmax", RECIPE)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("toy")
 def test_a_new_data_set_and_recipe_run_end_to_end_and_a_repacked_mirror_gives_equal_refs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

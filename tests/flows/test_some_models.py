@@ -29,6 +29,7 @@ def models(*more: str) -> tuple[str, ...]:
     return (*QUICK[:at], *more, *QUICK[at:])
 
 
+@pytest.mark.slow
 def test_one_model_failing_loses_one_model(store: Path, commands: Commands, tmp_path: Path) -> None:
     mirror = (tmp_path / "empty").as_uri()
     done = commands.run("flows.train", *models("mobilenet-frozen"), "--store", str(store), MIRROR_URL=mirror)
@@ -44,6 +45,7 @@ def test_one_model_failing_loses_one_model(store: Path, commands: Commands, tmp_
     assert [row["model"] for row in made.facts["leaderboard"]] == ["digits-softmax"]
 
 
+@pytest.mark.slow
 def test_what_needs_a_gpu_is_left_out_and_said_so(store: Path, commands: Commands) -> None:
     asked = (*models("resnet50"), "--store", str(store))
     shutil.rmtree(store / "reports")  # or all would be done but for what is left out

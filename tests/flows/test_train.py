@@ -58,6 +58,7 @@ def test_a_second_run_finds_all_done_and_starts_no_server(finished: tuple[Path, 
     assert sorted(store.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_s3_and_another_matplotlib_backend_give_the_same_layout_and_refs(
     finished: tuple[Path, str], commands: Commands, s3_environment: object, s3_server: object, tmp_path: Path
 ) -> None:
@@ -123,6 +124,7 @@ def test_help_explains_options_and_exit_codes(module: str, commands: Commands) -
     assert "exit codes: 0 done; 2 bad input" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_ui_can_show_each_task_of_a_training_that_prepares_its_data_itself(
     commands: Commands, tmp_path: Path
 ) -> None:

@@ -36,6 +36,7 @@ def test_an_honest_report_holds_from_its_address_or_its_file(commands: Commands,
     assert lines[5].startswith(f"{report_of(store)} holds, and all that it was made of. sha256 ")
 
 
+@pytest.mark.slow
 def test_a_digest_that_was_kept_elsewhere_is_given_behind_the_address(commands: Commands, store: LocalStore) -> None:
     address = report_of(store)
     assert split_ref(f"{address}@{'0A' * 32}") == (address, "0a" * 32)
@@ -73,6 +74,7 @@ def test_content_that_its_manifest_does_not_describe_is_named(store: LocalStore)
         verify(store, address)
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_said_to_be_missing(commands: Commands, store: LocalStore) -> None:
     done = commands.run("flows.verify", "reports/digits/0123", "--store", store.uri)
     assert done.returncode == 2

@@ -123,6 +123,7 @@ def check(keys: list[tuple[str, str]], folder: Path) -> None:
     assert max(apart) < 1e-5
 
 
+@pytest.mark.slow
 def test_small_networks_train_save_and_open_in_plain_keras(tmp_path: Path) -> None:
     check(DIFFERENT, tmp_path)
 

@@ -1,6 +1,7 @@
 """One store with a report of two models, for all tests of reports: they add to it and change nothing."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -11,11 +12,17 @@ from lib.store import LocalStore
 from . import made
 
 
-@pytest.fixture(scope="session", autouse=True)
-def undrawn() -> Iterator[None]:
+@contextmanager
+def without_drawing() -> Iterator[None]:
     """Each picture is made.PNG: drawing takes time, and pictures are outside the ref."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lib.reporting.pictures.draw", made.undrawn)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def undrawn() -> Iterator[None]:
+    with without_drawing():
         yield
 
 
@@ -40,7 +47,8 @@ def evaluations(store: LocalStore, prepared: Ref) -> list[Ref]:
 
 @pytest.fixture(scope="session")
 def report(store: LocalStore, prepared: Ref, evaluations: list[Ref]) -> Ref:
-    return build_report(store, prepared, evaluations)
+    with without_drawing():
+        return build_report(store, prepared, evaluations)
 
 
 @pytest.fixture(scope="session")
