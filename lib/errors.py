@@ -51,12 +51,12 @@ def explain_validation(error: ValidationError, what: str) -> PermanentError:
     problems = []
     for each in error.errors()[:MOST_PROBLEMS]:
         rule = each["msg"].removeprefix("Value error, ")
-        place = _cut(".".join(map(str, each["loc"])))
-        problems.append(f"{place}: {rule}; received {_cut(repr(each['input']))}" if place else rule)
+        place = shortened(".".join(map(str, each["loc"])))
+        problems.append(f"{place}: {rule}; received {shortened(repr(each['input']))}" if place else rule)
     return PermanentError(f"{what} is not valid: {'; '.join(problems)}")
 
 
-def _cut(text: str) -> str:
+def shortened(text: str) -> str:
     """On one line, at a length that a person reads."""
     line = " ".join(text.split())
     return line if len(line) <= LONGEST_INPUT else f"{line[:LONGEST_INPUT]}…"

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from lib.data.datasets import DatasetSpec, find_dataset
 from lib.errors import NoGpu, PermanentError
 from lib.lineage.manifests import Ref
-from lib.models.recipes import choose_recipes, override, settings_for
+from lib.models.overrides import override, settings_for
+from lib.models.recipes import choose_recipes
 from lib.models.schema import IMAGENET, RANDOM, Recipe
 from lib.planning.dates import Start, fresh_seed, start_now
 from lib.planning.request import ModelRequest, RecipeRequest, Seed, TrainingRequest

@@ -77,23 +77,16 @@ def build_report(
         "index": put_file(store, address, FILES["index"], _render("index.html.j2", report).encode()),
         "leaderboard": put_file(store, address, FILES["leaderboard"], leaderboard_csv(report.leaderboard)),
     }
-    return commit(
-        store,
-        address,
-        Manifest(
-            kind="report",
-            inputs={"prepared": prepared, **{_input_name(ref): ref for ref in evaluations}},
-            facts={
-                "dataset": facts["dataset"],
-                "limit": facts["limit"],
-                "leaderboard": report.leaderboard,
-                "left_out": names,
-            },
-            content={"leaderboard": digest_json(report.leaderboard)},
-            files=files,
-            made_by={**record, "seconds": round(time.monotonic() - started, 3)},
-        ),
+    shown = {"dataset": facts["dataset"], "limit": facts["limit"], "leaderboard": report.leaderboard, "left_out": names}
+    manifest = Manifest(
+        kind="report",
+        inputs={"prepared": prepared, **{_input_name(ref): ref for ref in evaluations}},
+        facts=shown,
+        content={"leaderboard": digest_json(report.leaderboard)},
+        files=files,
+        made_by={**record, "seconds": round(time.monotonic() - started, 3)},
     )
+    return commit(store, address, manifest)
 
 
 def read_report(store: Store, report: Ref) -> Report:

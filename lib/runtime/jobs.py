@@ -36,6 +36,17 @@ from lib.store import open_store
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
 
+
+def waits(emit: Emit) -> Callable[[str], None]:
+    """Says that the job waits for another, which it is given the name of, to do the same work."""
+    return lambda owner: emit({"event": "waiting", "for": owner})
+
+
+def warns(emit: Emit) -> Callable[[str], None]:
+    """Says a warning."""
+    return lambda message: emit({"event": "warning", "message": message})
+
+
 ERRORS = {kind.__name__: kind for kind in (PermanentError, TransientError, NotFound, NoGpu)}
 LOG_LINES = 20
 FAULT_OF_OURS = 1
@@ -71,12 +82,9 @@ def run_job(job: Job, on_event: Emit) -> Ref:
     one, ends the job too, after time to save its state.
     """
 
-    def warn(message: str) -> None:
-        on_event({"event": "warning", "message": message})
-
     oom_kills = failures.oom_kills()
     with tempfile.TemporaryFile("w+", errors="replace") as log:
-        process = start_job(job.model_dump(mode="json"), log, job.settings.stop_within_s, warn)
+        process = start_job(job.model_dump(mode="json"), log, job.settings.stop_within_s, warns(on_event))
         try:
             last = _follow(process, on_event)
         finally:
@@ -120,13 +128,10 @@ def run(job: Job) -> int:
     def emit(event: Event) -> None:
         _say(out, event)
 
-    def warn(message: str) -> None:
-        emit({"event": "warning", "message": message})
-
     settings = job.settings
     try:
         # Before the step loads TensorFlow, which keeps the GPUs that it finds.
-        with one_gpu(visible_gpus(), warn) if job.runs_on == "gpu" else no_gpu():
+        with one_gpu(visible_gpus(), warns(emit)) if job.runs_on == "gpu" else no_gpu():
             step = pkgutil.resolve_name(str(STEPS[job.step].job))
             ref = step(open_store(settings.store_uri, settings.cache_dir), settings, emit, **job.arguments)
         emit({"event": "done", "ref": ref.model_dump()})

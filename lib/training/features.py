@@ -26,7 +26,7 @@ from lib.models.networks import build_features
 from lib.models.schema import Recipe, features_address
 from lib.models.weights import check_start, weights_file
 from lib.runtime.interrupts import raise_if_interrupted
-from lib.runtime.jobs import Emit
+from lib.runtime.jobs import Emit, waits, warns
 from lib.runtime.leases import LEASE, lease
 from lib.settings import Settings
 from lib.store import Store
@@ -71,13 +71,7 @@ def compute_features(
     address = features_address(data.facts["dataset"], recipe, prepared, seed, weights)
     lease_path = f"{checkpoints_address(address)}/{LEASE}"
 
-    def wait(owner: str) -> None:
-        emit({"event": "waiting", "for": owner})
-
-    def warn(message: str) -> None:
-        emit({"event": "warning", "message": message})
-
-    with lease(store, lease_path, settings.lease_s, wait, warn):
+    with lease(store, lease_path, settings.lease_s, waits(emit), warns(emit)):
         if done := find(store, address):
             return done[0]
         started = time.monotonic()

@@ -18,7 +18,7 @@ from lib.lineage.steps import checkpoints_address
 from lib.models.networks import enter_phase
 from lib.models.schema import Phase, Recipe, model_address
 from lib.runtime.interrupts import Interrupted, deferred_interrupts
-from lib.runtime.jobs import Emit
+from lib.runtime.jobs import Emit, waits, warns
 from lib.runtime.leases import LEASE, lease
 from lib.settings import Settings
 from lib.store import Store
@@ -66,13 +66,7 @@ def train(store: Store, settings: Settings, emit: Emit, task: TrainingTask) -> R
     address = model_address(data.facts["dataset"], task.recipe, task.prepared, task.seed, task.weights)
     work = checkpoints_address(address)
 
-    def wait(owner: str) -> None:
-        emit({"event": "waiting", "for": owner})
-
-    def warn(message: str) -> None:
-        emit({"event": "warning", "message": message})
-
-    with lease(store, f"{work}/{LEASE}", settings.lease_s, wait, warn) as check_ours:
+    with lease(store, f"{work}/{LEASE}", settings.lease_s, waits(emit), warns(emit)) as check_ours:
         if done := find(store, address):
             return done[0]
         prepare_keras(task.recipe, settings.allow_cpu)

@@ -1,24 +1,20 @@
 """Preparing a dataset: what is chosen, what is counted, what is refused."""
 
-import gzip
 import json
-import struct
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lib.data.datasets import DATASETS, DatasetSpec, SplitDigests, dataset_address, find_dataset, prepared_address
+from lib.data.datasets import DatasetSpec, SplitDigests, dataset_address, find_dataset, prepared_address
 from lib.data.ingest import ingest
 from lib.data.parquet import ImageTable, write_images
 from lib.data.parsers import SourceSplit
 from lib.data.prepare import check, find_duplicates, prepare
 from lib.data.rows import read_rows
-from lib.data.upstream import UpstreamFile
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit, load, local_file, put_file
-from lib.lineage.verify import verify
 from lib.store import LocalStore
 
 SPEC = DatasetSpec(
@@ -275,44 +271,6 @@ def test_digits_have_the_rows_they_promise(store: LocalStore) -> None:
         "validation": 144,
         "test": 360,
     }
-
-
-def write_idx(path: Path, array: np.ndarray, code: int) -> None:
-    header = bytes((0, 0, code, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
-    path.write_bytes(gzip.compress(header + array.tobytes(), 1))
-
-
-def many_classes(classes: int, folder: Path) -> tuple[DatasetSpec, dict[str, np.ndarray]]:
-    """A dataset of so many classes with two training rows and one test row each, its files in `folder`."""
-    random, labels = np.random.default_rng(0), {"train": np.arange(2 * classes) % classes, "test": np.arange(classes)}
-    digests, files = {}, []
-    for split, values in labels.items():
-        images = random.integers(0, 256, (len(values), 4, 4, 1), np.uint8)
-        write_idx(folder / f"{split}-images.gz", images[..., 0], 0x08)
-        write_idx(folder / f"{split}-labels.gz", values.astype(">i2"), 0x0B)
-        digests[split] = SplitDigests.model_validate(SourceSplit(images, values).digests())
-        for what in ("images", "labels"):
-            url = f"https://host/{split}-{what}.gz"
-            files.append(UpstreamFile(role=f"{split}-{what}", url=url, max_bytes=1_000_000))
-    fields = {"name": "many", "format": "idx", "class_names": tuple(f"class {n}" for n in range(classes))}
-    rows = {"train": 2 * classes, "test": classes}
-    more = {"files": tuple(files), "rows": rows, "digests": digests, "validation_rows": classes}
-    return SPEC.model_copy(update=fields | more), labels
-
-
-@pytest.mark.parametrize("classes", [300, 2_000])
-def test_labels_of_many_classes_stay_as_they_are_from_the_publishers_files_on(
-    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classes: int
-) -> None:
-    spec, labels = many_classes(classes, tmp_path)
-    monkeypatch.setitem(DATASETS, "many", spec)
-    prepared = prepare(spec, store, ingest(spec, store, tmp_path.as_uri(), lambda *_: None), None)
-    rows = read_rows(store, load(store, prepared), ("train", "validation", "test"))
-    for name, source in (("train", "train"), ("validation", "train"), ("test", "test")):
-        assert rows[name].labels.dtype == np.int32
-        assert np.array_equal(rows[name].labels, labels[source][rows[name].index])
-        assert sorted(rows[name].labels) == list(range(classes))
-    assert verify(store, prepared.uri) == prepared
 
 
 def test_splits_that_are_not_as_they_were_written_are_refused_by_name(

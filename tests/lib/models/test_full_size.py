@@ -10,7 +10,8 @@ from sklearn.datasets import load_sample_images
 
 from lib.data.datasets import DATASETS
 from lib.models.counts import Counts, count, find_counts
-from lib.models.recipes import RECIPES, override
+from lib.models.overrides import override
+from lib.models.recipes import RECIPES
 from lib.models.schema import Recipe
 from lib.training.batches import TrainingFeatures, TrainingImages, TrainingRows
 

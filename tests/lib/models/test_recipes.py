@@ -9,7 +9,8 @@ from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
 from lib.lineage.manifests import Ref
 from lib.models import counts, recipes
-from lib.models.recipes import RECIPES, check_backbone, choose_recipes, find_recipe, override, settings_for
+from lib.models.overrides import check_backbone, override, settings_for
+from lib.models.recipes import RECIPES, choose_recipes, find_recipe
 from lib.models.schema import Augmentation, Phase, Recipe, model_address
 
 TOY = Recipe(

@@ -17,7 +17,8 @@ from lib.data.ingest import ingest
 from lib.data.prepare import prepare
 from lib.errors import TransientError
 from lib.lineage.manifests import Manifest, Ref, load
-from lib.models.recipes import find_recipe, override
+from lib.models.overrides import override
+from lib.models.recipes import find_recipe
 from lib.runtime import processes
 from lib.runtime.jobs import Event, Job, run_job
 from lib.settings import Settings

@@ -187,7 +187,8 @@ def test_mixed_precision_keeps_its_weights_in_float32_and_resumes_with_its_loss_
 @pytest.mark.slow
 def test_gpu_recipes_compile_under_xla() -> None:
     from lib.models.networks import build
-    from lib.models.recipes import find_recipe, override
+    from lib.models.overrides import override
+    from lib.models.recipes import find_recipe
     from lib.training.optimizers import make_loss, make_optimizer
 
     recipe = override(find_recipe("mobilenet"), 1, {"backbone.image_px": "32"})

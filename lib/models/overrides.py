@@ -1,0 +1,92 @@
+"""A recipe changed for one run: `--set KEY=VALUE` and `--epochs`."""
+
+import json
+from typing import Any
+
+from pydantic import ValidationError
+
+from lib.errors import PermanentError, explain_validation, shortened
+from lib.models.schema import NOT_IN_KEY, SMALLEST_PX, Phase, Recipe
+
+NOT_SET = {"name"} | NOT_IN_KEY
+
+
+def override(recipe: Recipe, epochs: int | None, settings: dict[str, str]) -> Recipe:
+    """The recipe with at most `epochs` in each phase, and with `settings` such as {"batch_size": "64"}.
+
+    A key is a field of the recipe, a dotted path into it (`augmentation.flip`, `phases.1.learning_rate`), or a
+    field of a phase, which is then set in every phase. Values are JSON, or else text. Fields that are no part of a
+    model's key cannot be set: its address is the same for all who ask for it.
+    Raises PermanentError where a key is unknown or a value not valid.
+    """
+    data = recipe.model_dump(mode="json")
+    for key, text in settings.items():
+        if not _set(data, key, text):
+            known = sorted((set(data) - NOT_SET) | set(Phase.model_fields))
+            raise PermanentError(
+                f"overrides (--set KEY=VALUE) must name fields of a recipe; received {shortened(key)!r}; "
+                f"known: {', '.join(known)}"
+            )
+    try:
+        changed = Recipe.model_validate(data)
+        if epochs is not None:
+            most = Phase(epochs=epochs, learning_rate=1).epochs
+            phases = [phase.model_copy(update={"epochs": min(phase.epochs, most)}) for phase in changed.phases]
+            changed = changed.model_copy(update={"phases": tuple(phases)})
+    except ValidationError as error:
+        raise explain_validation(error, f"recipe {recipe.name}") from error
+    check_backbone(changed)
+    return changed
+
+
+def settings_for(recipe: Recipe, settings: dict[str, str]) -> dict[str, str]:
+    """Those of `settings` that the recipe has: without a backbone it has no `backbone.image_px`."""
+    data = recipe.model_dump(mode="json")
+    return {key: text for key, text in settings.items() if _set(data, key, text)}
+
+
+def check_backbone(recipe: Recipe) -> None:
+    """Raise PermanentError where there is no such backbone, or the images are too small for it."""
+    if not (backbone := recipe.backbone):
+        return
+    if backbone.name not in SMALLEST_PX:
+        raise PermanentError(f"unknown backbone {shortened(backbone.name)!r}; known: {', '.join(SMALLEST_PX)}")
+    if backbone.image_px < (smallest := SMALLEST_PX[backbone.name]):
+        raise PermanentError(
+            f"{backbone.name} needs images of at least {smallest} px; "
+            f"received image_px {backbone.image_px}: --set backbone.image_px={smallest}"
+        )
+
+
+def _set(data: dict[str, Any], key: str, text: str) -> bool:
+    """Set `key` in `data` to the value in `text`; False, and nothing is set, where there is no such place."""
+    last, places = key.rsplit(".", 1)[-1], _places(data, key)
+    for place in places:
+        place[last] = _value(key, text)
+    return bool(places)
+
+
+def _places(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """What in `data` has the last part of `key`: every phase, where that is a field of a phase."""
+    *parents, last = key.split(".")
+    if key in Phase.model_fields:
+        phases = data["phases"] if isinstance(data["phases"], list) else []
+        return [phase for phase in phases if isinstance(phase, dict)]
+    place: Any = data
+    for parent in parents:
+        if isinstance(place, list):
+            place = dict(zip(map(str, range(len(place))), place, strict=True))
+        place = place.get(parent) if isinstance(place, dict) else None
+    known = isinstance(place, dict) and last in place and (parents or [last])[0] not in NOT_SET
+    return [place] if known else []
+
+
+def _value(key: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+    except RecursionError as error:
+        raise PermanentError(
+            f"overrides (--set KEY=VALUE): the value of {shortened(key)} is nested too deeply"
+        ) from error
