@@ -37,6 +37,7 @@ def run(tmp_path: Path) -> Command:
     return run
 
 
+@pytest.mark.slow
 def test_deploying_without_a_server_says_so(run: Command) -> None:
     done = run("deployments.deploy")
     assert done.returncode == 2
@@ -45,6 +46,7 @@ def test_deploying_without_a_server_says_so(run: Command) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_an_error_that_may_pass(run: Command) -> None:
     done = run("deployments.deploy", PREFECT_API_URL="http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES="0")
     assert done.returncode == 3

@@ -59,6 +59,7 @@ def lease(renewed: int = 0) -> bytes:
     return json.dumps({"host": "x", "pid": 12, "id": "other", "renewed": renewed}).encode()
 
 
+@pytest.mark.slow
 def test_without_a_server_the_rest_is_checked_and_the_exit_code_is_2(closed: str, tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "deployments.doctor", "--store", str(tmp_path / "store")],

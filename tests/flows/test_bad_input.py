@@ -139,8 +139,9 @@ ELSEWHERE = {
     "gigabytes in tar",
     "gigabytes in IDX",
     "other pixels",
+    "mirror out of reach",
 }
-"""What is wrong with these is held by tests of parsers too, which are quick."""
+"""What is wrong with these is held by tests of parsers and downloads too, which are quick."""
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ELSEWHERE)) for name in CASES])
@@ -220,6 +221,7 @@ def test_without_a_server_the_error_is_the_last_line_too(tmp_path: Path) -> None
     assert "Stopping temporary server" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_wrong_s3_key_and_a_missing_bucket_are_named(commands: Commands, s3_server: "object") -> None:
     keys = s3_server.environment()  # type: ignore[attr-defined]
     bucket = s3_server.bucket  # type: ignore[attr-defined]

@@ -129,6 +129,7 @@ def test_it_is_planned_and_then_found(store: LocalStore) -> None:
     assert {path: path.stat().st_mtime_ns for path in store.root.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_it_is_verified_back_to_the_raw_data(store: LocalStore) -> None:
     made, held = measure_brightness(store, evaluation_of(store)), list[str]()
     assert verify(store, made.uri, lambda address, manifest: held.append(manifest.kind)) == made

@@ -54,6 +54,7 @@ def test_the_command_removes_only_when_told_to(store: LocalStore) -> None:
     assert run(store, "--keep", "1") == (0, ["would remove 0 files, 0 bytes"], [])
 
 
+@pytest.mark.slow
 def test_the_command_says_in_one_line_what_it_cannot_do(store: LocalStore) -> None:
     trained(store, "m", 1)
     store.write("models/toy/cnn/m/loser.bin", b"loser")

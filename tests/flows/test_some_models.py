@@ -61,6 +61,7 @@ def test_what_needs_a_gpu_is_left_out_and_said_so(store: Path, commands: Command
     assert "nothing to train" in again.stdout
 
 
+@pytest.mark.slow
 def test_a_gpu_recipe_alone_is_refused_where_there_is_none(store: Path, commands: Commands) -> None:
     done = commands.run("flows.train", "--models", "resnet50", "--store", str(store), **NO_GPU)
     assert done.returncode == 2

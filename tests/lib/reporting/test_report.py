@@ -65,6 +65,7 @@ print(build_report(store, prepared, refs).model_dump_json())
 """
 
 
+@pytest.mark.slow
 def test_another_store_backend_pictures_and_times_give_the_same_ref(report: Ref, page: str, tmp_path: Path) -> None:
     path = f"{REPOSITORY}{os.pathsep}{Path(__file__).parent}"
     done = subprocess.run(

@@ -138,6 +138,7 @@ def test_ctrl_c_reaches_the_job_and_leaves_the_process_it_came_from() -> None:
     assert told[0]["parent"] == told[1]["parent"]
 
 
+@pytest.mark.slow
 def test_a_job_that_does_not_stop_in_time_is_killed() -> None:
     seen: list[int] = []
 
@@ -160,6 +161,7 @@ def test_where_the_process_that_forks_was_killed_another_is_started() -> None:
     assert told[0]["parent"] == told[1]["parent"]
 
 
+@pytest.mark.slow
 def test_a_changed_environment_has_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Event] = []
     run("succeed", told.append)
@@ -197,6 +199,7 @@ run_job(job, lambda event: print(event["pid"], event["parent"], flush=True))
 """
 
 
+@pytest.mark.slow
 def test_where_its_flow_was_killed_the_job_ends_and_then_the_process_it_came_from() -> None:
     flow = psutil.Popen([sys.executable, "-c", FLOW], cwd=REPOSITORY, stdout=-1)
     job, server = map(psutil.Process, map(int, flow.stdout.readline().split()))
