@@ -138,7 +138,7 @@ def _(scene: Scene) -> Run:
 # The S3 server, and the network before it
 
 
-@row("kill -9 of the S3 server, back 3 s later", "while a checkpoint goes up")
+@row("kill -9 of the S3 server, back 3 s later", "while a checkpoint goes up", flow=True)
 def _(scene: Scene) -> Run:
     scene.proxy.faults = [fault := Fault("call", "PUT", "/checkpoints/", times=1, call=scene.server.kill)]
     run = scene.start()
