@@ -10,7 +10,6 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import DeploymentSchedule, FlowRun
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
-from prefect.server.schemas.schedules import SCHEDULE_TYPES
 from prefect.utilities.asyncutils import run_coro_as_sync
 from pydantic import TypeAdapter
 
@@ -51,6 +50,8 @@ def scheduled_start() -> Start:
 
 def timetables(schedules: Iterable[DeploymentSchedule]) -> list[Timetable]:
     """The schedules of a deployment."""
+    from prefect.server.schemas.schedules import SCHEDULE_TYPES  # a part of the server, which takes a second to load
+
     read = TypeAdapter[Any](SCHEDULE_TYPES).validate_python
     return [Timetable(each.id, each.slug, read(each.schedule.model_dump())) for each in schedules]
 
