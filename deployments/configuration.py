@@ -64,7 +64,7 @@ class Deployment(Strict):
         module, _, name = self.entrypoint.rpartition(".")
         try:
             flow = getattr(import_module(module), name, None)
-        except ModuleNotFoundError:
+        except (ImportError, TypeError, ValueError):
             flow = None
         if not isinstance(flow, Flow):
             raise PermanentError(f"entrypoint must be module.flow; received {self.entrypoint}")
@@ -109,7 +109,7 @@ def read_configuration(file: Path = FILE) -> Configuration:
         configuration = Configuration.model_validate(yaml.safe_load(file.read_text()))
     except ValidationError as error:
         raise explain_validation(error, str(file)) from error
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, RecursionError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise PermanentError(f"{file} must be readable YAML: {' '.join(str(error).split())}") from error
     for deployment in configuration.deployments:
         deployment.check()

@@ -23,7 +23,7 @@ def main() -> None:
     known = f"usage: python -m flows COMMAND [--help]\n\n{listed}"
     if name in {"", "__help", "_h"}:
         main_of(lambda: print(known))
-    print(f"error: unknown command {name!r}; known: {', '.join(COMMANDS)}", file=sys.stderr)
+    print(f"error: unknown command {sys.argv[1]!r}; known: {', '.join(COMMANDS)}", file=sys.stderr)
     sys.exit(2)
 
 

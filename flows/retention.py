@@ -25,7 +25,7 @@ from lib.store import Store, open_store
 from tasks.settings import current_store
 
 
-@flow(name="retention", flow_run_name="retention", log_prints=True, retries=0)
+@flow(name="retention", flow_run_name="retention", log_prints=True, retries=0, validate_parameters=False)
 @takes(CleanUpRequest)
 def retention(keep: int | None = None, grace_hours: float = 24.0) -> None:
     """Delete what nothing needs any more; without `keep`, only list it."""

@@ -68,7 +68,12 @@ def read_env_file(file: Path) -> None:
         if line.error or (line.key and line.value is None):
             raise PermanentError(f"{file} must have lines as NAME=VALUE; received line {line.original.line}")
         if line.key and line.value is not None and line.key not in os.environ:
-            os.environ[line.key] = line.value
+            try:
+                os.environ[line.key] = line.value
+            except ValueError as error:
+                raise PermanentError(
+                    f"{file} must have lines as NAME=VALUE; line {line.original.line}: {error}"
+                ) from error
             _from_file[line.key] = file
 
 

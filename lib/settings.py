@@ -52,8 +52,9 @@ class Settings(BaseSettings):
         description="Size of `CACHE_DIR` in GB. Above it, the files that were used least recently are removed, but "
         "none that was used within the last hour.",
     )
-    retry_delays_s: tuple[NonNegativeFloat, ...] = Field(
+    retry_delays_s: tuple[Annotated[float, Field(ge=0, le=86_400)], ...] = Field(
         default=(5.0, 20.0, 60.0),
+        max_length=100,
         description="Seconds to wait before each retry of a step after a transient error, as a JSON list. "
         "Its length is the number of retries. Each wait varies at random, up to half as much again.",
     )
@@ -64,7 +65,7 @@ class Settings(BaseSettings):
     stop_within_s: float = Field(
         default=30.0,
         gt=0,
-        allow_inf_nan=False,
+        le=86_400,
         description="Seconds that a training process has to save its state when it is asked to stop; then it is "
         "killed. Half of it is for the training steps under way. Set more where a state is large or the store slow, "
         "and let whatever stops the worker wait longer than this.",
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     lost_after_s: float = Field(
         default=310.0,
         ge=60,
+        le=86_400,
         # Why more than 300: see `deployments.automations`.
         description="For `make deploy`: heartbeat timeout in seconds, at least 60. The server marks a run that is "
         "silent for longer as Crashed, and runs it again. Set more than 300: with less, this can take 15 minutes "

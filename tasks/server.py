@@ -33,6 +33,12 @@ OTHER_FAULTS = {
     "InvalidURL": "must have an address such as http://127.0.0.1:4200/api",
     "FileNotFoundError": "cannot be checked: set PREFECT_API_SSL_CERT_FILE to a file that is there",
     "JSONDecodeError": NO_API,
+    "DecodingError": NO_API,
+    "TooManyRedirects": NO_API,
+    "UnicodeDecodeError": NO_API,
+    "UnicodeEncodeError": "cannot be asked: PREFECT_API_KEY and PREFECT_API_AUTH_STRING must be ASCII",
+    "IDNAError": "must have an address such as http://127.0.0.1:4200/api",
+    "UnicodeError": "must have an address such as http://127.0.0.1:4200/api",
     "ValidationError": NO_API,
     "incompatible versions": "is of another version of Prefect",
 }
@@ -68,8 +74,8 @@ def ask_server() -> str:
                 client.read_flows(limit=1)  # past the password, and down to the database
                 client.raise_for_api_version_mismatch()
                 return client.api_version()
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError, ValueError) as error:
-        raise explain(error) or error from error
+    except Exception as error:  # whatever a server's answer makes libraries raise
+        raise explain(error) or PermanentError(f"{_name()} {NO_API}: {type(error).__name__}") from error
 
 
 def explain(error: BaseException) -> PipelineError | None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from lib.settings import REPOSITORY, read_settings
 
+OTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_CEILING")
 PACKAGES = ("keras", "matplotlib", "numpy", "pandas", "prefect", "pyarrow", "scikit-learn", "tensorflow")
 
 
@@ -68,7 +69,10 @@ def code(repository: Path = REPOSITORY) -> Code:
 
 def _git(repository: Path, *arguments: str) -> str:
     command = ["git", *arguments]
-    return subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True, timeout=10).stdout
+    # Git itself sets GIT_DIR and others for the hooks that it runs: they would name another repository.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OTHER_REPOSITORY)}
+    done = subprocess.run(command, cwd=repository, env=kept, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout
 
 
 def _why(error: Exception, repository: Path) -> str:

@@ -211,9 +211,10 @@ def _accuracies(manifests: Manifests) -> dict[str, float]:
     for each in manifests.values():
         metrics = each.facts.get("metrics")
         if each.kind == "evaluation" and "model" in each.inputs and isinstance(metrics, dict):
-            accuracy = dict(metrics.get("validation") or {}).get("accuracy")
-            if isinstance(accuracy, float | int):
-                found[each.inputs["model"].uri] = float(accuracy)
+            validation = metrics.get("validation")
+            accuracy = validation.get("accuracy") if isinstance(validation, dict) else None
+            if isinstance(accuracy, float):
+                found[each.inputs["model"].uri] = accuracy
     return found
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Literal
 
 from lib.data.datasets import DatasetSpec
@@ -140,10 +141,18 @@ def _why_prepare(store: Store, plan: Plan) -> str:
 
 def _why_train(store: Store, plan: Plan, trial: Trial, prepared: Ref | None) -> str:
     """Which inputs differ from those of the recipe's newest model."""
-    recipe, seed = trial
-    last, note = newest(store, f"models/{plan.dataset.name}/{recipe.name}")
+    last, note = newest(store, f"models/{plan.dataset.name}/{trial.recipe.name}")
     if last is None:
         return note or "never trained"
+    try:
+        return _changes(store, plan, trial, prepared, last)
+    except (AttributeError, KeyError, TypeError):
+        return "the newest model says too little to compare with"
+
+
+def _changes(store: Store, plan: Plan, trial: Trial, prepared: Ref | None, last: Manifest) -> str:
+    """What is not as it was for the model `last`."""
+    recipe, seed = trial
     changes = differences(settings_of(last.facts["recipe"]), recipe.settings())
     if last.facts["seed"] != seed:
         changes.append(f"seed {last.facts['seed']} → {seed}")
@@ -164,5 +173,6 @@ def _name(model: Manifest) -> str:
 
 
 def _resumes_after(store: Store, model: str) -> int | None:
-    saved = [path for path in store.list(checkpoints_address(model)) if path.endswith(".npz")]
-    return max((int(path.rsplit("/", 1)[1].split(".")[0]) for path in saved), default=None)
+    names = (PurePosixPath(path).name for path in store.list(checkpoints_address(model)))
+    epochs = [name.split(".")[0] for name in names if name.endswith(".npz")]
+    return max((int(epoch) for epoch in epochs if epoch.isdecimal()), default=None)

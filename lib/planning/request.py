@@ -52,7 +52,9 @@ class RecipeRequest(DataRequest):
 class TrainingRequest(RecipeRequest):
     """Which recipes: the parameters of train-all."""
 
-    models: list[RecipeName] | None = Field(None, description="Recipes to train (default: all of the dataset's own)")
+    models: list[RecipeName] | None = Field(
+        None, min_length=1, description="Recipes to train (default: all of the dataset's own)"
+    )
     baselines: bool = Field(False, description="Also train the 2023 notebook's own settings, for comparison")
     weights: WeightsName | list[WeightsName] | None = Field(
         None, description=f"Initial backbone weights; with several values, one model from each: {START}"
