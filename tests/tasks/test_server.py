@@ -89,6 +89,7 @@ ADDRESSES = {
         TRANSIENT,
         f"; the proxy {CLOSED} is between: set NO_PROXY=prefect.example",
     ),
+    "a name of 300 letters": (f"http://{'a' * 300}/api", {}, PERMANENT, "must have an address such as"),
     "a certificate that is not there": (
         "https://127.0.0.1:9/api",
         {"PREFECT_API_SSL_CERT_FILE": "/no/such.pem"},

@@ -175,6 +175,16 @@ def test_of_1_000_old_models_only_the_newest_is_read(store: LocalStore) -> None:
     assert counting.reads < 15
 
 
+def test_a_model_of_another_shape_is_compared_with_nothing(store: LocalStore) -> None:
+    prepared = put_prepared(store)
+    address = put_model(store, prepared, LINEAR)
+    model = load(store, address)
+    store.write(f"{address.uri}/manifest.json", model.model_copy(update={"facts": {"recipe": "x"}}).to_json())
+    store.write(f"checkpoints/{address.uri}/notes.npz", b"")
+    said = ("train linear", "would run", "the newest model says too little to compare with")
+    assert said in told(store, models=["linear"], seed=5)
+
+
 def test_what_cannot_be_read_is_passed_over_in_a_plan(store: LocalStore) -> None:
     prepared = put_prepared(store)
     put_model(store, prepared, LINEAR, at="2026-01-01")
