@@ -34,13 +34,14 @@ def test_deploying_again_changes_nothing(stack: RunningStack) -> None:
 
     before = on_server()
     lines = stack.deploy()
-    *unchanged, cifar100, digits, fashion_mnist, last = lines
+    *unchanged, retention, cifar100, digits, fashion_mnist, last = lines
     assert [line for line in unchanged if not line.startswith("unchanged ")] == []
     assert len(unchanged) == 9 + 4 + 3 + 3  # deployments, survival, notifications, datasets
+    assert retention.startswith("paused     retention/store: would run Wed ")
     assert cifar100.startswith("paused     train-all/cifar100: would run Sat ")
     assert fashion_mnist.startswith("paused     train-all/fashion-mnist: would run Sun ")
     assert digits.startswith("paused     train-all/digits: would run ")
-    assert last.endswith("/api matches deployments/prefect.yaml, with 3 of its schedules paused")
+    assert last.endswith("/api matches deployments/prefect.yaml, with 4 of its schedules paused")
     assert on_server() == before
 
 
@@ -71,7 +72,7 @@ def test_commands_find_the_stack_by_the_env_file_of_their_folder(stack: RunningS
 
 def test_a_command_that_does_not_know_the_password_says_what_to_set(stack: RunningStack) -> None:
     url = stack.environment["PREFECT_API_URL"]
-    said = f"{url} refuses this login (HTTP 401); set PREFECT_API_AUTH_STRING to its user:password"
+    said = f"the Prefect server {url} refuses us; set PREFECT_API_AUTH_STRING to its user:password"
     for command, shown in (("deploy", "error: "), ("doctor", "FAIL  server       ")):
         done = subprocess.run(
             [sys.executable, "-m", f"deployments.{command}"],
