@@ -24,7 +24,7 @@ def override(recipe: Recipe, epochs: int | None, settings: dict[str, str]) -> Re
         if not _set(data, key, text):
             known = sorted((set(data) - NOT_SET) | set(Phase.model_fields))
             raise PermanentError(
-                f"overrides (--set KEY=VALUE) must name fields of a recipe; received {shortened(key)!r}; "
+                f"overrides (--set KEY=VALUE) must name fields of a recipe; received {shortened(repr(key))}; "
                 f"known: {', '.join(known)}"
             )
     try:
@@ -50,7 +50,7 @@ def check_backbone(recipe: Recipe) -> None:
     if not (backbone := recipe.backbone):
         return
     if backbone.name not in SMALLEST_PX:
-        raise PermanentError(f"unknown backbone {shortened(backbone.name)!r}; known: {', '.join(SMALLEST_PX)}")
+        raise PermanentError(f"unknown backbone {shortened(repr(backbone.name))}; known: {', '.join(SMALLEST_PX)}")
     if backbone.image_px < (smallest := SMALLEST_PX[backbone.name]):
         raise PermanentError(
             f"{backbone.name} needs images of at least {smallest} px; "

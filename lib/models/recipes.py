@@ -201,7 +201,7 @@ RECIPES: dict[str, Recipe] = {
 def find_recipe(name: str) -> Recipe:
     """The recipe called `name`. Raises PermanentError naming those there are."""
     if name not in RECIPES:
-        raise PermanentError(f"unknown recipe {shortened(name)!r}; known: {', '.join(sorted(RECIPES))}")
+        raise PermanentError(f"unknown recipe {shortened(repr(name))}; known: {', '.join(sorted(RECIPES))}")
     return RECIPES[name]
 
 

@@ -250,7 +250,7 @@ def test_the_notebooks_rate_falls_to_a_tenth_in_ten_epochs() -> None:
         ("dropout", "[" * 100_000, "overrides (--set KEY=VALUE): the value of dropout is nested too deeply"),
         ("dropout", '{"a":' * 100_000, "overrides (--set KEY=VALUE): the value of dropout is nested too deeply"),
         ("dropout", "1" * 5000, "recipe mobilenet is not valid: dropout: Input should be "),
-        ("x" * 5000, "1", f"overrides (--set KEY=VALUE) must name fields of a recipe; received '{'x' * 60}…'; known: "),
+        ("x" * 5000, "1", f"overrides (--set KEY=VALUE) must name fields of a recipe; received '{'x' * 99}…; known: "),
     ],
 )
 def test_what_a_recipe_with_a_backbone_cannot_be_set_to_is_refused_in_one_short_line(
