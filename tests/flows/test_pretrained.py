@@ -27,5 +27,5 @@ def test_real_imagenet_weights_are_worth_more_than_a_random_start(
     assert [row["model"] for row in rows] == [
         "mobilenet-frozen, weights imagenet", "mobilenet-frozen, weights none",
     ]  # fmt: skip
-    assert rows[0]["test_accuracy"] > 0.3
+    assert rows[0]["test_accuracy"] > 0.4
     assert rows[1]["test_accuracy"] < 0.2
