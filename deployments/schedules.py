@@ -1,7 +1,6 @@
 """The schedules of a server as they will run: when next, for how long on this machine, and which are paused."""
 
 import asyncio
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -13,6 +12,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.server.schemas.schedules import CronSchedule as Dates
 
 from lib.errors import PermanentError
+from lib.lineage.provenance import usable_cores
 from lib.models.counts import find_counts
 from lib.models.schema import Recipe
 from lib.planning.estimates import ESTIMATES, seconds_of, split_rows
@@ -58,7 +58,7 @@ def _lasts(name: str, deployed: DeploymentResponse) -> str:
     if seconds is None:
         return ""
     hours, minutes = divmod(max(1, round(seconds / 60)), 60)
-    here = f"{len(os.sched_getaffinity(0))} cores, {'a' if has_gpu() else 'no'} GPU"
+    here = f"{usable_cores()} cores, {'a' if has_gpu() else 'no'} GPU"
     return f", about {f'{hours} h' if hours else f'{minutes} min'} of computing on this machine ({here})"
 
 

@@ -16,8 +16,9 @@ from collections.abc import Callable
 
 from prefect import flow
 
+from flows.command import settings_of
 from flows.parameters import takes
-from lib.command_line import add_store_option, main_of, parser, say_store, settings_of
+from lib.command_line import add_store_option, main_of, parser
 from lib.lineage.retention import Policy, Removal, apply, plan
 from lib.models.recipes import is_try
 from lib.planning.request import CleanUpRequest, read_request
@@ -80,7 +81,6 @@ def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
     settings = settings_of(chosen)
     request = read_request(CleanUpRequest, {"keep": chosen.keep, "grace_hours": chosen.grace_hours})
-    say_store(settings.store_uri)
     store = open_store(settings.store_uri, settings.cache_dir)
     clean_up(store, request, chosen.delete, "add --delete", lambda line: print(line, file=sys.stderr))
 

@@ -11,7 +11,8 @@ import re
 import sys
 from pathlib import Path, PurePosixPath
 
-from lib.command_line import add_store_option, main_of, parser, say_store, settings_of
+from flows.command import settings_of
+from lib.command_line import add_store_option, main_of, parser
 from lib.lineage.manifests import Manifest
 from lib.lineage.verify import verify
 from lib.runtime.environment import set_for_computing
@@ -33,7 +34,6 @@ def make_parser() -> argparse.ArgumentParser:
 def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
     settings = settings_of(chosen)
-    say_store(settings.store_uri)
     store = open_store(settings.store_uri, settings.cache_dir)
     _start_keras_quietly()
     for text in chosen.ref:
