@@ -1,6 +1,7 @@
 """deployments/prefect.yaml, read strictly: Prefect itself passes over a key that it does not know."""
 
 from collections import Counter
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -119,16 +120,20 @@ def read_configuration(file: Path = FILE) -> Configuration:
     return configuration
 
 
-def complete(configuration: Configuration, version: str, zone: str, paused: set[tuple[str, str]]) -> dict[str, Any]:
+Activity = Mapping[tuple[str, str], bool]
+"""A deployment's name and the slug of a schedule → whether it is to be active."""
+
+
+def complete(configuration: Configuration, version: str, zone: str, active: Activity) -> dict[str, Any]:
     """What `prefect deploy` reads: with a version for each deployment, and a time zone for each schedule.
 
-    `paused` has the deployment's name and the slug of each schedule that is to be created inactive.
+    A schedule that `active` does not have stays as the server has it; a new one is active.
     """
     told = configuration.model_dump(exclude_unset=True, exclude={"definitions"})
     for each, deployment in zip(told["deployments"], configuration.deployments, strict=True):
         each["version"] = deployment.version or version
         for schedule in each.get("schedules", []):
             schedule["timezone"] = schedule.get("timezone") or zone
-            if (deployment.full_name, schedule["slug"]) in paused:
-                schedule["active"] = False
+            if (known := active.get((deployment.full_name, schedule["slug"]))) is not None:
+                schedule["active"] = known
     return told

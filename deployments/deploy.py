@@ -52,15 +52,19 @@ MOVED_BY_RUNS = {"status", "last_polled", "global_concurrency_limit"}
 """The last counts the runs under way; what we say of it is its limit."""
 
 
-def deploy(client: SyncPrefectClient, file: Path) -> int:
-    """Apply `file` and the automations. Prints what was done to each; returns how many schedules are paused."""
+def deploy(client: SyncPrefectClient, file: Path, resumed: list[str]) -> int:
+    """Apply `file` and the automations, and start the schedules of the deployments `resumed`.
+
+    Prints what was done to each; returns how many schedules are paused.
+    """
     settings, configuration = read_settings(), read_configuration(file)
+    active = dict.fromkeys(schedules_of(configuration, resumed), True)
     webhook_url, zone = check_webhook(settings.notify_webhook_url), time_zone(settings.schedule_time_zone)
     for pool in configuration.pools:
         _ensure_pool(client, pool)
     before = read_deployed(client)
     paused = new_schedules(configuration, before) if settings.schedules == "paused" else set()
-    _prefect_deploy(complete(configuration, _version(), zone, paused))
+    _prefect_deploy(complete(configuration, _version(), zone, {**dict.fromkeys(paused, False), **active}))
     _remove_others(client, configuration)
     after = read_deployed(client)
     for name, deployed in after.items():
@@ -68,6 +72,16 @@ def deploy(client: SyncPrefectClient, file: Path) -> int:
     webhook = _webhook(webhook_url) if webhook_url else None
     _apply_automations(client, automations(_train_all(configuration, after), settings.lost_after_s, webhook))
     return _say_schedules(after)
+
+
+def schedules_of(configuration: Configuration, names: list[str]) -> list[tuple[str, str]]:
+    """Deployment and slug of each schedule of these. Raises PermanentError where one has none."""
+    known = {each.full_name: each.schedules for each in configuration.deployments if each.schedules}
+    if unknown := [name for name in names if name not in known]:
+        raise PermanentError(
+            f"--resume must name deployments with schedules; received {unknown[0]}; known: {', '.join(known)}"
+        )
+    return [(name, schedule.slug) for name in names for schedule in known[name]]
 
 
 def _remove_others(client: SyncPrefectClient, configuration: Configuration) -> None:
@@ -230,6 +244,13 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="apply this file (default: deployments/prefect.yaml)",
     )
+    options.add_argument(
+        "--resume",
+        nargs="+",
+        default=[],
+        metavar="FLOW/NAME",
+        help="also start the paused schedules of these deployments, such as train-all/digits (default: none)",
+    )
     return options
 
 
@@ -241,7 +262,7 @@ def command(arguments: list[str] | None = None) -> None:
         )
     try:
         with get_client(sync_client=True) as client:
-            paused = deploy(client, chosen.file.resolve())
+            paused = deploy(client, chosen.file.resolve(), chosen.resume)
             apart = f", with {paused} of its schedules paused" if paused else ""
             print(f"{without_secrets(str(client.api_url))} matches {chosen.file}{apart}")
     except httpx.HTTPError as error:

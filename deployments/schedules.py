@@ -41,7 +41,8 @@ def upcoming(deployed: Deployed, now: datetime) -> Iterator[tuple[bool, str]]:
         for schedule in each.schedules:
             active = schedule.active and not each.paused
             said = f"{name}: {'next run' if active else 'would run'} {_next(schedule, now)}{_lasts(name, each)}"
-            resume = f".venv/bin/prefect deployment schedule resume {name} {schedule.id}"
+            # Not Prefect's own command: with 3.8 a schedule that is paused or resumed forgets its parameters.
+            resume = f'make deploy ARGS="--resume {name}"'
             yield active, said if active else f"{said}; to start it: {resume}"
 
 

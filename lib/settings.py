@@ -88,8 +88,8 @@ class Settings(BaseSettings):
     )
     schedules: Literal["active", "paused"] = Field(
         default="active",
-        description="For `make deploy`: `paused` creates new schedules paused, as in a trial stack. Resume them in the "
-        "Prefect UI.",
+        description="For `make deploy`: `paused` creates new schedules paused, as in a trial stack. Start one "
+        "with `--resume`.",
     )
     schedule_time_zone: str | None = Field(
         default=None,

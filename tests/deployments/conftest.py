@@ -14,7 +14,7 @@ import yaml
 
 from deployments.configuration import FILE
 from tests.conftest import DATASETS
-from tests.running_stack import PREFECT, Run, RunningStack
+from tests.running_stack import Run, RunningStack
 from tests.strangers import become_nobody
 
 QUICK = {"epochs": 3}
@@ -98,10 +98,12 @@ def changed_configuration(folder: Path, name: str, **changes: Any) -> Path:
     return file
 
 
-def resume(stack: RunningStack, lines: list[str]) -> None:
-    """Start the schedule of train-all/digits, as `lines` of make deploy say."""
-    (command,) = (line.split("to start it: ")[1] for line in lines if "train-all/digits: would run" in line)
-    stack.command(*command.replace(".venv/bin/prefect", PREFECT).split())
+def resume(stack: RunningStack, *arguments: str) -> None:
+    """Deploy, and start the schedule of train-all/digits as that says."""
+    (line,) = (line for line in stack.deploy(*arguments) if "train-all/digits: would run" in line)
+    command = "--resume train-all/digits"
+    assert line.endswith(f'; to start it: make deploy ARGS="{command}"')
+    stack.deploy(*arguments, command)
 
 
 @pytest.fixture

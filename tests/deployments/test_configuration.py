@@ -44,7 +44,7 @@ def test_prefect_is_told_each_version_time_zone_and_new_schedule_that_is_to_be_p
     fashion_mnist["version"] = "7"
     file = tmp_path / "prefect.yaml"
     file.write_text(yaml.safe_dump(told))
-    paused = {("train-all/fashion-mnist", "train-all-on-fashion-mnist-weekly")}
+    paused = {("train-all/fashion-mnist", "train-all-on-fashion-mnist-weekly"): False}
     completed = complete(read_configuration(file), "1a2b3c", "Europe/Berlin", paused)
     for each in told["deployments"]:
         each["version"] = each.get("version", "1a2b3c")

@@ -12,7 +12,7 @@ from prefect.client.schemas.schedules import CronSchedule
 
 from deployments.automations import automations
 from deployments.configuration import read_configuration
-from deployments.deploy import new_schedules, plain, settings_of
+from deployments.deploy import new_schedules, plain, schedules_of, settings_of
 from deployments.schedules import time_zone, upcoming
 from lib.errors import PermanentError
 
@@ -81,7 +81,7 @@ def test_schedules_are_in_the_time_zone_asked_for_or_this_machine_s(
 
 FRIDAY = datetime(2026, 11, 27, 12, tzinfo=UTC)
 WOULD = "train-all/x: would run Sat 2026-11-28 01:00 Europe/Berlin"
-RESUME = "; to start it: .venv/bin/prefect deployment schedule resume train-all/x 00000000-0000-0000-0000-000000000005"
+RESUME = '; to start it: make deploy ARGS="--resume train-all/x"'
 
 
 @pytest.mark.parametrize(
@@ -113,3 +113,10 @@ def test_it_is_told_how_long_a_scheduled_run_computes_here(monkeypatch: pytest.M
     told, hours = line.split(", about ")
     assert told == "train-all/cifar100: next run Sat 2026-11-28 01:00 Europe/Berlin"
     assert 40 < int(hours.split(" h of computing on this machine (2 cores, no GPU)")[0]) < 80
+
+
+def test_only_deployments_with_schedules_are_resumed() -> None:
+    configuration = read_configuration()
+    assert schedules_of(configuration, ["train-all/digits"]) == [("train-all/digits", "train-all-on-digits-daily")]
+    with pytest.raises(PermanentError, match="with schedules; received ingest/digits; known: train-"):
+        schedules_of(configuration, ["train-all/digits", "ingest/digits"])

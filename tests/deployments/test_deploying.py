@@ -52,7 +52,7 @@ def test_schedules_of_a_trial_stack_begin_paused_and_a_resumed_one_stays_so(stac
 
     assert active() == {}
     assert [run for run in stack.runs() if run["state"]["type"] == "SCHEDULED"] == []
-    resume(stack, stack.deploy())
+    resume(stack)
     known = active()
     assert list(known) == ["digits"]
     assert [line[:27] for line in stack.deploy() if "train-all/digits: " in line] == ["scheduled  train-all/digits"]
