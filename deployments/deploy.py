@@ -264,7 +264,8 @@ def command(arguments: list[str] | None = None) -> None:
         with get_client(sync_client=True) as client:
             paused = deploy(client, chosen.file.resolve(), chosen.resume)
             apart = f", with {paused} of its schedules paused" if paused else ""
-            print(f"{without_secrets(str(client.api_url))} matches {chosen.file}{apart}")
+            file = chosen.file.relative_to(REPOSITORY) if chosen.file.is_relative_to(REPOSITORY) else chosen.file
+            print(f"{without_secrets(str(client.api_url)).rstrip('/')} matches {file}{apart}")
     except httpx.HTTPError as error:
         raise explain(error) or error from error
 

@@ -13,7 +13,7 @@ from lib.store import Store
 from tasks.announcing import announce, board_description, last_best
 from tasks.settings import current_store
 
-SHOWN = ("Model", "Validation accuracy", "Test accuracy", "Test loss", "Training time", "Note")
+SHOWN = ("Model", "Validation accuracy", "Test accuracy", "Test loss", "Training time", "Kind")
 """Best first, and as many columns as the Prefect UI shows at 1,280 px without cutting one off."""
 LARGEST_ARTIFACT_BYTES = 500_000
 """Prefect keeps each artifact of each run in its database."""

@@ -147,6 +147,7 @@ def leaderboard_table(store: Store, report: Ref) -> list[dict[str, str]]:
         {
             **{title: shown(row[key]) for key, title in columns(classes).items()},
             "Training time": duration(model.made_by["seconds"]),
+            "Kind": ", ".join(["baseline"] * row["baseline"] + ["try"] * bool(differences)),
             "Note": "; ".join([BASELINE] * row["baseline"] + differences),
         }
         for row, model, differences in zip(manifest.facts["leaderboard"], models, changed, strict=True)
