@@ -103,32 +103,32 @@ def row(fault: str, where: str, chunks: int = 1) -> Callable[[Callable[[Installa
     return lambda inject: STACK_ROWS.append(StackRow(fault, where, inject, chunks))
 
 
-@row("kill -9 of a worker, its flow and trainer", "in epoch 2")
+@row("kill -9 of a worker, its flow and trainer", "in epoch 2, on an installation")
 def _(installation: Installation) -> str:
     return installation.begin(lost_after_s=90).until(IN_EPOCH_2).kill(is_training_worker).end()
 
 
-@row("kill -9 of a flow and its trainer, on a worker that lives", "in epoch 2")
+@row("kill -9 of a flow and its trainer, on a worker that lives", "in epoch 2, on an installation")
 def _(installation: Installation) -> str:
     return installation.begin().until(IN_EPOCH_2).kill(is_training_flow).end()
 
 
-@row("SIGTERM to a worker", "in epoch 2", chunks=0)
+@row("SIGTERM to a worker", "in epoch 2, on an installation", chunks=0)
 def _(installation: Installation) -> str:
     return installation.begin(lost_after_s=90).until(IN_EPOCH_2).terminate(is_waiting_for_a_training).end()
 
 
-@row("kill -9 of the Prefect server", "in epoch 2")
+@row("kill -9 of the Prefect server", "in epoch 2, on an installation")
 def _(installation: Installation) -> str:
     return installation.begin().until(IN_EPOCH_2).kill(is_server).end()
 
 
-@row("kill -9 of PostgreSQL", "in epoch 2")
+@row("kill -9 of PostgreSQL", "in epoch 2, on an installation")
 def _(installation: Installation) -> str:
     return installation.begin().until(IN_EPOCH_2).kill(is_database).end()
 
 
-@row("power cut: kill -9 of all of an installation, then `make stack`", "in epoch 2")
+@row("power cut: kill -9 of all of an installation, then `make stack`", "in epoch 2, on an installation")
 def _(installation: Installation) -> str:
     # Not `lost_after_s=90`: a server that has started anew needs more than 300 (`deployments.automations`).
     installation.begin().until(IN_EPOCH_2).power_cut()
