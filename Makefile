@@ -6,6 +6,8 @@ BIN := .venv/bin
 UV := uv==0.13.9
 INSTALL := $(BIN)/uv pip install --quiet --no-cache --python $(BIN)/python
 LOCK := pyproject.toml --universal --python-version 3.11 --no-annotate --quiet --custom-compile-command "make lock"
+# Each process of a run would compile TensorFlow and Prefect anew, for 20 s, where this variable keeps that from the disk.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup develop lock train test test-all faults docs lint stack deploy doctor
 
 help: ## list the targets
