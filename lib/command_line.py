@@ -8,7 +8,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -17,6 +17,7 @@ from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
 from lib.errors import PermanentError, PipelineError, explain_validation
+from lib.files import read_regular
 from lib.runtime.failures import CTRL_C, of_exception
 from lib.settings import REPOSITORY, Settings, read_settings
 
@@ -35,6 +36,7 @@ LAST_LINE = "The last line on standard error is the error."
 GO_ON = "run the same command again to go on from the last checkpoint"
 
 ENV_FILE = REPOSITORY / ".env"
+LARGEST_ENV_FILE_BYTES = 1 << 20
 
 _errors: list[str] = []
 _from_file: dict[str, Path] = {}
@@ -49,7 +51,7 @@ def begin() -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     named = os.environ.get("ENV_FILE")
-    if named != "" and (named or ENV_FILE.exists()):
+    if named not in {"", os.devnull} and (named or ENV_FILE.exists()):
         read_env_file(Path(named) if named else ENV_FILE)
     try:
         tempfile.gettempdir()
@@ -60,9 +62,9 @@ def begin() -> None:
 def read_env_file(file: Path) -> None:
     """Set the variables that `file` names and the environment does not. Values are taken as they are."""
     try:
-        with file.open() as stream:
-            lines = list(parse_stream(stream))
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_regular(file, LARGEST_ENV_FILE_BYTES).decode()
+        lines = list(parse_stream(StringIO(text, newline=None)))
+    except (OSError, UnicodeDecodeError, PermanentError) as error:
         raise PermanentError(f"ENV_FILE must name a file that can be read; received {file}: {error}") from error
     for line in lines:
         if line.error or (line.key and line.value is None):

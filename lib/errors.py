@@ -34,6 +34,14 @@ class NotFound(PermanentError):
     """Nothing lies at this path of the store."""
 
 
+class InTheWay(NotFound):
+    """What lies there is no regular file."""
+
+
+class TooLarge(PermanentError):
+    """What lies there has more bytes than it may have."""
+
+
 class TransientError(PipelineError):
     """Trying again may help: the network, a busy server, a killed process."""
 

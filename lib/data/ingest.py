@@ -11,7 +11,7 @@ from lib.data.fetch import Progress, fetch
 from lib.data.parquet import read_description, read_images, write_images
 from lib.data.parsers import SourceSplit, decode
 from lib.data.upstream import UpstreamFile
-from lib.errors import NotFound, PermanentError
+from lib.errors import InTheWay, NotFound, PermanentError
 from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.verify import Recomputed, check_address, must_equal
@@ -120,9 +120,11 @@ def _kept(store: Store, spec: DatasetSpec) -> dict[str, StoredFile]:
     try:
         index = json.loads(store.read(_index(spec)))
         kept = {name: StoredFile.model_validate(file) for name, file in index.items()}
+    except InTheWay:  # to fetch the files would be in vain: the list could not be written
+        raise
     except NotFound:
         return {}
-    except ValueError as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise PermanentError(f"{_index(spec)} in {store.uri} is damaged; remove it and run again") from error
     # What was removed, or is known to be another file, is fetched anew.
     known = {file.name: file.sha256 for file in spec.files}

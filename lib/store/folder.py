@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lib.errors import NotFound, PermanentError
-from lib.store.contract import check_digest, check_path, check_source
+from lib.files import check_regular, open_lock, read_regular
+from lib.store.contract import LARGEST_RECORD_BYTES, check_digest, check_path, check_source
 
 PARTIAL = ".partial-"
 LOCK = ".lock"
@@ -31,12 +32,9 @@ class LocalStore:
     def _at(self, path: str) -> Path:
         return self.root / check_path(path)
 
-    def read(self, path: str) -> bytes:
-        with _explained(self.root, "read"):
-            try:
-                return self._at(path).read_bytes()
-            except (FileNotFoundError, IsADirectoryError) as error:
-                raise NotFound(f"nothing is stored at {path} in {self.uri}") from error
+    def read(self, path: str, max_bytes: int = LARGEST_RECORD_BYTES) -> bytes:
+        with _explained(self.root, "read"), self._found(path) as file:
+            return read_regular(file, max_bytes)
 
     def read_version(self, path: str) -> tuple[bytes, str]:
         data = self.read(path)
@@ -45,6 +43,7 @@ class LocalStore:
     def write(self, path: str, data: bytes | Path) -> None:
         check_source(data)
         with _explained(self.root, "written"), self._partial(path, data) as partial:
+            check_regular(self._at(path))
             partial.replace(self._at(path))
             _sync(partial.parent)
 
@@ -53,6 +52,7 @@ class LocalStore:
             try:
                 os.link(partial, self._at(path))
             except FileExistsError:
+                check_regular(self._at(path))  # or whoever reads it next finds nothing, and tries this again
                 return False
             _sync(partial.parent)
             return True
@@ -110,12 +110,18 @@ class LocalStore:
                 probe.unlink(missing_ok=True)
 
     def local_path(self, path: str, sha256: str) -> Path:
-        if not self.exists(path):
-            raise NotFound(f"nothing is stored at {path} in {self.uri}")
-        return check_digest(self._at(path), sha256, path)
+        with _explained(self.root, "read"), self._found(path) as file:
+            return check_digest(file, sha256, path)
 
     def url(self, path: str) -> str:
         return self._at(path).as_uri()
+
+    @contextmanager
+    def _found(self, path: str) -> Iterator[Path]:
+        try:
+            yield self._at(path)
+        except FileNotFoundError as error:
+            raise NotFound(f"nothing is stored at {path} in {self.uri}") from error
 
     @contextmanager
     def _partial(self, path: str, data: bytes | Path) -> Iterator[Path]:
@@ -139,7 +145,7 @@ class LocalStore:
         with _explained(self.root, "written"):
             _make(self.root)
             while True:
-                with file.open("ab") as lock:
+                with open_lock(file) as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX)
                     if not _is_still_at(file, lock):
                         continue  # the owner before has removed it

@@ -33,6 +33,7 @@ from lib.store import Store
 from lib.training.devices import machine, start_tensorflow, within_memory
 
 PART_ROWS = 2_000
+LARGEST_PART_BYTES = 1 << 31
 BATCH_ROWS = 250
 """At most; half as many where memory does not suffice."""
 SPLITS = ("train", "validation", "test")
@@ -243,7 +244,10 @@ def _kept(store: Store, address: str) -> dict[str, StoredFile]:
     found = {}
     for path in store.list(address):
         name, _, digest = PurePosixPath(path).stem.rpartition("-")
-        data = store.read(path)
+        try:
+            data = store.read(path, LARGEST_PART_BYTES)
+        except PermanentError:  # it is no file, or none of ours
+            continue
         sha256 = hashlib.sha256(data).hexdigest()
         if digest == sha256[:12]:
             found[name] = StoredFile(path=path, sha256=sha256, size_bytes=len(data))

@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> LocalStore:
 def found(store: LocalStore) -> tuple[State | None, list[str]]:
     """The first usable state, and what is wrong with those after it."""
     problems = []
-    for path, each in newest_first(store, WORK):
+    for path, each in newest_first(store, WORK, 1 << 20):
         if isinstance(each, State):
             return each, problems
         problems.append(f"{Path(path).name[:11]} {each}")
