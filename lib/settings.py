@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     cache_max_gb: float = Field(
         default=20.0,
         gt=0,
+        le=1e9,
         allow_inf_nan=False,
         description="Size of `CACHE_DIR` in GB. Above it, the files that were used least recently are removed, but "
         "none that was used within the last hour.",
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     )
     checkpoint_interval_s: NonNegativeFloat = Field(
         default=300.0,
+        allow_inf_nan=False,
         description="Seconds between checkpoints within an epoch. There is always one after each epoch.",
     )
     stop_within_s: float = Field(

@@ -1,5 +1,6 @@
 """The store contract on a local folder."""
 
+import errno
 import fcntl
 import hashlib
 import itertools
@@ -78,7 +79,7 @@ class LocalStore:
     def incomplete_uploads(self, older_than_s: float) -> list[str]:
         latest = time.time() - older_than_s
         with _explained(self.root, "read"):
-            partials = (p for p in _walk(self.root) if p.name.startswith(PARTIAL) and _written_at(p) <= latest)
+            partials = (p for p in self._walk(self.root) if p.name.startswith(PARTIAL) and _written_at(p) <= latest)
             return sorted(p.relative_to(self.root).as_posix() for p in partials)
 
     def discard(self, incomplete_upload: str) -> None:
@@ -95,7 +96,12 @@ class LocalStore:
         return {path: max(0.0, now - at) for path, at in written_at.items() if at < math.inf}
 
     def _files(self, prefix: str) -> Iterator[Path]:
-        return (p for p in _walk(self._at(prefix)) if p.is_file() and PARTIAL not in p.name)
+        return (p for p in self._walk(self._at(prefix)) if p.is_file() and PARTIAL not in p.name)
+
+    def _walk(self, folder: Path) -> Iterator[Path]:
+        if self.root.exists() and not self.root.is_dir():  # it would read as an empty store
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.uri)
+        return _walk(folder)
 
     def _now(self) -> float:
         """Seconds since the epoch by the clock that dates the files: on a network share, its server's."""
