@@ -1,7 +1,6 @@
 """Publishers' files → a dataset in the store. The files themselves are kept, so that it can be done again offline."""
 
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from lib.lineage.provenance import made_by
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.redaction import without_secrets
 from lib.store import Store
+from lib.temporary import temporary_folder
 
 
 def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Progress) -> Ref:
@@ -25,8 +25,8 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
     if done := find(store, address):
         return done[0]
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as name:
-        folder, kept = Path(name), _kept(store, spec)
+    with temporary_folder() as folder:
+        kept = _kept(store, spec)
 
         def bring(file: UpstreamFile) -> Path:
             return fetch(file, mirror_url, folder, progress)

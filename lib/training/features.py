@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -30,6 +29,7 @@ from lib.runtime.jobs import Emit, waits, warns
 from lib.runtime.leases import LEASE, lease
 from lib.settings import Settings
 from lib.store import Store
+from lib.temporary import temporary_folder
 from lib.training.devices import machine, start_tensorflow, within_memory
 
 PART_ROWS = 2_000
@@ -167,8 +167,8 @@ def predicting_features(features: np.ndarray) -> np.ndarray:
 
 
 def _extractor(store: Store, recipe: Recipe, shape: Any, seed: int, weights: Ref | None) -> Extract:
-    with tempfile.TemporaryDirectory() as folder:
-        file = weights_file(store, load(store, weights), Path(folder)) if weights else None
+    with temporary_folder() as folder:
+        file = weights_file(store, load(store, weights), folder) if weights else None
         model = build_features(recipe, shape, file, seed)
     images = tf.TensorSpec((None, *shape), tf.uint8)
     call = tf.function(lambda images: model(images, training=False), input_signature=[images])

@@ -57,6 +57,17 @@ def test_what_is_read_back_is_what_was_saved(store: LocalStore) -> None:
     assert read.digest() == state(3, 2).digest() != state(3, 1).digest()
 
 
+def test_one_that_is_too_large_or_no_file_is_passed_over_without_reading_it(store: LocalStore) -> None:
+    save(store, WORK, state(1, 0))
+    with (store.root / WORK / f"00002.00000-{'0' * 12}.npz").open("wb") as sparse:
+        sparse.truncate(8 * 10**12)
+    os.mkfifo(store.root / WORK / f"00003.00000-{'0' * 12}.npz")
+    read, problems = found(store)
+    assert read is not None
+    assert read.progress.epoch == 1
+    assert problems == ["00002.00000 it is too large"]
+
+
 def test_the_last_two_are_kept(store: LocalStore) -> None:
     for epoch, chunk in ((1, 0), (1, 7), (2, 0), (11, 0)):
         save(store, WORK, state(epoch, chunk))
