@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL
 
 from deployments.deploy import check_webhook
 from lib.data.fetch import SCHEMES
-from lib.errors import NotFound, PermanentError, PipelineError
+from lib.errors import InTheWay, NotFound, PermanentError, PipelineError
 from lib.models.schema import IMAGENET, Backbone
 from lib.models.weights import IMAGENET_FILES, find_weights
 from lib.redaction import without_secrets
@@ -252,6 +252,8 @@ def _unchanged(store: Store, paths: list[str], patience_s: float) -> dict[str, b
 def _lease(store: Store, path: str) -> tuple[bytes, str] | None:
     try:
         return store.read_version(path)
+    except InTheWay:
+        raise
     except NotFound:
         return None
 

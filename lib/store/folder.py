@@ -96,7 +96,8 @@ class LocalStore:
         return {path: max(0.0, now - at) for path, at in written_at.items() if at < math.inf}
 
     def _files(self, prefix: str) -> Iterator[Path]:
-        return (p for p in self._walk(self._at(prefix)) if p.is_file() and PARTIAL not in p.name)
+        """With what is in the place of a file: hidden, a damaged output would read as one that was never finished."""
+        return (p for p in self._walk(self._at(prefix)) if PARTIAL not in p.name)
 
     def _walk(self, folder: Path) -> Iterator[Path]:
         if self.root.exists() and not self.root.is_dir():  # it would read as an empty store
@@ -187,10 +188,13 @@ def _walk(root: Path) -> Iterator[Path]:
 
 def _written_at(file: Path) -> float:
     """Seconds since the epoch; never, for what is gone: its write ended meanwhile."""
-    try:
-        return file.stat().st_mtime
-    except FileNotFoundError:
-        return math.inf
+    for follow in (True, False):  # a link that leads nowhere has an age too
+        try:
+            return file.stat(follow_symlinks=follow).st_mtime
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ELOOP}:
+                raise
+    return math.inf
 
 
 def _make(folder: Path) -> None:

@@ -65,7 +65,7 @@ def test_one_that_is_too_large_or_no_file_is_passed_over_without_reading_it(stor
     read, problems = found(store)
     assert read is not None
     assert read.progress.epoch == 1
-    assert problems == ["00002.00000 it is too large"]
+    assert problems == ["00003.00000 it is no file", "00002.00000 it is too large"]
 
 
 def test_the_last_two_are_kept(store: LocalStore) -> None:
