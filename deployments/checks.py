@@ -1,6 +1,5 @@
 """What `deployments.doctor` looks at. Each check says what it found, and what to do where something is amiss."""
 
-import json
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,11 +17,11 @@ from prefect.settings import PREFECT_API_URL
 
 from deployments.deploy import check_webhook
 from lib.data.fetch import SCHEMES
-from lib.errors import NotFound, PermanentError, PipelineError
+from lib.errors import InTheWay, NotFound, PermanentError, PipelineError
 from lib.models.schema import IMAGENET, Backbone
 from lib.models.weights import IMAGENET_FILES, find_weights
 from lib.redaction import without_secrets
-from lib.runtime.leases import LEASE, POLL_S
+from lib.runtime.leases import LEASE, POLL_S, owner_of
 from lib.store import LocalStore, Store, open_store
 from lib.store.probe import DO_NOT_USE, broken_promise
 from tasks.server import ask_server
@@ -231,8 +230,8 @@ def check_leases(store: Store, lease_s: float) -> Verdict:
     patience_s = min(1.5 * lease_s, WATCHED_FOR_S)
     found = []
     for path, lease in _unchanged(store, paths, patience_s).items():
-        owner = json.loads(lease)
-        by = f"owner process {owner.get('pid')} on host {owner.get('host')}"
+        owner = owner_of(lease)
+        by = f"owner process {owner.pid} on host {owner.host}" if owner else "it is damaged"
         found.append(f"{path} has stood unchanged for {patience_s:g} s ({by})")
     if not found:
         return Verdict("leases", "ok", f"{_counted(paths, 'run')} at work: {', '.join(paths)}")
@@ -253,6 +252,8 @@ def _unchanged(store: Store, paths: list[str], patience_s: float) -> dict[str, b
 def _lease(store: Store, path: str) -> tuple[bytes, str] | None:
     try:
         return store.read_version(path)
+    except InTheWay:
+        raise
     except NotFound:
         return None
 

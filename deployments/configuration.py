@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deployments.automations import TAG
 from lib.errors import PermanentError, explain_validation
+from lib.files import read_regular
 
 FILE = Path(__file__).with_name("prefect.yaml")
+LARGEST_BYTES = 1 << 20
 
 
 class Strict(BaseModel):
@@ -107,7 +109,7 @@ class Configuration(Strict):
 def read_configuration(file: Path = FILE) -> Configuration:
     """The file's content, entrypoints and parameters checked. Raises PermanentError where it is not as it must be."""
     try:
-        configuration = Configuration.model_validate(yaml.safe_load(file.read_text()))
+        configuration = Configuration.model_validate(yaml.safe_load(read_regular(file, LARGEST_BYTES).decode()))
     except ValidationError as error:
         raise explain_validation(error, str(file)) from error
     except (OSError, RecursionError, UnicodeDecodeError, yaml.YAMLError) as error:

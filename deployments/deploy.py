@@ -13,7 +13,6 @@ import json
 import re
 import subprocess
 import sys
-import tempfile
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +42,7 @@ from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
 from lib.redaction import without_secrets
 from lib.settings import REPOSITORY, read_settings
+from lib.temporary import temporary_folder
 from tasks.server import explain
 
 PREFECT = str(Path(sys.executable).with_name("prefect"))
@@ -133,8 +133,8 @@ def _version() -> str:
 
 def _prefect_deploy(told: dict[str, Any]) -> None:
     """`prefect deploy` of a file with what is `told`."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / FILE.name
+    with temporary_folder() as folder:
+        file = folder / FILE.name
         file.write_text(yaml.safe_dump(told))
         done = subprocess.run(
             [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],

@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.ports import free_ports, preferred
 from deployments.s3_server import PORTS_NEEDED
+from lib.files import read_regular
 
+LARGEST_BYTES = 1 << 20
 PREFECT_PORT, S3_PORT = 4200, 8333
 
 
@@ -33,7 +35,7 @@ class MadeAtFirstStart(BaseModel):
 def made_at_first_start(folder: Path) -> MadeAtFirstStart:
     """Those of the installation in `folder`; what it does not have yet is made."""
     file = folder / "made-at-first-start.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
+    known = json.loads(read_regular(file, LARGEST_BYTES)) if file.exists() else {}
     made = MadeAtFirstStart.model_validate(known)
     if set(known) != set(MadeAtFirstStart.model_fields):
         begun = file.with_suffix(".begun")

@@ -27,8 +27,9 @@ from deployments import postgres
 from deployments.first_start import MadeAtFirstStart, made_at_first_start
 from deployments.ports import is_free
 from deployments.s3_server import guarded_by, weed_command
-from lib.command_line import main_of, parser
+from lib.command_line import LARGEST_ENV_FILE_BYTES, main_of, parser
 from lib.errors import PermanentError, TransientError
+from lib.files import open_lock, read_regular
 from lib.runtime.gpus import visible_gpus
 from lib.settings import REPOSITORY
 
@@ -166,7 +167,7 @@ class Stack:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        with (self.folder / "lock").open("w") as lock:
+        with open_lock(self.folder / "lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -175,7 +176,8 @@ class Stack:
 
     @contextmanager
     def _env_file(self) -> Iterator[None]:
-        if self.env_file.exists() and not self.env_file.read_text().startswith(HEADER):
+        there = self.env_file.exists() and read_regular(self.env_file, LARGEST_ENV_FILE_BYTES)
+        if there and not there.startswith(HEADER.encode()):
             raise PermanentError(f"{self.env_file} must be free for the stack's own; it is another's: move it")
         self.env_file.touch(mode=0o600)
         self.env_file.write_text(HEADER + "".join(f"{name}={value}\n" for name, value in self.reached_by().items()))

@@ -6,7 +6,7 @@ from pathlib import Path
 from docs.markdown import HEADER, table
 from docs.reference import cli_page, configuration_page
 from lib.data.datasets import DATASETS, DatasetSpec
-from lib.models import counts
+from lib.models import counts, layers
 from lib.models.changes import start_of
 from lib.models.recipes import RECIPES
 from lib.models.schema import Phase, Recipe
@@ -84,6 +84,7 @@ PAGES: dict[str, Callable[[], str]] = {
 
 def main() -> None:
     counts.update(counts.read_counts())
+    layers.update(layers.read_layers())
     for name, page in PAGES.items():
         (FOLDER / name).write_text(page())
 

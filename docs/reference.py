@@ -18,6 +18,7 @@ COMMANDS = (
     "deployments.stack",
     "deployments.worker",
     "lib.models.counts",
+    "lib.models.layers",
     "tests.faults.__main__",
     "tests.benchmarks.orchestration",
 )

@@ -4,6 +4,7 @@ import runpy
 import sys
 
 from lib.command_line import main_of
+from lib.errors import shortened
 
 COMMANDS = {
     "train": "train the models of a dataset and rank them: the main job",
@@ -23,7 +24,7 @@ def main() -> None:
     known = f"usage: python -m flows COMMAND [--help]\n\n{listed}"
     if name in {"", "__help", "_h"}:
         main_of(lambda: print(known))
-    print(f"error: unknown command {sys.argv[1]!r}; known: {', '.join(COMMANDS)}", file=sys.stderr)
+    print(f"error: unknown command {shortened(repr(sys.argv[1]))}; known: {', '.join(COMMANDS)}", file=sys.stderr)
     sys.exit(2)
 
 

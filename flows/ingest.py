@@ -9,6 +9,7 @@ from flows.command import add_place_options, check_ready, main_of, settings_of
 from flows.parameters import add_options, read_options, takes
 from lib.command_line import parser
 from lib.data.datasets import find_dataset
+from lib.errors import shortened
 from lib.lineage.manifests import Ref, load
 from lib.planning.outputs import find_prepared
 from lib.planning.plan import check_limit
@@ -24,7 +25,7 @@ from tasks.settings import current_store, using
 def _run_name() -> str:
     given = flow_run.parameters
     limit = given.get("limit")
-    return f"ingest {given['dataset']}" + (f", {limit} training images only" if limit else "")
+    return f"ingest {shortened(str(given['dataset']))}" + (f", {limit} training images only" if limit else "")
 
 
 @flow(name="ingest", flow_run_name=_run_name, retries=0, validate_parameters=False)

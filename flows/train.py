@@ -15,7 +15,7 @@ from flows.parameters import add_options, read_options, takes
 from flows.tables import show_leaderboard, show_plan
 from flows.train_model import train_model
 from lib.command_line import parser
-from lib.errors import PipelineError, SomeModelsFailed
+from lib.errors import PipelineError, SomeModelsFailed, shortened
 from lib.lineage.index import read_index
 from lib.lineage.manifests import Ref
 from lib.planning.outputs import find_report
@@ -39,7 +39,7 @@ def _run_name() -> str:
     try:
         return run_title(make_plan(read_request(TrainingRequest, given), scheduled_start))
     except PipelineError:  # the flow says it
-        return f"train all on {given['dataset']}"
+        return f"train all on {shortened(str(given['dataset']))}"
 
 
 @flow(name="train-all", flow_run_name=_run_name, retries=0, validate_parameters=False)

@@ -13,7 +13,7 @@ from flows.ingest import ingest
 from flows.parameters import add_options, read_options, takes
 from flows.tables import show_use
 from lib.command_line import parser
-from lib.errors import PipelineError
+from lib.errors import PipelineError, shortened
 from lib.lineage.manifests import Ref, load
 from lib.planning.outputs import check_prepared, find_evaluation, find_prepared
 from lib.planning.plan import make_plan
@@ -37,7 +37,7 @@ def _run_name() -> str:
     try:
         return run_title(make_plan(read_request(ModelRequest, given).alone(), scheduled_start))
     except PipelineError:  # the flow says it
-        return f"train {given['model']} on {given['dataset']}"
+        return f"train {shortened(str(given['model']))} on {shortened(str(given['dataset']))}"
 
 
 @flow(name="train-model", flow_run_name=_run_name, retries=0, validate_parameters=False)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from flows.command import settings_of
 from lib.command_line import add_store_option, main_of, parser
+from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest
 from lib.lineage.verify import verify
 from lib.runtime.environment import set_for_computing
@@ -50,6 +51,8 @@ def split_ref(text: str) -> tuple[str, str | None]:
 
 def address_of(text: str, store_uri: str) -> str:
     """The address that a person means who gives it, its URI, or one of the files there."""
+    if not text.strip("/"):
+        raise PermanentError(f"REF must name an output, such as reports/digits/<key>; received {text!r}")
     path = text.removeprefix("file://").removeprefix(store_uri).strip("/")
     return path.rpartition("/")[0] if PurePosixPath(path).suffix else path
 

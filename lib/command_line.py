@@ -8,7 +8,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
-from lib.errors import PermanentError, PipelineError, explain_validation
+from lib.errors import PermanentError, PipelineError, explain_validation, printable
+from lib.files import read_regular
 from lib.runtime.failures import CTRL_C, of_exception
 from lib.settings import REPOSITORY, Settings, read_settings
 
@@ -35,6 +36,8 @@ LAST_LINE = "The last line on standard error is the error."
 GO_ON = "run the same command again to go on from the last checkpoint"
 
 ENV_FILE = REPOSITORY / ".env"
+LARGEST_ENV_FILE_BYTES = 1 << 20
+LONGEST_COMPLAINT = 500
 
 _errors: list[str] = []
 _from_file: dict[str, Path] = {}
@@ -49,7 +52,7 @@ def begin() -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     named = os.environ.get("ENV_FILE")
-    if named != "" and (named or ENV_FILE.exists()):
+    if named not in {"", os.devnull} and (named or ENV_FILE.exists()):
         read_env_file(Path(named) if named else ENV_FILE)
     try:
         tempfile.gettempdir()
@@ -60,9 +63,9 @@ def begin() -> None:
 def read_env_file(file: Path) -> None:
     """Set the variables that `file` names and the environment does not. Values are taken as they are."""
     try:
-        with file.open() as stream:
-            lines = list(parse_stream(stream))
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_regular(file, LARGEST_ENV_FILE_BYTES).decode()
+        lines = list(parse_stream(StringIO(text, newline=None)))
+    except (OSError, UnicodeDecodeError, PermanentError) as error:
         raise PermanentError(f"ENV_FILE must name a file that can be read; received {file}: {error}") from error
     for line in lines:
         if line.error or (line.key and line.value is None):
@@ -81,7 +84,7 @@ def say_store(store_uri: str) -> None:
     """Print on standard error which store is used, and whether it was the environment file that named it."""
     file = _from_file.get("STORE_URI")
     named = f" (STORE_URI of {file})" if file and store_uri == os.environ.get("STORE_URI") else ""
-    print(f"Store: {store_uri}{named}", file=sys.stderr)
+    print(printable(f"Store: {store_uri}{named}"), file=sys.stderr)
 
 
 def _explain_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -97,11 +100,17 @@ def _explain_uncaught(kind: type[BaseException], error: BaseException, traceback
     os._exit(getattr(known, "exit_code", CTRL_C))
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        cut = "…" if len(message) > LONGEST_COMPLAINT else ""
+        super().error(printable(message[:LONGEST_COMPLAINT]) + cut)
+
+
 def parser(description: str | None) -> argparse.ArgumentParser:
     """A parser that explains the command by `description`, and the exit codes."""
     codes = "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
     module = getattr(sys.modules["__main__"], "__spec__", None)
-    return argparse.ArgumentParser(
+    return _Parser(
         prog=f"python -m {module.name}" if module else None,
         description=description,
         epilog=textwrap.fill(f"exit codes: {codes}. {LAST_LINE}", 110),

@@ -17,7 +17,7 @@ class PipelineError(Exception):
     exit_code = 1
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(without_secrets(message))
+        super().__init__(printable(without_secrets(message)))
 
 
 class PermanentError(PipelineError):
@@ -32,6 +32,14 @@ class NoGpu(PermanentError):
 
 class NotFound(PermanentError):
     """Nothing lies at this path of the store."""
+
+
+class InTheWay(NotFound):
+    """What lies there is no regular file."""
+
+
+class TooLarge(PermanentError):
+    """What lies there has more bytes than it may have."""
 
 
 class TransientError(PipelineError):
@@ -56,7 +64,16 @@ def explain_validation(error: ValidationError, what: str) -> PermanentError:
     return PermanentError(f"{what} is not valid: {'; '.join(problems)}")
 
 
+def printable(text: str) -> str:
+    """On one line, and without what a terminal would obey: escape sequences, overstrikes, other directions."""
+    return "".join(each if each.isprintable() else _shown(each) for each in text)
+
+
+def _shown(character: str) -> str:
+    return " " if character.isspace() else character.encode("unicode_escape").decode()
+
+
 def shortened(text: str) -> str:
     """On one line, at a length that a person reads."""
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     return line if len(line) <= LONGEST_INPUT else f"{line[:LONGEST_INPUT]}…"

@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeFloat, V
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from lib import addresses
-from lib.errors import PermanentError, explain_validation
+from lib.errors import InTheWay, PermanentError, explain_validation
+from lib.files import check_regular
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LONGEST_LEASE_S = 86_400.0
@@ -48,6 +49,7 @@ class Settings(BaseSettings):
     cache_max_gb: float = Field(
         default=20.0,
         gt=0,
+        le=1e9,
         allow_inf_nan=False,
         description="Size of `CACHE_DIR` in GB. Above it, the files that were used least recently are removed, but "
         "none that was used within the last hour.",
@@ -60,6 +62,7 @@ class Settings(BaseSettings):
     )
     checkpoint_interval_s: NonNegativeFloat = Field(
         default=300.0,
+        allow_inf_nan=False,
         description="Seconds between checkpoints within an epoch. There is always one after each epoch.",
     )
     stop_within_s: float = Field(
@@ -137,9 +140,11 @@ def check_certificates(*variables: str) -> None:
         if place := os.environ.get(name):
             try:
                 is_folder = Path(place).is_dir()
+                if not is_folder:
+                    check_regular(Path(place))
                 ssl.create_default_context(cafile=None if is_folder else place, capath=place if is_folder else None)
-            except OSError as error:  # SSLError too
-                reason = error.strerror or error
+            except (OSError, InTheWay) as error:  # SSLError too
+                reason = getattr(error, "strerror", None) or error
                 raise PermanentError(
                     f"{name} must name a file of CA certificates; received {place}: {reason}"
                 ) from error

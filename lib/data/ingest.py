@@ -1,7 +1,6 @@
 """Publishers' files → a dataset in the store. The files themselves are kept, so that it can be done again offline."""
 
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +10,13 @@ from lib.data.fetch import Progress, fetch
 from lib.data.parquet import read_description, read_images, write_images
 from lib.data.parsers import SourceSplit, decode
 from lib.data.upstream import UpstreamFile
-from lib.errors import NotFound, PermanentError
+from lib.errors import InTheWay, NotFound, PermanentError
 from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.redaction import without_secrets
 from lib.store import Store
+from lib.temporary import temporary_folder
 
 
 def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Progress) -> Ref:
@@ -25,8 +25,8 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
     if done := find(store, address):
         return done[0]
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as name:
-        folder, kept = Path(name), _kept(store, spec)
+    with temporary_folder() as folder:
+        kept = _kept(store, spec)
 
         def bring(file: UpstreamFile) -> Path:
             return fetch(file, mirror_url, folder, progress)
@@ -120,9 +120,11 @@ def _kept(store: Store, spec: DatasetSpec) -> dict[str, StoredFile]:
     try:
         index = json.loads(store.read(_index(spec)))
         kept = {name: StoredFile.model_validate(file) for name, file in index.items()}
+    except InTheWay:  # to fetch the files would be in vain: the list could not be written
+        raise
     except NotFound:
         return {}
-    except ValueError as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise PermanentError(f"{_index(spec)} in {store.uri} is damaged; remove it and run again") from error
     # What was removed, or is known to be another file, is fetched anew.
     known = {file.name: file.sha256 for file in spec.files}

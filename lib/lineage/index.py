@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from lib.errors import NotFound, PermanentError
+from lib.errors import InTheWay, NotFound, PermanentError
 from lib.lineage.manifests import MANIFEST, Manifest, OtherVersion, find
 from lib.store import Store
 
@@ -70,6 +70,8 @@ def _read(store: Store, address: str) -> Manifest | PermanentError | None:
     """None where it is gone since it was listed."""
     try:
         found = find(store, address)
+    except InTheWay as error:
+        return error
     except NotFound:
         return None
     except PermanentError as error:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lib.errors import NotFound, PermanentError
+from lib.errors import InTheWay, NotFound, PermanentError
 from lib.lineage.digests import digest_json
 from lib.store import Store
 
@@ -111,6 +111,8 @@ def find(store: Store, address: str) -> tuple[Ref, Manifest] | None:
     """The finished output at `address`, or None."""
     try:
         manifest = Manifest.from_json(store.read(f"{address}/{MANIFEST}"))
+    except InTheWay:  # to make the output would be in vain: it could not be committed
+        raise
     except NotFound:
         return None
     except OtherVersion as error:

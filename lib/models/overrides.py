@@ -1,13 +1,16 @@
 """A recipe changed for one run: `--set KEY=VALUE` and `--epochs`."""
 
 import json
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
 
 from lib.errors import PermanentError, explain_validation, shortened
+from lib.models.layers import TABLE, read_layers
 from lib.models.schema import NOT_IN_KEY, SMALLEST_PX, Phase, Recipe
 
+CLOSE = 5
 NOT_SET = {"name"} | NOT_IN_KEY
 
 
@@ -46,7 +49,7 @@ def settings_for(recipe: Recipe, settings: dict[str, str]) -> dict[str, str]:
 
 
 def check_backbone(recipe: Recipe) -> None:
-    """Raise PermanentError where there is no such backbone, or the images are too small for it."""
+    """Raise PermanentError where there is no such backbone, it lacks a layer, or the images are too small for it."""
     if not (backbone := recipe.backbone):
         return
     if backbone.name not in SMALLEST_PX:
@@ -55,6 +58,13 @@ def check_backbone(recipe: Recipe) -> None:
         raise PermanentError(
             f"{backbone.name} needs images of at least {smallest} px; "
             f"received image_px {backbone.image_px}: --set backbone.image_px={smallest}"
+        )
+    layers = read_layers().get(backbone.name, backbone.pooled)
+    if unknown := [layer for layer in backbone.pooled if layer not in layers]:
+        raise PermanentError(
+            f"backbone.pooled must name layers of {backbone.name}; received {shortened(repr(unknown[0]))}; "
+            f"known: {', '.join(get_close_matches(unknown[0], layers, CLOSE) or layers[-CLOSE:])}, … "
+            f"(all in {TABLE.name})"
         )
 
 

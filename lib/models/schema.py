@@ -3,16 +3,16 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from lib.lineage.manifests import Ref
 from lib.lineage.steps import STEPS
+from lib.models.values import Described, Float32
 
-FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 IMAGENET, RANDOM = "imagenet", "none"
 NOT_IN_KEY = {"datasets", "description", "baseline", "runs_on"}
 """Fields of a recipe that change no model."""
-WeightsName = Annotated[str, Field(min_length=1, max_length=1_024, pattern=r"^[^\x00-\x1f\x7f]+$")]
+WeightsName = Annotated[str, Field(min_length=1, max_length=1_024, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 """The name of weights, as `Backbone.weights` explains."""
 STORE_ADDRESS = re.compile(r"weights/[a-z0-9-]+/[0-9a-f]{16}")
 
@@ -28,17 +28,15 @@ MOST_EPOCHS = 10_000
 MOST_PHASES = 20
 
 
-class Backbone(BaseModel):
+class Backbone(Described):
     """A network without its head, whose average-pooled features the recipe's own layers classify."""
-
-    model_config = FROZEN
 
     name: str
     """Its builder in `lib.models.backbones.BACKBONES`."""
     image_px: int = Field(gt=0, le=LARGEST_PX)
     """Images are enlarged to squares of this side, in the model."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    """How they are enlarged. XLA, and so GPU recipes, knows no bicubic."""
+    """How they are enlarged. XLA, and so a GPU recipe that is not deterministic, knows no bicubic."""
     weights: WeightsName = IMAGENET
     """`imagenet`, `none` (a random start), a file, an s3:// address, or the address weights/BACKBONE/KEY in the store.
     """
@@ -63,29 +61,25 @@ class Backbone(BaseModel):
         return bool(STORE_ADDRESS.fullmatch(self.weights))
 
 
-class Phase(BaseModel):
+class Phase(Described):
     """A stretch of training with one optimizer and one schedule."""
-
-    model_config = FROZEN
 
     epochs: int = Field(gt=0, le=MOST_EPOCHS)
     optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(gt=0)
+    learning_rate: Float32 = Field(gt=0)
     """The peak of the schedule."""
     schedule: Literal["constant", "warmup-cosine", "decay-per-epoch"] = "constant"
-    decay_per_epoch: float = Field(default=1.0, gt=0, le=1)
+    decay_per_epoch: Float32 = Field(default=1.0, gt=0, le=1)
     """Factor on the rate after each epoch, for schedule decay-per-epoch."""
-    momentum: float = Field(default=0.9, ge=0, lt=1)
+    momentum: Float32 = Field(default=0.9, ge=0, lt=1)
     """For sgd, with Nesterov's look-ahead off."""
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: Float32 = Field(default=0.0, ge=0)
     trains: Literal["all", "head"] = "all"
     """What moves: all weights, or only the layers after the backbone."""
 
 
-class Augmentation(BaseModel):
+class Augmentation(Described):
     """Random changes to each training image."""
-
-    model_config = FROZEN
 
     shift_px: int = Field(default=0, ge=0, le=LARGEST_PX)
     """Move by up to this many pixels each way, the border filled with 0."""
@@ -95,10 +89,8 @@ class Augmentation(BaseModel):
     """Blank a square with sides of this many pixels."""
 
 
-class Recipe(BaseModel):
+class Recipe(Described):
     """All that decides what a training gives, apart from data and seed."""
-
-    model_config = FROZEN
 
     name: str = Field(pattern="^[a-z0-9-]+$")
     datasets: tuple[str, ...]
@@ -109,12 +101,12 @@ class Recipe(BaseModel):
     """Its builder in `lib.models.networks.NETWORKS`: the layers between the scaled images, or the backbone's features,
     and the last layer."""
     backbone: Backbone | None = None
-    dropout: float = Field(default=0.25, ge=0, lt=1)
+    dropout: Float32 = Field(default=0.25, ge=0, lt=1)
     """Rate of the dropout layers that the network's own definition leaves open."""
     phases: tuple[Phase, ...]
     batch_size: int = Field(default=128, gt=0, le=65_536)
     augmentation: Augmentation = Augmentation()
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: Float32 = Field(default=0.0, ge=0, lt=1)
     early_stopping_epochs: int | None = Field(default=None, gt=0, le=MOST_EPOCHS)
     """End a phase after this many epochs without a lower validation loss."""
     keep: Literal["last", "best"] = "last"
@@ -154,6 +146,11 @@ class Recipe(BaseModel):
             raise ValueError(f"network {self.network} needs a backbone before it")
         if self.backbone and self.network in IMAGE_NETWORKS:
             raise ValueError(f"network {self.network} takes images, and cannot follow backbone {self.backbone.name}")
+        if self.under_xla and self.backbone and self.backbone.interpolation == "bicubic":
+            raise ValueError(
+                "a recipe that runs on a GPU is compiled by XLA, which knows no bicubic interpolation: "
+                "use bilinear, or set deterministic=true"
+            )
         return self
 
     def resolved(self) -> dict[str, Any]:
@@ -172,6 +169,11 @@ class Recipe(BaseModel):
         if self.backbone:
             settings["backbone"].pop("weights", None)  # their content is an input of its own
         return settings
+
+    @property
+    def under_xla(self) -> bool:
+        """Whether a GPU that it is trained on compiles its steps."""
+        return self.runs_on == "gpu" and not self.deterministic
 
     @property
     def pretrained(self) -> bool:

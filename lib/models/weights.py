@@ -1,7 +1,6 @@
 """Pretrained weights as data: fetched once, checked, kept in the store, and read from there."""
 
 import hashlib
-import tempfile
 import time
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +17,7 @@ from lib.lineage.verify import Recomputed, check_address
 from lib.models.schema import IMAGENET, RANDOM, Backbone, Recipe
 from lib.redaction import without_secrets
 from lib.store import Store
+from lib.temporary import temporary_folder
 
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 LARGEST_BYTES = 2_000_000_000
@@ -100,12 +100,12 @@ def ingest_weights(store: Store, backbone: Backbone, mirror_url: str | None, pro
     if (done := find_weights(store, backbone)) or backbone.weights == RANDOM:
         return done
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         if backbone.weights == IMAGENET:
-            file, path = _fetch_imagenet(backbone, mirror_url, Path(folder), progress)
+            file, path = _fetch_imagenet(backbone, mirror_url, folder, progress)
             address, name, origin = _imagenet_address(backbone, file), IMAGENET, mirror_url or file.url
         else:
-            path = _fetch_given(backbone.weights, Path(folder), progress)
+            path = _fetch_given(backbone.weights, folder, progress)
             address, name, origin = _given_address(backbone, path), path.name, backbone.weights
         layout = _layout(path, origin)
         stored = put_file(store, address, path.name, path)

@@ -18,6 +18,7 @@ from lib.models.schema import WeightsName
 
 AnyRequest = TypeVar("AnyRequest", bound=BaseModel)
 Count = Annotated[int | None, Field(ge=1)]
+LONGEST_GRACE_HOURS = 1_000_000.0
 Seed = int | Literal["fresh"]
 RecipeName = Annotated[str, Field(description="A recipe.", json_schema_extra={"enum": list(RECIPES)})]
 START = "imagenet, none (random), a file or an s3:// address (default: the recipe's own)"
@@ -93,6 +94,7 @@ class CleanUpRequest(BaseModel):
     grace_hours: float = Field(
         GRACE_S / 3600,
         ge=0,
+        le=LONGEST_GRACE_HOURS,
         allow_inf_nan=False,
         description="Keep what was written within so many hours, and all that it was made of",
     )

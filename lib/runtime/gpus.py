@@ -13,6 +13,7 @@ from typing import IO
 from urllib.parse import quote
 
 from lib.errors import PermanentError
+from lib.files import open_lock
 
 CHOICE = "CUDA_VISIBLE_DEVICES"
 NO_GPU = {"", "-1"}
@@ -90,7 +91,7 @@ def _try(locks: Path, gpu: str) -> IO[bytes] | None:
     found = locks.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise PermanentError(f"{locks} must be a folder of this user, for locks on GPUs; received another's; remove it")
-    lock = (locks / f"{quote(gpu, safe='')}.lock").open("ab")
+    lock = open_lock(locks / f"{quote(gpu, safe='')}.lock")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from pydantic import BaseModel, ConfigDict
 
-from lib.errors import NoGpu, NotFound, PermanentError, TransientError
+from lib.errors import NoGpu, NotFound, PermanentError, PipelineError, TransientError
 from lib.lineage.manifests import Ref
 from lib.lineage.steps import STEPS
 from lib.redaction import without_secrets
@@ -142,9 +142,14 @@ def run(job: Job) -> int:
         if error is None:
             traceback.print_exc()
             return FAULT_OF_OURS
-        emit({"event": "failed", "kind": type(error).__name__, "message": str(error)})
+        emit({"event": "failed", "kind": kind_of(error), "message": str(error)})
         return error.exit_code
     return 0
+
+
+def kind_of(error: PipelineError) -> str:
+    """The nearest of ERRORS that `error` is one of: what the flow's side raises."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in ERRORS)
 
 
 def _say(out: TextIO, event: Event) -> None:

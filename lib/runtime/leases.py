@@ -144,10 +144,15 @@ def _read(store: Store, path: str) -> tuple[Owner | None, str]:
         data, version = store.read_version(path)
     except NotFound:
         return None, ""
+    return owner_of(data), version
+
+
+def owner_of(lease: bytes) -> Owner | None:
+    """Who holds what is stored as `lease`; None where it is damaged."""
     try:
-        return Owner.model_validate_json(data), version
+        return Owner.model_validate_json(lease)
     except ValidationError:
-        return None, version
+        return None
 
 
 def _is_dead_here(owner: Owner) -> bool:

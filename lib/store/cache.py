@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from lib.errors import PermanentError
+from lib.files import open_lock, open_regular
 from lib.store.contract import check_digest, check_path
 
 PARTIAL = ".partial-"
@@ -79,7 +80,7 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._came_bytes = self.max_bytes
             for partial in self.folder.glob(f"{PARTIAL}*"):
-                with suppress(OSError), partial.open("rb") as stream:
+                with suppress(OSError, PermanentError), open_regular(partial) as stream:
                     fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a living owner holds it
                     partial.unlink(missing_ok=True)
 
@@ -102,7 +103,7 @@ class Cache:
 
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
-        with (self.folder / ".lock").open("ab") as lock:
+        with open_lock(self.folder / ".lock") as lock:
             fcntl.flock(lock, how)
             yield
 

@@ -9,6 +9,10 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from lib.errors import PermanentError
+from lib.files import open_regular
+
+LARGEST_RECORD_BYTES = 16 << 20
+"""Of what is read whole and is no data: manifests, leases, lists."""
 
 
 class Store(Protocol):
@@ -16,11 +20,11 @@ class Store(Protocol):
 
     uri: str
 
-    def read(self, path: str) -> bytes:
-        """The bytes at `path`. Raises NotFound."""
+    def read(self, path: str, max_bytes: int = LARGEST_RECORD_BYTES) -> bytes:
+        """The bytes at `path`. Raises NotFound, or TooLarge where they are more than `max_bytes`."""
 
     def read_version(self, path: str) -> tuple[bytes, str]:
-        """The bytes at `path` and a version for `replace`. Raises NotFound."""
+        """The bytes of a record at `path` and a version for `replace`. Raises as `read` does."""
 
     def write(self, path: str, data: bytes | Path) -> None:
         """Put `data` (or the file it names) at `path`: whole or not at all, over what was there."""
@@ -73,7 +77,7 @@ def check_source(data: bytes | Path) -> None:
 
 
 def check_digest(file: Path, sha256: str, path: str) -> Path:
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != sha256:
         raise PermanentError(

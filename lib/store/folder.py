@@ -1,5 +1,6 @@
 """The store contract on a local folder."""
 
+import errno
 import fcntl
 import hashlib
 import itertools
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lib.errors import NotFound, PermanentError
-from lib.store.contract import check_digest, check_path, check_source
+from lib.files import check_regular, open_lock, read_regular
+from lib.store.contract import LARGEST_RECORD_BYTES, check_digest, check_path, check_source
 
 PARTIAL = ".partial-"
 LOCK = ".lock"
@@ -31,12 +33,9 @@ class LocalStore:
     def _at(self, path: str) -> Path:
         return self.root / check_path(path)
 
-    def read(self, path: str) -> bytes:
-        with _explained(self.root, "read"):
-            try:
-                return self._at(path).read_bytes()
-            except (FileNotFoundError, IsADirectoryError) as error:
-                raise NotFound(f"nothing is stored at {path} in {self.uri}") from error
+    def read(self, path: str, max_bytes: int = LARGEST_RECORD_BYTES) -> bytes:
+        with _explained(self.root, "read"), self._found(path) as file:
+            return read_regular(file, max_bytes)
 
     def read_version(self, path: str) -> tuple[bytes, str]:
         data = self.read(path)
@@ -45,6 +44,7 @@ class LocalStore:
     def write(self, path: str, data: bytes | Path) -> None:
         check_source(data)
         with _explained(self.root, "written"), self._partial(path, data) as partial:
+            check_regular(self._at(path))
             partial.replace(self._at(path))
             _sync(partial.parent)
 
@@ -53,6 +53,7 @@ class LocalStore:
             try:
                 os.link(partial, self._at(path))
             except FileExistsError:
+                check_regular(self._at(path))  # or whoever reads it next finds nothing, and tries this again
                 return False
             _sync(partial.parent)
             return True
@@ -78,7 +79,7 @@ class LocalStore:
     def incomplete_uploads(self, older_than_s: float) -> list[str]:
         latest = time.time() - older_than_s
         with _explained(self.root, "read"):
-            partials = (p for p in _walk(self.root) if p.name.startswith(PARTIAL) and _written_at(p) <= latest)
+            partials = (p for p in self._walk(self.root) if p.name.startswith(PARTIAL) and _written_at(p) <= latest)
             return sorted(p.relative_to(self.root).as_posix() for p in partials)
 
     def discard(self, incomplete_upload: str) -> None:
@@ -95,7 +96,13 @@ class LocalStore:
         return {path: max(0.0, now - at) for path, at in written_at.items() if at < math.inf}
 
     def _files(self, prefix: str) -> Iterator[Path]:
-        return (p for p in _walk(self._at(prefix)) if p.is_file() and PARTIAL not in p.name)
+        """With what is in the place of a file: hidden, a damaged output would read as one that was never finished."""
+        return (p for p in self._walk(self._at(prefix)) if PARTIAL not in p.name)
+
+    def _walk(self, folder: Path) -> Iterator[Path]:
+        if self.root.exists() and not self.root.is_dir():  # it would read as an empty store
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.uri)
+        return _walk(folder)
 
     def _now(self) -> float:
         """Seconds since the epoch by the clock that dates the files: on a network share, its server's."""
@@ -110,12 +117,18 @@ class LocalStore:
                 probe.unlink(missing_ok=True)
 
     def local_path(self, path: str, sha256: str) -> Path:
-        if not self.exists(path):
-            raise NotFound(f"nothing is stored at {path} in {self.uri}")
-        return check_digest(self._at(path), sha256, path)
+        with _explained(self.root, "read"), self._found(path) as file:
+            return check_digest(file, sha256, path)
 
     def url(self, path: str) -> str:
         return self._at(path).as_uri()
+
+    @contextmanager
+    def _found(self, path: str) -> Iterator[Path]:
+        try:
+            yield self._at(path)
+        except FileNotFoundError as error:
+            raise NotFound(f"nothing is stored at {path} in {self.uri}") from error
 
     @contextmanager
     def _partial(self, path: str, data: bytes | Path) -> Iterator[Path]:
@@ -139,7 +152,7 @@ class LocalStore:
         with _explained(self.root, "written"):
             _make(self.root)
             while True:
-                with file.open("ab") as lock:
+                with open_lock(file) as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX)
                     if not _is_still_at(file, lock):
                         continue  # the owner before has removed it
@@ -175,10 +188,13 @@ def _walk(root: Path) -> Iterator[Path]:
 
 def _written_at(file: Path) -> float:
     """Seconds since the epoch; never, for what is gone: its write ended meanwhile."""
-    try:
-        return file.stat().st_mtime
-    except FileNotFoundError:
-        return math.inf
+    for follow in (True, False):  # a link that leads nowhere has an age too
+        try:
+            return file.stat(follow_symlinks=follow).st_mtime
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ELOOP}:
+                raise
+    return math.inf
 
 
 def _make(folder: Path) -> None:

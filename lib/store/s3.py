@@ -13,8 +13,9 @@ import tenacity
 
 from lib.addresses import bucket_and_key
 from lib.errors import NotFound, PermanentError, TransientError
+from lib.files import check_size
 from lib.store.cache import Cache
-from lib.store.contract import check_path, check_source
+from lib.store.contract import LARGEST_RECORD_BYTES, check_path, check_source
 from lib.store.s3_client import ATTEMPTS, code, s3_client, s3_errors, status
 
 __all__ = ["S3Store", "s3_client", "s3_errors"]
@@ -43,12 +44,13 @@ class S3Store:
     def _at(self, path: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": f"{self.prefix}/{check_path(path)}".lstrip("/")}
 
-    def read(self, path: str) -> bytes:
-        return self.read_version(path)[0]
+    def read(self, path: str, max_bytes: int = LARGEST_RECORD_BYTES) -> bytes:
+        with s3_errors(f"{self.uri}/{path}"):
+            return _get(self._s3, self._at(path), max_bytes)[0]
 
     def read_version(self, path: str) -> tuple[bytes, str]:
         with s3_errors(f"{self.uri}/{path}"):
-            return _get(self._s3, self._at(path))
+            return _get(self._s3, self._at(path), LARGEST_RECORD_BYTES)
 
     def write(self, path: str, data: bytes | Path) -> None:
         check_source(data)
@@ -161,9 +163,10 @@ class S3Store:
     stop=tenacity.stop_after_attempt(ATTEMPTS),
     reraise=True,
 )
-def _get(s3: Any, at: dict[str, str]) -> tuple[bytes, str]:
+def _get(s3: Any, at: dict[str, str], max_bytes: int) -> tuple[bytes, str]:
     """Content and version. boto3 tries again what fails before the answer's body, not within it."""
     answer = s3.get_object(**at)
+    check_size(f"s3://{at['Bucket']}/{at['Key']}", answer["ContentLength"], max_bytes)
     try:
         return answer["Body"].read(), answer["ETag"]
     except CUT_ANSWERS as error:

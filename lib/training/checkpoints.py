@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from lib.errors import NotFound
+from lib.errors import NotFound, TooLarge
 from lib.lineage.digests import digest_arrays
 from lib.lineage.manifests import put_file
 from lib.store import Store
 
+HISTORY_BYTES = 1 << 28
+"""Of a state, at most: all that does not grow with the network."""
 ARRAYS = ("weights", "optimizer", "random", "best_weights")
 NAME = re.compile(r"(\d+)\.(\d+)-[0-9a-f]{12}\.npz", re.ASCII)
 """Epoch, chunk and digest."""
@@ -93,13 +95,16 @@ def save(store: Store, address: str, state: State) -> None:
             store.delete(path)
 
 
-def newest_first(store: Store, address: str) -> Iterator[tuple[str, State | str]]:
-    """Each path under which this training was saved, with the state, or with what is wrong with it."""
+def newest_first(store: Store, address: str, max_bytes: int) -> Iterator[tuple[str, State | str]]:
+    """Each path under which this training was saved, with the state, or with what is wrong with it.
+
+    None has more than `max_bytes` (`largest_bytes`).
+    """
     for path in reversed(_saved(store, address)):
         try:
-            data = store.read(path)
-        except NotFound:
-            yield path, "it is no file"
+            data = store.read(path, max_bytes)
+        except (NotFound, TooLarge) as error:
+            yield path, "it is no file" if isinstance(error, NotFound) else "it is too large"
             continue
         if not PurePosixPath(path).stem.endswith(hashlib.sha256(data).hexdigest()[:12]):
             yield path, "it does not match its digest"
@@ -110,6 +115,11 @@ def newest_first(store: Store, address: str) -> Iterator[tuple[str, State | str]
             yield path, f"it is damaged, or of another version of this code ({type(error).__name__})"
             continue
         yield path, state if saved_at == address else f"it is of another training, {saved_at}"
+
+
+def largest_bytes(parameters: int) -> int:
+    """Of a state of a network with so many: float32 weights, two more for the optimizer, and the best ones so far."""
+    return 4 * 4 * parameters + HISTORY_BYTES
 
 
 def clear(store: Store, address: str) -> None:

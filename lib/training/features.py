@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -30,9 +29,11 @@ from lib.runtime.jobs import Emit, waits, warns
 from lib.runtime.leases import LEASE, lease
 from lib.settings import Settings
 from lib.store import Store
+from lib.temporary import temporary_folder
 from lib.training.devices import machine, start_tensorflow, within_memory
 
 PART_ROWS = 2_000
+LARGEST_PART_BYTES = 1 << 31
 BATCH_ROWS = 250
 """At most; half as many where memory does not suffice."""
 SPLITS = ("train", "validation", "test")
@@ -166,8 +167,8 @@ def predicting_features(features: np.ndarray) -> np.ndarray:
 
 
 def _extractor(store: Store, recipe: Recipe, shape: Any, seed: int, weights: Ref | None) -> Extract:
-    with tempfile.TemporaryDirectory() as folder:
-        file = weights_file(store, load(store, weights), Path(folder)) if weights else None
+    with temporary_folder() as folder:
+        file = weights_file(store, load(store, weights), folder) if weights else None
         model = build_features(recipe, shape, file, seed)
     images = tf.TensorSpec((None, *shape), tf.uint8)
     call = tf.function(lambda images: model(images, training=False), input_signature=[images])
@@ -243,7 +244,10 @@ def _kept(store: Store, address: str) -> dict[str, StoredFile]:
     found = {}
     for path in store.list(address):
         name, _, digest = PurePosixPath(path).stem.rpartition("-")
-        data = store.read(path)
+        try:
+            data = store.read(path, LARGEST_PART_BYTES)
+        except PermanentError:  # it is no file, or none of ours
+            continue
         sha256 = hashlib.sha256(data).hexdigest()
         if digest == sha256[:12]:
             found[name] = StoredFile(path=path, sha256=sha256, size_bytes=len(data))

@@ -74,7 +74,8 @@ def train(store: Store, settings: Settings, emit: Emit, task: TrainingTask) -> R
         trainer = Trainer(
             task.recipe, inputs.model, inputs.rows, inputs.validation, task.seed, emit, settings.stop_within_s
         )
-        trainer.start_from(checkpoints.newest_first(store, work))
+        largest = checkpoints.largest_bytes(inputs.model.count_params())
+        trainer.start_from(checkpoints.newest_first(store, work, largest))
 
         def save(state: State) -> None:
             check_ours()

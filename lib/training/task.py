@@ -2,7 +2,6 @@
 
 import io
 import json
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from lib.models.networks import HEAD, build, build_head
 from lib.models.schema import RANDOM, Recipe, features_address
 from lib.models.weights import check_start, weights_file
 from lib.store import Store
+from lib.temporary import temporary_folder
 from lib.training.batches import TrainingFeatures, TrainingImages, TrainingRows
 from lib.training.checkpoints import Progress, State
 from lib.training.features import predicting_features, read_features
@@ -108,8 +108,8 @@ class TrainingTask:
 
     def _build(self, store: Store, data: Manifest) -> keras.Model:
         shape, classes = tuple(data.facts["image_shape"]), len(data.facts["class_names"])
-        with tempfile.TemporaryDirectory() as folder:
-            file = weights_file(store, load(store, self.weights), Path(folder)) if self.weights else None
+        with temporary_folder() as folder:
+            file = weights_file(store, load(store, self.weights), folder) if self.weights else None
             return build(self.recipe, shape, classes, file, self.seed)
 
     def _facts(self, store: Store, data: Manifest, model: keras.Model, progress: Progress) -> dict[str, Any]:
@@ -206,8 +206,8 @@ def _put_files(store: Store, address: str, model: keras.Model, progress: Progres
     history = pd.DataFrame(progress.history).astype({"epoch": int, "phase": int})
     table = io.BytesIO()
     history.to_parquet(table, index=False)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.keras"
+    with temporary_folder() as folder:
+        file = folder / "model.keras"
         model.save(file)
         files = {
             "model": put_file(store, address, file.name, file),

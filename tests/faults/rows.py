@@ -232,7 +232,7 @@ def _(scene: Scene) -> Run:
     store = scene.store()
     last = [path for path in store.list("checkpoints") if path.endswith(".npz")][-1]
     address = last.rpartition("/")[0]
-    _, state = next(checkpoints.newest_first(store, address))
+    _, state = next(checkpoints.newest_first(store, address, 1 << 30))
     assert isinstance(state, checkpoints.State)
     other = "checkpoints/models/digits/digits-cnn/other"
     checkpoints.save(store, other, state)

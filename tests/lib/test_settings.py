@@ -109,6 +109,8 @@ def test_passwords_of_settings_are_not_printed(monkeypatch: pytest.MonkeyPatch) 
     [
         ("CACHE_MAX_GB", "0", "cache_max_gb: Input should be greater than 0; received '0'"),
         ("CACHE_MAX_GB", "inf", "cache_max_gb: Input should be a finite number; received 'inf'"),
+        ("CACHE_MAX_GB", "1e308", "cache_max_gb: Input should be less than or equal to 1000000000; received '1e308'"),
+        ("CHECKPOINT_INTERVAL_S", "inf", "checkpoint_interval_s: Input should be a finite number; received 'inf'"),
         ("LEASE_S", "0", "lease_s: Input should be greater than 0; received '0'"),
         ("LEASE_S", "inf", "lease_s: Input should be less than or equal to 86400; received 'inf'"),
         ("LEASE_S", "nan", "lease_s: Input should be"),

@@ -200,9 +200,13 @@ class CutStore(LocalStore):
         super().delete(path)
 
 
-@pytest.mark.parametrize("data", [b"{}", b"[" * 100_000, b""])
-def test_a_damaged_manifest_is_named_and_nothing_old_of_its_dataset_goes(history: LocalStore, data: bytes) -> None:
-    history.write("models/toy/cnn/m2/manifest.json", data)
+@pytest.mark.parametrize("data", [b"{}", b"[" * 100_000, b"", "/dev/zero", "nowhere"])
+def test_a_damaged_manifest_is_named_and_nothing_old_of_its_dataset_goes(history: LocalStore, data: object) -> None:
+    history.delete(manifest := "models/toy/cnn/m2/manifest.json")
+    if isinstance(data, bytes):
+        history.write(manifest, data)
+    else:
+        (history.root / manifest).symlink_to(str(data))
     planned = plan(history, policy(1))
     assert planned.note == "1 output with a damaged manifest left alone, such as models/toy/cnn/m2"
     assert not [each for each in planned.removals if each.reason.startswith("old")]

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from lib.errors import InTheWay, NoGpu, PipelineError, TooLarge, TransientError
+from lib.lineage.manifests import OtherVersion
 from lib.runtime import failures
 from lib.runtime.failures import MORE_MEMORY
-from lib.runtime.jobs import Job
+from lib.runtime.jobs import Job, kind_of
 from lib.settings import REPOSITORY, Settings
 
 STEP = """
@@ -54,6 +56,20 @@ def test_only_a_training_that_runs_out_of_memory_is_advised_to_lower_its_batch(
 ) -> None:
     job = Job(step=step, settings=Settings(), runs_on="cpu", arguments={"recipe": recipe} if recipe else {})
     assert job.advice == advice
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OtherVersion("x"), "PermanentError"),
+        (TooLarge("x"), "PermanentError"),
+        (InTheWay("x"), "NotFound"),
+        (NoGpu("x"), "NoGpu"),
+        (TransientError("x"), "TransientError"),
+    ],
+)
+def test_every_error_of_a_job_reaches_its_flow_as_one_that_it_knows(error: PipelineError, kind: str) -> None:
+    assert kind_of(error) == kind
 
 
 def test_where_its_flow_was_killed_the_chunk_under_way_is_finished(tmp_path: Path) -> None:

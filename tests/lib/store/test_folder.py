@@ -140,6 +140,14 @@ def test_a_store_under_a_regular_file_is_refused(tmp_path: Path) -> None:
         assert f"{tmp_path}/file/store: Not a directory; set STORE_URI or --store to another place" in message(error)
 
 
+def test_a_regular_file_in_place_of_a_store_is_no_empty_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    store = LocalStore(tmp_path / "file")
+    for use in (lambda: store.list("a"), lambda: store.ages("a"), lambda: store.incomplete_uploads(0)):
+        with pytest.raises(PermanentError, match=r"must be a folder that can be read; received .*: Not a directory; "):
+            use()
+
+
 @pytest.mark.parametrize("use", ["write", "create", "replace"])
 def test_what_was_stored_survives_a_power_cut_with_the_names_of_its_folders(
     use: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.errors import NotFound, PermanentError
+from lib.errors import NotFound, PermanentError, TooLarge
 from lib.store import LocalStore, Store
 
 from .made import HELLO, cut_a_write, message
@@ -33,6 +33,13 @@ def test_an_empty_file_is_something(store: Store) -> None:
     store.write("empty", b"")
     assert store.exists("empty")
     assert store.read("empty") == b""
+
+
+def test_no_more_is_read_than_was_asked_for(store: Store) -> None:
+    store.write("a/x", b"hello")
+    assert store.read("a/x", max_bytes=5) == b"hello"
+    with pytest.raises(TooLarge, match=r"a/x must have at most 4 bytes; received 5; "):
+        store.read("a/x", max_bytes=4)
 
 
 def test_reading_what_is_not_there_says_what_was_asked_for(store: Store) -> None:

@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> LocalStore:
 def found(store: LocalStore) -> tuple[State | None, list[str]]:
     """The first usable state, and what is wrong with those after it."""
     problems = []
-    for path, each in newest_first(store, WORK):
+    for path, each in newest_first(store, WORK, 1 << 20):
         if isinstance(each, State):
             return each, problems
         problems.append(f"{Path(path).name[:11]} {each}")
@@ -55,6 +55,17 @@ def test_what_is_read_back_is_what_was_saved(store: LocalStore) -> None:
     assert read.random[0].tolist() == [7, 9]
     assert (read.best_weights, problems) == ([], [])
     assert read.digest() == state(3, 2).digest() != state(3, 1).digest()
+
+
+def test_one_that_is_too_large_or_no_file_is_passed_over_without_reading_it(store: LocalStore) -> None:
+    save(store, WORK, state(1, 0))
+    with (store.root / WORK / f"00002.00000-{'0' * 12}.npz").open("wb") as sparse:
+        sparse.truncate(8 * 10**12)
+    os.mkfifo(store.root / WORK / f"00003.00000-{'0' * 12}.npz")
+    read, problems = found(store)
+    assert read is not None
+    assert read.progress.epoch == 1
+    assert problems == ["00003.00000 it is no file", "00002.00000 it is too large"]
 
 
 def test_the_last_two_are_kept(store: LocalStore) -> None:

@@ -144,7 +144,7 @@ def test_interrupted_in_either_phase_it_resumes_there_and_ends_with_the_same_bit
 
 
 def newest(store: LocalStore, address: str) -> State:
-    _, state = next(checkpoints.newest_first(store, address))
+    _, state = next(checkpoints.newest_first(store, address, 1 << 30))
     assert isinstance(state, State)
     return state
 
