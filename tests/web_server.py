@@ -9,8 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
-def web_server(status: int = 200, ahead_s: float = 0, body: bytes = b"<html>", asks: bool = False) -> Iterator[str]:
-    """The address of one that answers all with `body`, by a clock that is `ahead_s`; it may ask for a login."""
+def web_server(
+    status: int = 200, ahead_s: float = 0, body: bytes = b"<html>", asks: bool = False, date: str = ""
+) -> Iterator[str]:
+    """The address of one that answers all with `body`, by a clock that is `ahead_s`; it may ask for a login.
+
+    `date` is what it says instead of the time of its clock.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -22,7 +27,7 @@ def web_server(status: int = 200, ahead_s: float = 0, body: bytes = b"<html>", a
             self.end_headers()
 
         def date_time_string(self, timestamp: float | None = None) -> str:
-            return super().date_time_string(int(time.time() + ahead_s))
+            return date or super().date_time_string(int(time.time() + ahead_s))
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing."""

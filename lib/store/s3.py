@@ -127,11 +127,12 @@ class S3Store:
         return sorted(self._path(entry) for page in self._pages(prefix) for entry in page.get("Contents", []))
 
     def ages(self, prefix: str) -> dict[str, float]:
-        return {
-            self._path(entry): _age_s(page, entry["LastModified"])
-            for page in self._pages(prefix)
-            for entry in page.get("Contents", [])
-        }
+        with s3_errors(f"{self.uri}/{prefix}"):
+            return {
+                self._path(entry): _age_s(page, entry["LastModified"])
+                for page in self._pages(prefix)
+                for entry in page.get("Contents", [])
+            }
 
     def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
         start = self._at(prefix)["Key"].rstrip("/") + "/"

@@ -137,7 +137,7 @@ def s3_errors(address: str) -> Iterator[None]:
         if isinstance(cause, botocore.exceptions.ClientError):
             raise _explain(address, cause) from error
         raise TransientError(f"{address}: the transfer was cut: {error}") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise PermanentError(
             f"{address}: the server's answer is not as S3 says it: {type(error).__name__}: {error}; "
             "check AWS_ENDPOINT_URL_S3"
