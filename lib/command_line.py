@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 from pydantic import ValidationError
 
 from lib.errors import PermanentError, PipelineError, explain_validation
@@ -59,22 +59,35 @@ def begin() -> None:
 
 def read_env_file(file: Path) -> None:
     """Set the variables that `file` names and the environment does not. Values are taken as they are."""
+    for name, line in _lines_of(file).items():
+        if name not in os.environ:
+            try:
+                os.environ[name] = line.value or ""
+            except ValueError as error:
+                raise PermanentError(
+                    f"{file} must have lines as NAME=VALUE; line {line.original.line}: {error}"
+                ) from error
+            _from_file[name] = file
+
+
+def _lines_of(file: Path) -> dict[str, Binding]:
+    """The line that sets each variable; of two that differ, programs that read such files take either."""
     try:
         with file.open() as stream:
             lines = list(parse_stream(stream))
     except (OSError, UnicodeDecodeError) as error:
         raise PermanentError(f"ENV_FILE must name a file that can be read; received {file}: {error}") from error
+    found: dict[str, Binding] = {}
     for line in lines:
+        number = line.original.line
         if line.error or (line.key and line.value is None):
-            raise PermanentError(f"{file} must have lines as NAME=VALUE; received line {line.original.line}")
-        if line.key and line.value is not None and line.key not in os.environ:
-            try:
-                os.environ[line.key] = line.value
-            except ValueError as error:
-                raise PermanentError(
-                    f"{file} must have lines as NAME=VALUE; line {line.original.line}: {error}"
-                ) from error
-            _from_file[line.key] = file
+            raise PermanentError(f"{file} must have lines as NAME=VALUE; received line {number}")
+        if line.key and (before := found.setdefault(line.key, line)).value != line.value:
+            raise PermanentError(
+                f"{file} must give each variable one value; received two of {line.key}, in lines "
+                f"{before.original.line} and {number}: remove one"
+            )
+    return found
 
 
 def say_store(store_uri: str) -> None:

@@ -151,3 +151,12 @@ def test_a_line_that_sets_nothing_is_refused(line: str, file: Path) -> None:
     file.write_text(f"A_NAME=1\n{line}\n")
     with pytest.raises(PermanentError, match=r"must have lines as NAME=VALUE; received line 2"):
         read_env_file(file)
+
+
+def test_two_values_of_a_variable_are_refused_and_not_shown(file: Path) -> None:
+    file.write_text("KEPT=1\nKEPT=1\nSTORE_URI=secret\nQUOTED=\nexport STORE_URI='other secret'\n")
+    with pytest.raises(PermanentError, match="must give each variable one value; received two of STORE_URI") as error:
+        read_env_file(file)
+    assert str(error.value).endswith(", in lines 3 and 5: remove one")
+    assert "secret" not in str(error.value)
+    assert "STORE_URI" not in os.environ

@@ -12,9 +12,9 @@ import botocore.exceptions
 import tenacity
 
 from lib.addresses import bucket_and_key
-from lib.errors import NotFound, PermanentError, TransientError
+from lib.errors import NotFound, PermanentError, TransientError, shortened
 from lib.store.cache import Cache
-from lib.store.contract import check_path, check_source
+from lib.store.contract import check_names, check_path, check_source
 from lib.store.s3_client import ATTEMPTS, code, s3_client, s3_errors, status
 
 __all__ = ["S3Store", "s3_client", "s3_errors"]
@@ -26,6 +26,7 @@ CUT_ANSWERS = (
 )
 CONFLICTS = {"ConditionalRequestConflict", "OperationAborted", "409"}
 """Another write to this path is under way: S3 has not decided, and asks for the same request again."""
+LONGEST_KEY_BYTES = 1024
 URL_LIFETIME_S = 24 * 3600
 UPLOAD = "?uploadId="
 """Between key and upload, as in S3's own address of an upload in parts."""
@@ -41,7 +42,13 @@ class S3Store:
         self._s3 = s3_client()
 
     def _at(self, path: str) -> dict[str, str]:
-        return {"Bucket": self.bucket, "Key": f"{self.prefix}/{check_path(path)}".lstrip("/")}
+        key = f"{self.prefix}/{check_path(path)}".lstrip("/")
+        if len(key.encode(errors="replace")) > LONGEST_KEY_BYTES:
+            raise PermanentError(
+                f"a key in S3 must have at most {LONGEST_KEY_BYTES:,} bytes; received a longer one: {shortened(key)}; "
+                "set STORE_URI or --store to a shorter prefix"
+            )
+        return {"Bucket": self.bucket, "Key": key}
 
     def read(self, path: str) -> bytes:
         return self.read_version(path)[0]
@@ -52,6 +59,7 @@ class S3Store:
 
     def write(self, path: str, data: bytes | Path) -> None:
         check_source(data)
+        check_names(path)
         with s3_errors(f"{self.uri}/{path}"):
             if isinstance(data, bytes):
                 self._s3.put_object(Body=data, **self._at(path))
@@ -65,6 +73,7 @@ class S3Store:
         return self._put_if(path, data, IfMatch=version)
 
     def _put_if(self, path: str, data: bytes, **condition: str) -> bool:
+        check_names(path)
         with s3_errors(f"{self.uri}/{path}"):
             for attempt in _until_decided(f"{self.uri}/{path}"):
                 with attempt:

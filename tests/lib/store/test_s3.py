@@ -38,6 +38,12 @@ def test_a_file_from_s3_is_kept_here_and_fetched_again_when_damaged(s3_environme
     assert [p for p in (tmp_path / "cache").rglob("*") if p.is_file() and p.name != ".lock"] == [kept]
 
 
+def test_a_prefix_that_leaves_no_room_for_a_key_is_named(s3_environment, tmp_path: Path) -> None:
+    store = open_store(f"s3://{s3_environment.bucket}/{'/'.join(['a' * 200] * 5)}", tmp_path)
+    with pytest.raises(PermanentError, match=r"^a key in S3 must have at most 1,024 bytes; .*set STORE_URI or --store"):
+        store.write("datasets/digits/manifest", b"hello")
+
+
 def test_a_cache_that_cannot_be_written_is_named(s3_environment, tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(b"")
     store = open_store(f"s3://{s3_environment.bucket}/{uuid.uuid4().hex}", tmp_path / "cache")
