@@ -8,6 +8,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
@@ -35,9 +36,12 @@ LAST_LINE = "The last line on standard error is the error."
 GO_ON = "run the same command again to go on from the last checkpoint"
 
 ENV_FILE = REPOSITORY / ".env"
+STREAMS = {"standard input": 0, "standard output": 1, "standard error": 2}
 
 _errors: list[str] = []
 _from_file: dict[str, Path] = {}
+_left: set[int] = set()
+"""Streams that cannot be written."""
 
 
 def begin() -> None:
@@ -46,6 +50,7 @@ def begin() -> None:
     It reads the environment file, which Prefect and the AWS SDK do not, and asks for a temporary folder.
     """
     sys.excepthook = _explain_uncaught
+    _require_streams()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     named = os.environ.get("ENV_FILE")
@@ -55,6 +60,26 @@ def begin() -> None:
         tempfile.gettempdir()
     except OSError as error:
         raise PermanentError(f"a temporary folder must be there, and writable; set TMPDIR to one: {error}") from error
+
+
+def _require_streams() -> None:
+    """Raise where one is closed: a file that is opened next would get its number, and what others print on it."""
+    closed = [name for name, number in STREAMS.items() if not _is_open(number)]
+    while (number := os.open(os.devnull, os.O_RDWR)) <= max(STREAMS.values()):
+        pass
+    os.close(number)
+    if outputs := [name for name in closed if name != "standard input"]:
+        raise PermanentError(
+            f"{' and '.join(outputs)} must be open; received none: to see nothing, send it to /dev/null"
+        )
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
 
 
 def read_env_file(file: Path) -> None:
@@ -106,15 +131,21 @@ def _explain_uncaught(kind: type[BaseException], error: BaseException, traceback
     if known is None:
         sys.__excepthook__(kind, error, traceback)
         return
-    print(f"error: {known}", file=sys.stderr, flush=True)
+    _print_error(str(known))
     os._exit(getattr(known, "exit_code", CTRL_C))
+
+
+class _Parser(argparse.ArgumentParser):
+    def print_help(self, file: Any = None) -> None:
+        """As argparse does it, but that an output that cannot be written is an error."""
+        print(self.format_help(), end="", file=file)
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """A parser that explains the command by `description`, and the exit codes."""
     codes = "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
     module = getattr(sys.modules["__main__"], "__spec__", None)
-    return argparse.ArgumentParser(
+    return _Parser(
         prog=f"python -m {module.name}" if module else None,
         description=description,
         epilog=textwrap.fill(f"exit codes: {codes}. {LAST_LINE}", 110),
@@ -145,9 +176,9 @@ def main_of(command: Callable[[], None]) -> NoReturn:
         try:
             command()
         finally:
-            print(end="", flush=True)
+            _flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python says so as it ends
+        _leave(1)
         sys.exit(NOBODY_READS)
     except KeyboardInterrupt:
         _exit(CTRL_C, f"interrupted; {GO_ON}")
@@ -166,7 +197,38 @@ def _exit(code: int, message: str) -> NoReturn:
     sys.exit(code)
 
 
+def _flush() -> None:
+    """Raise PermanentError where what was printed cannot be written."""
+    for stream, number, name in ((sys.stdout, 1, "standard output"), (sys.stderr, 2, "standard error")):
+        try:
+            if stream:
+                stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _leave(number)
+            raise PermanentError(f"{name} must be writable; received: {error.strerror}; send it elsewhere") from error
+
+
+def _leave(number: int) -> None:
+    """What is still to be written there goes nowhere, or Python would say so as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    _left.add(number)
+
+
 def _say_error() -> None:
     if _errors:
-        print(end="", flush=True)
-        print(f"error: {_errors[-1]}", file=sys.stderr)
+        with suppress(OSError):
+            print(end="", flush=True)
+        _print_error(_errors[-1])
+
+
+def _print_error(message: str) -> None:
+    """On standard error, or else on standard output."""
+    for stream, number in ((sys.stderr, 2), (sys.stdout, 1)):
+        if stream and number not in _left:
+            try:
+                print(f"error: {message}", file=stream, flush=True)
+                return
+            except OSError:
+                _leave(number)

@@ -18,6 +18,8 @@ from lib.settings import REPOSITORY
 
 LISTS, PLANS = "-m flows", "-m flows.train --plan --models digits-softmax"
 
+CLOSED, FULL = "must be open; received none: to see nothing", "must be writable; received: No space left on device"
+
 
 class Case(NamedTuple):
     """`{python}` in a shell, and how it must end."""
@@ -32,7 +34,17 @@ class Case(NamedTuple):
 
 ENVIRONMENTS = {
     "nobody reads on": Case(f"set -o pipefail; {{python}} {LISTS} | (exec <&-; sleep 0.5)", 141),
-    "no standard output": Case(f"{{python}} {LISTS} >&-", 0),
+    "no standard output": Case(f"{{python}} {LISTS} >&-", 2, f"error: standard output {CLOSED}"),
+    "no standard error": Case(f"{{python}} {LISTS} 3>&2 2>&- >&3", 2, f"error: standard error {CLOSED}"),
+    "no output at all": Case(f"{{python}} {LISTS} >&- 2>&-", 2),
+    "no standard input": Case(f"{{python}} {LISTS} <&-", 0),
+    "a full disk": Case(f"{{python}} {LISTS} >/dev/full", 2, f"error: standard output {FULL}"),
+    "a full disk, unbuffered": Case(
+        f"{{python}} {LISTS} >/dev/full", 2, "error: this run could not write: No space", ("PYTHONUNBUFFERED", "1")
+    ),
+    "a full disk for errors": Case(
+        f"{{python}} {LISTS} bogus 3>&2 2>/dev/full >&3", 2, "error: unknown command 'bogus'; known: train"
+    ),
     "ASCII only": Case(f"{{python}} {LISTS}", 0, environment=("PYTHONIOENCODING", "ascii")),
     "no home": Case(f"{{python}} {LISTS}", 0, without="HOME"),
     "an environment file that is not there": Case(
@@ -45,6 +57,15 @@ ENVIRONMENTS = {
     ),
 }
 SLOW = {
+    "help on a full disk": Case("{python} -m flows.verify --help >/dev/full", 2, f"error: standard output {FULL}"),
+    "help on a full disk, unbuffered": Case(
+        "{python} -m flows.verify --help >/dev/full", 2, "could not write: No space left", ("PYTHONUNBUFFERED", "1")
+    ),
+    "a plan on a full disk": Case(f"{{python}} {PLANS} >/dev/full", 2, f"error: standard output {FULL}"),
+    "a plan, a full disk for errors": Case(
+        f"{{python}} {PLANS} 3>&2 2>/dev/full >&3", 2, f"error: standard error {FULL}"
+    ),
+    "a plan without standard error": Case(f"{{python}} {PLANS} 3>&2 2>&- >&3", 2, f"error: standard error {CLOSED}"),
     "a setting of Prefect's": Case(
         f"{{python}} {PLANS}", 2, "environment (APISettings) is not valid", ("PREFECT_API_REQUEST_TIMEOUT", "x")
     ),
@@ -66,6 +87,7 @@ SLOW = {
 
 def run(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORE_URI", str(tmp_path / "store"))
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     monkeypatch.setenv(*case.environment)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     monkeypatch.delenv(case.without, raising=False)
