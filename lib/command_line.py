@@ -3,6 +3,7 @@
 import argparse
 import atexit
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
+from traceback import extract_tb
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -37,6 +39,9 @@ GO_ON = "run the same command again to go on from the last checkpoint"
 
 ENV_FILE = REPOSITORY / ".env"
 STREAMS = {"standard input": 0, "standard output": 1, "standard error": 2}
+
+SETTINGS_OF_PREFECT = re.compile(r"/prefect/settings/(?!context)")
+"""Its code that reads them, as it is imported."""
 
 _errors: list[str] = []
 _from_file: dict[str, Path] = {}
@@ -126,6 +131,11 @@ def _explain_uncaught(kind: type[BaseException], error: BaseException, traceback
     known: BaseException | None = of_exception("this run", error)
     if isinstance(error, ValidationError):  # Prefect reads its settings as it is imported
         known = explain_validation(error, f"environment ({error.title})")
+    elif known is None and any(SETTINGS_OF_PREFECT.search(frame.filename) for frame in extract_tb(traceback)):
+        known = PermanentError(
+            f"Prefect must be able to read its settings; received {kind.__name__}: {' '.join(str(error).split())}; "
+            "check profiles.toml in PREFECT_HOME (~/.prefect), and prefect.toml, pyproject.toml and .env in this folder"
+        )
     if isinstance(error, KeyboardInterrupt):
         known = KeyboardInterrupt("interrupted")
     if known is None:

@@ -20,6 +20,8 @@ LISTS, PLANS = "-m flows", "-m flows.train --plan --models digits-softmax"
 
 CLOSED, FULL = "must be open; received none: to see nothing", "must be writable; received: No space left on device"
 
+UNREADABLE = "error: Prefect must be able to read its settings; received "
+
 
 class Case(NamedTuple):
     """`{python}` in a shell, and how it must end."""
@@ -57,6 +59,17 @@ ENVIRONMENTS = {
     ),
 }
 SLOW = {
+    "garbage in Prefect's profiles": Case(
+        f"mkdir $PREFECT_HOME; echo 'x [[' > $PREFECT_HOME/profiles.toml; {{python}} {PLANS}", 2, UNREADABLE
+    ),
+    "bytes in Prefect's profiles": Case(
+        f"mkdir $PREFECT_HOME; printf '\\xff' > $PREFECT_HOME/profiles.toml; {{python}} {PLANS}", 2, UNREADABLE
+    ),
+    "garbage in prefect.toml": Case(
+        f"mkdir $PREFECT_HOME; cd $PREFECT_HOME; echo 'x [[' > prefect.toml; PYTHONPATH=$OLDPWD {{python}} {PLANS}",
+        2,
+        UNREADABLE,
+    ),
     "help on a full disk": Case("{python} -m flows.verify --help >/dev/full", 2, f"error: standard output {FULL}"),
     "help on a full disk, unbuffered": Case(
         "{python} -m flows.verify --help >/dev/full", 2, "could not write: No space left", ("PYTHONUNBUFFERED", "1")
@@ -109,6 +122,26 @@ def test_a_command_of_flows_copes_with_its_environment(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(SLOW[name], tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("content", [b"x [[", b"\xff\xfe", b"[profiles]\na = 5"], ids=["garbage", "bytes", "a number"])
+def test_settings_that_prefect_cannot_read_are_one_line(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from prefect.settings import PREFECT_PROFILES_PATH, load_profiles, temporary_settings
+
+    (tmp_path / "profiles.toml").write_bytes(content)
+    codes: list[int] = []
+    monkeypatch.setattr("lib.command_line.os._exit", codes.append)
+    with (
+        temporary_settings({PREFECT_PROFILES_PATH: tmp_path / "profiles.toml"}),
+        pytest.raises(ValueError, match=r".") as error,
+    ):
+        load_profiles()
+    command_line._explain_uncaught(error.type, error.value, error.tb)
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith((UNREADABLE, "error: environment (Profile) is not valid: "))
+    assert codes == [2]
 
 
 @pytest.mark.slow
