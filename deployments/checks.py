@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal
-from urllib.parse import unquote, urlparse
+from urllib.parse import urlparse
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
@@ -16,6 +16,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from deployments.deploy import check_webhook
+from lib.addresses import file_in, folder
 from lib.data.fetch import SCHEMES
 from lib.errors import InTheWay, NotFound, PermanentError, PipelineError
 from lib.models.schema import IMAGENET, Backbone
@@ -123,22 +124,22 @@ def check_store(store: Store) -> Verdict:
     return Verdict("store", "ok", f"{store.uri}: {kept}{reach}")
 
 
-def _reach(folder: Path) -> str:
+def _reach(place: Path) -> str:
     """For whose workers a store in `folder` is."""
-    kind = file_system(folder)
+    kind = file_system(place)
     if kind in SHARED_FILE_SYSTEMS:
         return f"a folder on {kind}, for the workers of all machines that mount it at this path"
     return "a folder, for the workers of this machine only"
 
 
-def file_system(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
-    """The kind of file system that `folder` lies on, as `ext4`."""
+def file_system(place: Path, mounts: Path = Path("/proc/mounts")) -> str:
+    """The kind of file system that `place` lies on, as `ext4`."""
     kinds = {}
     with suppress(OSError):
         for line in mounts.read_text().splitlines():
             _, at, kind, *_ = line.split()
             kinds[at.replace("\\040", " ")] = kind
-    return next((kinds[str(at)] for at in (folder, *folder.parents) if str(at) in kinds), "unknown")
+    return next((kinds[str(at)] for at in (place, *place.parents) if str(at) in kinds), "unknown")
 
 
 def check_mirror(url: str | None) -> Verdict:
@@ -150,7 +151,7 @@ def check_mirror(url: str | None) -> Verdict:
         if address.scheme not in SCHEMES:
             raise PermanentError("it must begin with file://, https:// or s3://")
         if address.scheme == "file":
-            next(Path(unquote(address.path)).iterdir(), None)
+            next(folder(url, "MIRROR_URL must name a folder").iterdir(), None)
         elif address.scheme == "s3":
             open_store(url, Path()).exists("any")
         elif (status := httpx.get(url, timeout=ANSWERS_WITHIN_S).status_code) >= 500:
@@ -180,7 +181,7 @@ def _sources(backbone: Backbone, mirror_url: str | None) -> list[str]:
         return [backbone.weights]
     files = IMAGENET_FILES[backbone.name]
     if mirror_url:
-        return [f"{mirror_url.rstrip('/')}/{file.name}" for file in files]
+        return [file_in(mirror_url, file.name) for file in files]
     return [file.url for file in files if not file.only_in_mirrors]
 
 
@@ -189,11 +190,11 @@ def _has(url: str) -> bool:
     address = urlparse(url)
     try:
         if address.scheme == "s3":
-            folder, _, name = url.rpartition("/")
-            return open_store(folder, Path()).exists(name)
+            place, _, name = url.rpartition("/")
+            return open_store(place, Path()).exists(name)
         if address.scheme in {"http", "https"}:
             return httpx.head(url, timeout=ANSWERS_WITHIN_S, follow_redirects=True).is_success
-        return Path(unquote(address.path)).is_file()
+        return folder(url, "weights must be in a file").is_file()
     except (OSError, PipelineError, httpx.HTTPError, httpx.InvalidURL):
         return False
 
@@ -211,11 +212,12 @@ def check_clock(addresses: list[str]) -> Verdict:
         return not_set_up("clock", "there is no server to compare with")
     off = {}
     for address in addresses:
-        with suppress(httpx.HTTPError, KeyError):
+        with suppress(httpx.HTTPError, KeyError, ValueError, OverflowError):  # dates that are none too
             date = parsedate_to_datetime(httpx.get(address, timeout=ANSWERS_WITHIN_S).headers["Date"])
-            off[urlparse(address).netloc.rpartition("@")[2]] = abs((datetime.now(UTC) - date).total_seconds())
+            ahead = date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)
+            off[urlparse(address).netloc.rpartition("@")[2]] = abs(ahead.total_seconds())
     if not off:
-        return Verdict("clock", "warn", "not checked: no server answers")
+        return Verdict("clock", "warn", "not checked: no server answers with a date")
     found = ", ".join(f"{seconds:.1f} s from that of {server}" for server, seconds in off.items())
     if max(off.values()) > CLOCK_TOLERANCE_S:
         return Verdict("clock", "warn", found, "set the wrong one; S3 refuses what is more than 15 minutes off")

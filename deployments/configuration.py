@@ -1,17 +1,18 @@
 """deployments/prefect.yaml, read strictly: Prefect itself passes over a key that it does not know."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from prefect import Flow
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from deployments.automations import TAG
 from lib.errors import PermanentError, explain_validation
@@ -32,6 +33,18 @@ class Schedule(CronSchedule):
     timezone: str | None = None
     """None: that of `make deploy`, see SCHEDULE_TIME_ZONE."""
     parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _begins(self) -> Self:
+        from prefect.server.schemas.schedules import CronSchedule as Dates  # a part of the server: it takes a second
+
+        try:
+            began = asyncio.run(Dates(cron=self.cron, timezone=self.timezone, day_or=self.day_or).get_dates(1))
+        except Exception:  # of croniter, which the server has a copy of
+            began = []
+        if not began:
+            raise ValueError(f"cron must name a time that comes; {self.cron!r} never does")
+        return self
 
 
 class ConcurrencyLimit(Strict):

@@ -43,7 +43,7 @@ from lib.errors import PermanentError
 from lib.redaction import without_secrets
 from lib.settings import REPOSITORY, read_settings
 from lib.temporary import temporary_folder
-from tasks.server import explain
+from tasks.server import ask_server, explain
 
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 WEBHOOK = f"{TAG}-webhook"
@@ -60,6 +60,7 @@ def deploy(client: SyncPrefectClient, file: Path, resumed: list[str]) -> int:
     settings, configuration = read_settings(), read_configuration(file)
     active = dict.fromkeys(schedules_of(configuration, resumed), True)
     webhook_url, zone = check_webhook(settings.notify_webhook_url), time_zone(settings.schedule_time_zone)
+    ask_server()  # Prefect's client alone would wait as long as a server says
     for pool in configuration.pools:
         _ensure_pool(client, pool)
     before = read_deployed(client)

@@ -40,8 +40,11 @@ from lib.runtime.gpus import visible_gpus
 from lib.settings import Settings
 from lib.store import Store, open_store
 from lib.store.s3 import s3_client
+from lib.time_limits import TooSlow, within
 
 P = ParamSpec("P")
+ANSWERS_WITHIN_S = 40.0
+"""A check. That of leases watches them for up to 25 s."""
 
 
 def examine(settings: Settings) -> Iterator[Verdict]:
@@ -94,7 +97,9 @@ def _dated(store_uri: str) -> list[str]:
 def attempt(name: str, check: Callable[P, Verdict], *args: P.args, **kwargs: P.kwargs) -> Verdict:
     """The verdict of `check`, whatever it raises: FAIL then. Our own errors say themselves what to do."""
     try:
-        return check(*args, **kwargs)
+        return within(ANSWERS_WITHIN_S, lambda: check(*args, **kwargs))
+    except TooSlow as error:
+        return Verdict(name, "FAIL", f"what it asks {error}", "look at its log, and at the network")
     except Exception as error:
         kind = "" if isinstance(error, PipelineError) else f"{type(error).__name__}: "
         return Verdict(name, "FAIL", kind + " ".join(str(error).split()))

@@ -2,9 +2,11 @@
 
 import runpy
 import sys
+from functools import partial
+from typing import NoReturn
 
 from lib.command_line import main_of
-from lib.errors import shortened
+from lib.errors import PermanentError, shortened
 
 COMMANDS = {
     "train": "train the models of a dataset and rank them: the main job",
@@ -24,8 +26,11 @@ def main() -> None:
     known = f"usage: python -m flows COMMAND [--help]\n\n{listed}"
     if name in {"", "__help", "_h"}:
         main_of(lambda: print(known))
-    print(f"error: unknown command {shortened(repr(sys.argv[1]))}; known: {', '.join(COMMANDS)}", file=sys.stderr)
-    sys.exit(2)
+    main_of(partial(_refuse, sys.argv[1]))
+
+
+def _refuse(name: str) -> NoReturn:
+    raise PermanentError(f"unknown command {shortened(repr(name))}; known: {', '.join(COMMANDS)}")
 
 
 if __name__ == "__main__":

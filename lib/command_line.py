@@ -3,17 +3,20 @@
 import argparse
 import atexit
 import os
+import re
 import signal
 import sys
 import tempfile
 import textwrap
 from collections.abc import Callable
+from contextlib import suppress
 from io import StringIO, TextIOWrapper
 from pathlib import Path
+from traceback import extract_tb
 from types import TracebackType
 from typing import Any, NoReturn
 
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 from pydantic import ValidationError
 
 from lib.errors import PermanentError, PipelineError, explain_validation, printable
@@ -39,8 +42,13 @@ ENV_FILE = REPOSITORY / ".env"
 LARGEST_ENV_FILE_BYTES = 1 << 20
 LONGEST_COMPLAINT = 500
 
+SETTINGS_OF_PREFECT = re.compile(r"/prefect/settings/(?!context)")
+"""Its code that reads them, as it is imported."""
+
 _errors: list[str] = []
 _from_file: dict[str, Path] = {}
+_left: set[int] = set()
+"""Streams that cannot be written."""
 
 
 def begin() -> None:
@@ -49,6 +57,7 @@ def begin() -> None:
     It reads the environment file, which Prefect and the AWS SDK do not, and asks for a temporary folder.
     """
     sys.excepthook = _explain_uncaught
+    _open_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     named = os.environ.get("ENV_FILE")
@@ -60,24 +69,47 @@ def begin() -> None:
         raise PermanentError(f"a temporary folder must be there, and writable; set TMPDIR to one: {error}") from error
 
 
+def _open_closed_streams() -> None:
+    """To nothing: a file that is opened next would get the number of a closed one, and what others print on it."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
 def read_env_file(file: Path) -> None:
     """Set the variables that `file` names and the environment does not. Values are taken as they are."""
+    for name, line in _lines_of(file).items():
+        if name not in os.environ:
+            try:
+                os.environ[name] = line.value or ""
+            except ValueError as error:
+                raise PermanentError(
+                    f"{file} must have lines as NAME=VALUE; line {line.original.line}: {error}"
+                ) from error
+            _from_file[name] = file
+
+
+def _lines_of(file: Path) -> dict[str, Binding]:
+    """The line that sets each variable; of two that differ, programs that read such files take either."""
     try:
         text = read_regular(file, LARGEST_ENV_FILE_BYTES).decode()
         lines = list(parse_stream(StringIO(text, newline=None)))
     except (OSError, UnicodeDecodeError, PermanentError) as error:
         raise PermanentError(f"ENV_FILE must name a file that can be read; received {file}: {error}") from error
+    found: dict[str, Binding] = {}
     for line in lines:
+        number = line.original.line
         if line.error or (line.key and line.value is None):
-            raise PermanentError(f"{file} must have lines as NAME=VALUE; received line {line.original.line}")
-        if line.key and line.value is not None and line.key not in os.environ:
-            try:
-                os.environ[line.key] = line.value
-            except ValueError as error:
-                raise PermanentError(
-                    f"{file} must have lines as NAME=VALUE; line {line.original.line}: {error}"
-                ) from error
-            _from_file[line.key] = file
+            raise PermanentError(f"{file} must have lines as NAME=VALUE; received line {number}")
+        if line.key and (before := found.setdefault(line.key, line)).value != line.value:
+            raise PermanentError(
+                f"{file} must give each variable one value; received two of {line.key}, in lines "
+                f"{before.original.line} and {number}: remove one"
+            )
+    return found
 
 
 def say_store(store_uri: str) -> None:
@@ -91,12 +123,17 @@ def _explain_uncaught(kind: type[BaseException], error: BaseException, traceback
     known: BaseException | None = of_exception("this run", error)
     if isinstance(error, ValidationError):  # Prefect reads its settings as it is imported
         known = explain_validation(error, f"environment ({error.title})")
+    elif known is None and any(SETTINGS_OF_PREFECT.search(frame.filename) for frame in extract_tb(traceback)):
+        known = PermanentError(
+            f"Prefect must be able to read its settings; received {kind.__name__}: {' '.join(str(error).split())}; "
+            "check profiles.toml in PREFECT_HOME (~/.prefect), and prefect.toml, pyproject.toml and .env in this folder"
+        )
     if isinstance(error, KeyboardInterrupt):
         known = KeyboardInterrupt("interrupted")
     if known is None:
         sys.__excepthook__(kind, error, traceback)
         return
-    print(f"error: {known}", file=sys.stderr, flush=True)
+    _print_error(str(known))
     os._exit(getattr(known, "exit_code", CTRL_C))
 
 
@@ -104,6 +141,10 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         cut = "…" if len(message) > LONGEST_COMPLAINT else ""
         super().error(printable(message[:LONGEST_COMPLAINT]) + cut)
+
+    def print_help(self, file: Any = None) -> None:
+        """As argparse does it, but that an output that cannot be written is an error."""
+        print(self.format_help(), end="", file=file)
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -141,9 +182,9 @@ def main_of(command: Callable[[], None]) -> NoReturn:
         try:
             command()
         finally:
-            print(end="", flush=True)
+            _flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python says so as it ends
+        _leave(1)
         sys.exit(NOBODY_READS)
     except KeyboardInterrupt:
         _exit(CTRL_C, f"interrupted; {GO_ON}")
@@ -162,7 +203,38 @@ def _exit(code: int, message: str) -> NoReturn:
     sys.exit(code)
 
 
+def _flush() -> None:
+    """Raise PermanentError where what was printed cannot be written."""
+    for stream, number, name in ((sys.stdout, 1, "standard output"), (sys.stderr, 2, "standard error")):
+        try:
+            if stream:
+                stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _leave(number)
+            raise PermanentError(f"{name} must be writable; received: {error.strerror}; send it elsewhere") from error
+
+
+def _leave(number: int) -> None:
+    """What is still to be written there goes nowhere, or Python would say so as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    _left.add(number)
+
+
 def _say_error() -> None:
     if _errors:
-        print(end="", flush=True)
-        print(f"error: {_errors[-1]}", file=sys.stderr)
+        with suppress(OSError):
+            print(end="", flush=True)
+        _print_error(_errors[-1])
+
+
+def _print_error(message: str) -> None:
+    """On standard error, or else on standard output."""
+    for stream, number in ((sys.stderr, 2), (sys.stdout, 1)):
+        if stream and number not in _left:
+            try:
+                print(f"error: {message}", file=stream, flush=True)
+                return
+            except OSError:
+                _leave(number)

@@ -16,9 +16,14 @@ from prefect.settings import (
 )
 
 from lib.errors import PermanentError, PipelineError, TransientError
+from lib.time_limits import TooSlow, within
 
 PATIENCE = httpx.Timeout(10, connect=5)
 """Four tries to connect, as Prefect's client makes, and an answer stay below half a minute."""
+ANSWERS_WITHIN_S = 28.0
+"""In all, however slowly each byte comes."""
+WAITS_FOR_IT = {408, 429, 502, 503}
+"""Prefect's client would ask again after them, first waiting as long as the server says, be it for days."""
 NO_API, NO_ENTRY = "is not the API of a Prefect server; its address ends in /api", "refuses us"
 REFUSALS = {
     401: f"{NO_ENTRY}; set PREFECT_API_AUTH_STRING to its user:password (a trial stack's is in .env), or for Prefect "
@@ -68,14 +73,25 @@ def require_server() -> None:
 def ask_server() -> str:
     """The version of the server that PREFECT_API_URL names. Raises as `require_server` does."""
     try:
-        # Prefect's own client: it knows about passwords and certificates.
-        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
-            with get_client(httpx_settings={"timeout": PATIENCE}, sync_client=True) as client:
-                client.read_flows(limit=1)  # past the password, and down to the database
-                client.raise_for_api_version_mismatch()
-                return client.api_version()
+        return within(ANSWERS_WITHIN_S, _ask_server)
+    except TooSlow as error:
+        raise TransientError(f"{_name()} {error}; look at its log{_through_proxy()}") from error
     except Exception as error:  # whatever a server's answer makes libraries raise
         raise explain(error) or PermanentError(f"{_name()} {NO_API}: {type(error).__name__}") from error
+
+
+def _ask_server() -> str:
+    # Prefect's own client: it knows about passwords and certificates.
+    hooks = {"timeout": PATIENCE, "event_hooks": {"response": [_do_not_wait]}}
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), get_client(hooks, sync_client=True) as client:
+        client.read_flows(limit=1)  # past the password, and down to the database
+        client.raise_for_api_version_mismatch()
+        return client.api_version()
+
+
+def _do_not_wait(response: httpx.Response) -> None:
+    if response.status_code in WAITS_FOR_IT:
+        raise httpx.HTTPStatusError("busy", request=response.request, response=response)
 
 
 def explain(error: BaseException) -> PipelineError | None:

@@ -18,6 +18,10 @@ from lib.settings import REPOSITORY
 
 LISTS, PLANS = "-m flows", "-m flows.train --plan --models digits-softmax"
 
+FULL = "must be writable; received: No space left on device"
+
+UNREADABLE = "error: Prefect must be able to read its settings; received "
+
 
 class Case(NamedTuple):
     """`{python}` in a shell, and how it must end."""
@@ -33,6 +37,16 @@ class Case(NamedTuple):
 ENVIRONMENTS = {
     "nobody reads on": Case(f"set -o pipefail; {{python}} {LISTS} | (exec <&-; sleep 0.5)", 141),
     "no standard output": Case(f"{{python}} {LISTS} >&-", 0),
+    "no standard error": Case(f"{{python}} {LISTS} 2>&-", 0),
+    "no output at all": Case(f"{{python}} {LISTS} >&- 2>&-", 0),
+    "no standard input": Case(f"{{python}} {LISTS} <&-", 0),
+    "a full disk": Case(f"{{python}} {LISTS} >/dev/full", 2, f"error: standard output {FULL}"),
+    "a full disk, unbuffered": Case(
+        f"{{python}} {LISTS} >/dev/full", 2, "error: this run could not write: No space", ("PYTHONUNBUFFERED", "1")
+    ),
+    "a full disk for errors": Case(
+        f"{{python}} {LISTS} bogus 3>&2 2>/dev/full >&3", 2, "error: unknown command 'bogus'; known: train"
+    ),
     "ASCII only": Case(f"{{python}} {LISTS}", 0, environment=("PYTHONIOENCODING", "ascii")),
     "no home": Case(f"{{python}} {LISTS}", 0, without="HOME"),
     "an environment file that is not there": Case(
@@ -45,6 +59,27 @@ ENVIRONMENTS = {
     ),
 }
 SLOW = {
+    "garbage in Prefect's profiles": Case(
+        f"mkdir $PREFECT_HOME; echo 'x [[' > $PREFECT_HOME/profiles.toml; {{python}} {PLANS}", 2, UNREADABLE
+    ),
+    "bytes in Prefect's profiles": Case(
+        f"mkdir $PREFECT_HOME; printf '\\xff' > $PREFECT_HOME/profiles.toml; {{python}} {PLANS}", 2, UNREADABLE
+    ),
+    "garbage in prefect.toml": Case(
+        f"mkdir $PREFECT_HOME; cd $PREFECT_HOME; echo 'x [[' > prefect.toml; PYTHONPATH=$OLDPWD {{python}} {PLANS}",
+        2,
+        UNREADABLE,
+    ),
+    "help on a full disk": Case("{python} -m flows.verify --help >/dev/full", 2, f"error: standard output {FULL}"),
+    "help on a full disk, unbuffered": Case(
+        "{python} -m flows.verify --help >/dev/full", 2, "could not write: No space left", ("PYTHONUNBUFFERED", "1")
+    ),
+    "a plan on a full disk": Case(f"{{python}} {PLANS} >/dev/full", 2, f"error: standard output {FULL}"),
+    "a plan, a full disk for errors": Case(
+        f"{{python}} {PLANS} 3>&2 2>/dev/full >&3", 2, f"error: standard error {FULL}"
+    ),
+    "a plan without standard error": Case(f"{{python}} {PLANS} 2>&-", 0),
+    "a plan without any stream": Case(f"{{python}} {PLANS} <&- >&- 2>&-", 0),
     "a setting of Prefect's": Case(
         f"{{python}} {PLANS}", 2, "environment (APISettings) is not valid", ("PREFECT_API_REQUEST_TIMEOUT", "x")
     ),
@@ -66,6 +101,7 @@ SLOW = {
 
 def run(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORE_URI", str(tmp_path / "store"))
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     monkeypatch.setenv(*case.environment)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     monkeypatch.delenv(case.without, raising=False)
@@ -87,6 +123,26 @@ def test_a_command_of_flows_copes_with_its_environment(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(SLOW[name], tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("content", [b"x [[", b"\xff\xfe", b"[profiles]\na = 5"], ids=["garbage", "bytes", "a number"])
+def test_settings_that_prefect_cannot_read_are_one_line(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from prefect.settings import PREFECT_PROFILES_PATH, load_profiles, temporary_settings
+
+    (tmp_path / "profiles.toml").write_bytes(content)
+    codes: list[int] = []
+    monkeypatch.setattr("lib.command_line.os._exit", codes.append)
+    with (
+        temporary_settings({PREFECT_PROFILES_PATH: tmp_path / "profiles.toml"}),
+        pytest.raises(ValueError, match=r".") as error,
+    ):
+        load_profiles()
+    command_line._explain_uncaught(error.type, error.value, error.tb)
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith((UNREADABLE, "error: environment (Profile) is not valid: "))
+    assert codes == [2]
 
 
 @pytest.mark.slow
@@ -151,3 +207,12 @@ def test_a_line_that_sets_nothing_is_refused(line: str, file: Path) -> None:
     file.write_text(f"A_NAME=1\n{line}\n")
     with pytest.raises(PermanentError, match=r"must have lines as NAME=VALUE; received line 2"):
         read_env_file(file)
+
+
+def test_two_values_of_a_variable_are_refused_and_not_shown(file: Path) -> None:
+    file.write_text("KEPT=1\nKEPT=1\nSTORE_URI=secret\nQUOTED=\nexport STORE_URI='other secret'\n")
+    with pytest.raises(PermanentError, match="must give each variable one value; received two of STORE_URI") as error:
+        read_env_file(file)
+    assert str(error.value).endswith(", in lines 3 and 5: remove one")
+    assert "secret" not in str(error.value)
+    assert "STORE_URI" not in os.environ

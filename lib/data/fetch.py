@@ -1,6 +1,5 @@
 """Upstream or mirror → a whole local file, or an error and nothing."""
 
-import gzip
 import hashlib
 import logging
 import time
@@ -10,19 +9,17 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from lib.addresses import bucket_and_key, file_in, folder, mirror
+from lib.data.gunzip import BoundedGzip
 from lib.data.http import download
 from lib.data.upstream import UpstreamFile
 from lib.errors import PermanentError, TransientError
 from lib.redaction import without_secrets
 from lib.store.s3 import s3_client, s3_errors
+from lib.time_limits import WINDOW_S, TooSlow, check_rate
 
 BLOCK_BYTES = 1 << 18
 UNPACKED_BYTES = 4_000_000_000
 """At most, of a stream whose end is looked for: more is a bomb, which its parser refuses."""
-FLOOR_BYTES_PER_S = 1_000
-WINDOW_S = 60.0
-"""Over which the rate is measured: below the floor, a transfer might as well have stopped."""
-
 Progress = Callable[[str, int, int], None]
 """Called with what is being fetched, bytes so far, and bytes in all (0: not known)."""
 
@@ -88,11 +85,10 @@ class Meter:
     def _check_rate(self) -> None:
         if (passed := self.clock() - self._since) < WINDOW_S:
             return
-        if self.done - self._before < FLOOR_BYTES_PER_S * passed:
-            raise TransientError(
-                f"{self.url} must send {FLOOR_BYTES_PER_S:,} bytes a second; received {self.done - self._before:,} in "
-                f"{passed:.0f} s; check the network, or set MIRROR_URL"
-            )
+        try:
+            check_rate(self.done - self._before, passed)
+        except TooSlow as error:
+            raise TransientError(f"{self.url} {error}; check the network, or set MIRROR_URL") from None
         self._since, self._before = self.clock(), self.done
 
 
@@ -162,10 +158,10 @@ def _digest(partial: Path, algorithm: str) -> str:
 def _read_gzip_to_its_end(partial: Path, url: str) -> None:
     """Raise TransientError where the stream in it was cut; what else is wrong its parser says."""
     try:
-        with gzip.open(partial) as stream:
-            while stream.tell() < UNPACKED_BYTES and stream.read(BLOCK_BYTES):
+        with BoundedGzip(partial, UNPACKED_BYTES) as stream:
+            while stream.read(BLOCK_BYTES):
                 pass
     except EOFError as error:
         raise TransientError(f"{url} was cut: its gzip stream has no end; run again") from error
-    except (OSError, zlib.error):
+    except (OSError, ValueError, zlib.error):
         pass

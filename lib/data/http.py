@@ -1,20 +1,20 @@
 """A file over HTTP, in blocks: a whole answer of status 200, or an error that says what to do."""
 
 import ipaddress
-import queue
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
 
+from lib import time_limits
 from lib.addresses import web_address
 from lib.errors import PermanentError, PipelineError, TransientError
 from lib.settings import check_certificates
+from lib.time_limits import TooSlow, every_answer_within, watch_answers, within
 
 BLOCK_BYTES = 1 << 18
 SILENT_FOR_S = 30.0
@@ -27,7 +27,6 @@ METADATA = {ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Result = TypeVar("Result")
 
 
 def download(url: str, expect: Callable[[int], None]) -> Iterator[bytes]:
@@ -38,21 +37,27 @@ def download(url: str, expect: Callable[[int], None]) -> Iterator[bytes]:
     """
     if url.startswith("https:"):
         check_certificates(*CA_VARIABLES)
+    watch_answers()
     with _explained(url), requests.Session() as session:
-        session.hooks["response"].append(_check_redirect)
+        session.hooks["response"] += [_check_redirect, _skip_content_of_redirect]
         session.headers["Accept-Encoding"] = "identity"  # what is packed on its way does not match its length
-        answer = _within(ANSWERS_WITHIN_S, lambda: session.get(url, stream=True, timeout=SILENT_FOR_S), url)
+        answer = within(ANSWERS_WITHIN_S, lambda: session.get(url, stream=True, timeout=SILENT_FOR_S))
         _check_status(url, answer.status_code)
         is_chunked = "chunked" in answer.headers.get("Transfer-Encoding", "").lower()
         if not is_chunked and (length := _length(url, answer)) is not None:
             expect(length)
         received = 0
-        # read1 gives what has come; read would wait for a whole block, however slowly it comes.
-        while block := answer.raw.read1(BLOCK_BYTES, decode_content=False):
+        while block := _next_block(answer):
             received += len(block)
             yield block
         if is_chunked:  # urllib3 raises where the mark of its end is missing
             expect(received)
+
+
+def _next_block(answer: requests.Response) -> bytes:
+    with every_answer_within(time_limits.WINDOW_S):  # a chunk's size and trailers may have no end
+        # read1 gives what has come; read would wait for a whole block, however slowly it comes.
+        return bytes(answer.raw.read1(BLOCK_BYTES, decode_content=False))
 
 
 def _check_status(url: str, status: int) -> None:
@@ -88,6 +93,12 @@ def _check_redirect(answer: requests.Response, **options: Any) -> None:
         raise PermanentError(f"{answer.url} redirects to an address inside this machine or its cloud; {ELSEWHERE}")
 
 
+def _skip_content_of_redirect(answer: requests.Response, **options: Any) -> None:
+    """It may have no end, and requests would read it."""
+    if answer.is_redirect:
+        answer.close()
+
+
 def _is_inside(address: Address, from_here: bool) -> bool:
     """Whether only this machine or its cloud can reach it; `from_here`: this machine itself sends us there."""
     if address.is_loopback or address.is_unspecified:
@@ -112,6 +123,8 @@ def _explained(url: str) -> Iterator[None]:
         yield
     except PipelineError:
         raise
+    except TooSlow as error:
+        raise TransientError(f"{url} {error}; check the network, or set MIRROR_URL") from None
     except requests.exceptions.InvalidProxyURL:
         raise PermanentError(f"{url}: the proxy's address is none; check HTTPS_PROXY and HTTP_PROXY") from None
     except (requests.exceptions.InvalidHeader, urllib3.exceptions.InvalidHeader):
@@ -131,23 +144,3 @@ def _explained(url: str) -> Iterator[None]:
 
 def _said(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _within(limit_s: float, call: Callable[[], Result], url: str) -> Result:
-    """What `call` gives. Its thread is left behind where it takes longer: nothing could wake it."""
-    ended: queue.SimpleQueue[tuple[Result | None, BaseException | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            ended.put((call(), None))
-        except BaseException as error:
-            ended.put((None, error))
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        result, error = ended.get(timeout=limit_s)
-    except queue.Empty:
-        raise TransientError(f"{url} did not answer within {limit_s:g} s; check the network") from None
-    if error is not None:
-        raise error
-    return result  # type: ignore[return-value]

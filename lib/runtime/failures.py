@@ -55,7 +55,7 @@ def of_exception(step: str, error: BaseException, advice: str = MORE_MEMORY) -> 
     if isinstance(error, PipelineError):
         return error
     if isinstance(error, OSError) and error.errno in ERRNOS:
-        return _say(ERRNOS[error.errno], step, f" {error.filename or ''}: {error.strerror}")
+        return _say(ERRNOS[error.errno], step, f"{f' {error.filename}' if error.filename else ''}: {error.strerror}")
     for kind in type(error).__mro__:
         if verdict := EXCEPTIONS.get(kind.__name__):
             # Python's own is of arrays of all rows, which no batch makes smaller.

@@ -12,8 +12,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from lib.errors import NotFound, PipelineError, TransientError
 from lib.settings import LONGEST_LEASE_S
@@ -24,12 +25,18 @@ POLL_S = 1.0
 Say = Callable[[str], None]
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be printable")
+    return text
+
+
 class Owner(BaseModel):
     """What a lease says of who holds it."""
 
     model_config = ConfigDict(frozen=True)
 
-    host: str = Field(max_length=300)
+    host: Annotated[str, AfterValidator(_printable)] = Field(max_length=300)
     pid: int = Field(gt=0, le=2**31)
     processes: str | None = Field(default=None, max_length=300)
     """The set of processes in which `pid` names one: this boot of the machine and PID namespace; None: not known."""

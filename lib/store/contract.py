@@ -8,11 +8,13 @@ import hashlib
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from lib.errors import PermanentError
+from lib.errors import PermanentError, shortened
 from lib.files import open_regular
 
 LARGEST_RECORD_BYTES = 16 << 20
 """Of what is read whole and is no data: manifests, leases, lists."""
+LONGEST_NAME_BYTES = 255
+"""As file systems have it."""
 
 
 class Store(Protocol):
@@ -67,8 +69,18 @@ def check_path(path: str) -> str:
     """`path` without empty parts, so that both stores mean the same by it."""
     plain = PurePosixPath(path)
     if not plain.parts or plain.is_absolute() or ".." in plain.parts or "\0" in path:
-        raise PermanentError(f"a store path is relative and stays inside the store; received {path!r}")
+        raise PermanentError(f"a store path is relative and stays inside the store; received {shortened(repr(path))}")
     return plain.as_posix()
+
+
+def check_names(path: str) -> None:
+    """Both kinds of store must be able to write the names in `path`."""
+    for name in PurePosixPath(path).parts:
+        if (size := len(name.encode(errors="replace"))) > LONGEST_NAME_BYTES:
+            raise PermanentError(
+                f"a name in a store must have at most {LONGEST_NAME_BYTES} bytes; received {size:,}: "
+                f"{shortened(repr(name))}"
+            )
 
 
 def check_source(data: bytes | Path) -> None:

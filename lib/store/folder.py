@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from lib.errors import NotFound, PermanentError
 from lib.files import check_regular, open_lock, read_regular
-from lib.store.contract import LARGEST_RECORD_BYTES, check_digest, check_path, check_source
+from lib.store.contract import LARGEST_RECORD_BYTES, check_digest, check_names, check_path, check_source
 
 PARTIAL = ".partial-"
 LOCK = ".lock"
@@ -59,6 +59,7 @@ class LocalStore:
             return True
 
     def replace(self, path: str, data: bytes, version: str) -> bool:
+        check_names(path)
         with self._locked():
             try:
                 unchanged = self.read_version(path)[1] == version
@@ -133,6 +134,7 @@ class LocalStore:
     @contextmanager
     def _partial(self, path: str, data: bytes | Path) -> Iterator[Path]:
         """A complete, flushed copy of `data` beside `path`, gone afterwards."""
+        check_names(path)
         folder = self._at(path).parent
         _make(folder)
         partial = folder / f"{PARTIAL}{uuid.uuid4().hex}"  # not by tempfile, whose files no other user may read
@@ -227,6 +229,8 @@ def _explained(root: Path, action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            check_names(os.path.relpath(error.filename, root))
         raise PermanentError(
             f"the store must be a folder that can be {action}; received {root}: {error.strerror}; "
             "set STORE_URI or --store to another place, or mend this one"

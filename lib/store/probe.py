@@ -5,6 +5,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from lib.errors import PermanentError, PipelineError
 from lib.store.contract import Store
@@ -49,10 +50,19 @@ def _promises(store: Store, path: str) -> Iterator[tuple[str, bool]]:
 
 
 def _require_folder(store: LocalStore) -> None:
-    there = next(folder for folder in (store.root, *store.root.parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        why = os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
+    if why := _why_not_written(store.root):
         raise PermanentError(
             f"the store must be a folder that can be written; received {store.root}: {why}; "
             "set STORE_URI or --store to another place, or mend this one"
         )
+
+
+def _why_not_written(folder: Path) -> str:
+    """Empty where it can be."""
+    try:
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+            return ""
+        return os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
+    except OSError as error:  # a name that is too long
+        return str(error.strerror)

@@ -12,10 +12,10 @@ import botocore.exceptions
 import tenacity
 
 from lib.addresses import bucket_and_key
-from lib.errors import NotFound, PermanentError, TransientError
+from lib.errors import NotFound, PermanentError, TransientError, shortened
 from lib.files import check_size
 from lib.store.cache import Cache
-from lib.store.contract import LARGEST_RECORD_BYTES, check_path, check_source
+from lib.store.contract import LARGEST_RECORD_BYTES, check_names, check_path, check_source
 from lib.store.s3_client import ATTEMPTS, code, s3_client, s3_errors, status
 
 __all__ = ["S3Store", "s3_client", "s3_errors"]
@@ -27,6 +27,7 @@ CUT_ANSWERS = (
 )
 CONFLICTS = {"ConditionalRequestConflict", "OperationAborted", "409"}
 """Another write to this path is under way: S3 has not decided, and asks for the same request again."""
+LONGEST_KEY_BYTES = 1024
 URL_LIFETIME_S = 24 * 3600
 UPLOAD = "?uploadId="
 """Between key and upload, as in S3's own address of an upload in parts."""
@@ -42,7 +43,13 @@ class S3Store:
         self._s3 = s3_client()
 
     def _at(self, path: str) -> dict[str, str]:
-        return {"Bucket": self.bucket, "Key": f"{self.prefix}/{check_path(path)}".lstrip("/")}
+        key = f"{self.prefix}/{check_path(path)}".lstrip("/")
+        if len(key.encode(errors="replace")) > LONGEST_KEY_BYTES:
+            raise PermanentError(
+                f"a key in S3 must have at most {LONGEST_KEY_BYTES:,} bytes; received a longer one: {shortened(key)}; "
+                "set STORE_URI or --store to a shorter prefix"
+            )
+        return {"Bucket": self.bucket, "Key": key}
 
     def read(self, path: str, max_bytes: int = LARGEST_RECORD_BYTES) -> bytes:
         with s3_errors(f"{self.uri}/{path}"):
@@ -54,6 +61,7 @@ class S3Store:
 
     def write(self, path: str, data: bytes | Path) -> None:
         check_source(data)
+        check_names(path)
         with s3_errors(f"{self.uri}/{path}"):
             if isinstance(data, bytes):
                 self._s3.put_object(Body=data, **self._at(path))
@@ -67,6 +75,7 @@ class S3Store:
         return self._put_if(path, data, IfMatch=version)
 
     def _put_if(self, path: str, data: bytes, **condition: str) -> bool:
+        check_names(path)
         with s3_errors(f"{self.uri}/{path}"):
             for attempt in _until_decided(f"{self.uri}/{path}"):
                 with attempt:
@@ -129,11 +138,12 @@ class S3Store:
         return sorted(self._path(entry) for page in self._pages(prefix) for entry in page.get("Contents", []))
 
     def ages(self, prefix: str) -> dict[str, float]:
-        return {
-            self._path(entry): _age_s(page, entry["LastModified"])
-            for page in self._pages(prefix)
-            for entry in page.get("Contents", [])
-        }
+        with s3_errors(f"{self.uri}/{prefix}"):
+            return {
+                self._path(entry): _age_s(page, entry["LastModified"])
+                for page in self._pages(prefix)
+                for entry in page.get("Contents", [])
+            }
 
     def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
         start = self._at(prefix)["Key"].rstrip("/") + "/"

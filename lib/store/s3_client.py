@@ -10,10 +10,12 @@ from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions
+import botocore.handlers
 from botocore.config import Config
 
 from lib.errors import NotFound, PermanentError, PipelineError, TransientError
 from lib.settings import check_certificates
+from lib.time_limits import TooSlow, watch_answers
 
 ATTEMPTS = 8
 """Of each call, with growing, jittered waits: about half a minute in all. AWS_MAX_ATTEMPTS sets another number."""
@@ -67,11 +69,14 @@ def _changed_at(file: Path) -> int:
 def _client(_what_decides_it: tuple[object, ...]) -> Any:
     for name in [name for name, value in os.environ.items() if name.startswith("AWS_") and not value]:
         del os.environ[name]  # boto3 would look for a profile without a name
+    watch_answers()
     attempts = _attempts()
     check_certificates("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
     try:
         # A session of its own: boto3's common one is not for threads, and keeps the first credentials it sees.
         session = boto3.Session(profile_name=os.environ.get("AWS_PROFILE") or None)
+        # boto3 would wait without end for the end of a server's leave to go on ("100 Continue").
+        session.events.unregister("before-call.s3", botocore.handlers.add_expect_header)
         # A region is asked for even where an endpoint is named; any will do there.
         region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
         # AWS's standard mode tries again on connection errors, timeouts, throttling and 5xx.
@@ -121,6 +126,8 @@ def s3_errors(address: str) -> Iterator[None]:
         yield
     except PipelineError:
         raise
+    except TooSlow as error:
+        raise TransientError(f"{address} {error}; check AWS_ENDPOINT_URL_S3 and the network") from None
     except botocore.exceptions.ClientError as error:
         raise _explain(address, error) from error
     except botocore.exceptions.BotoCoreError as error:
@@ -130,7 +137,7 @@ def s3_errors(address: str) -> Iterator[None]:
         if isinstance(cause, botocore.exceptions.ClientError):
             raise _explain(address, cause) from error
         raise TransientError(f"{address}: the transfer was cut: {error}") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise PermanentError(
             f"{address}: the server's answer is not as S3 says it: {type(error).__name__}: {error}; "
             "check AWS_ENDPOINT_URL_S3"

@@ -71,6 +71,14 @@ def change_cron(told: dict) -> None:
     told["deployments"][0]["schedules"][0]["cron"] = "at night"
 
 
+def change_cron_to_a_day_that_never_comes(told: dict) -> None:
+    told["deployments"][0]["schedules"][0]["cron"] = "0 0 30 2 *"
+
+
+def change_zone(told: dict) -> None:
+    told["deployments"][0]["schedules"][0]["timezone"] = "Mars/Phobos"
+
+
 def change_pool(told: dict) -> None:
     told["deployments"][0]["work_pool"]["job_variables"] = {"command": "sh"}
 
@@ -110,6 +118,8 @@ def repeat_deployment(told: dict) -> None:
         (change_deployment, "schedule: Extra inputs are not permitted"),
         (change_schedule, "time_zone: Extra inputs are not permitted"),
         (change_cron, "at night"),
+        (change_cron_to_a_day_that_never_comes, "cron must name a time that comes; '0 0 30 2 *' never does"),
+        (change_zone, "Mars/Phobos"),
         (change_pool, "job_variables: Extra inputs are not permitted"),
         (change_entrypoint, "entrypoint must be module.flow; received flows.train.train_most"),
         (change_module, "entrypoint must be module.flow; received flows.training.train_all"),

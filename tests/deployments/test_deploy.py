@@ -1,20 +1,23 @@
 """What `make deploy` says of each deployment: created, updated or unchanged."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 from prefect.automations import AutomationCore
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse, GlobalConcurrencyLimitResponse
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.automations import automations
-from deployments.configuration import read_configuration
-from deployments.deploy import new_schedules, plain, schedules_of, settings_of
+from deployments.configuration import FILE, read_configuration
+from deployments.deploy import deploy, new_schedules, plain, schedules_of, settings_of
 from deployments.schedules import time_zone, upcoming
 from lib.errors import PermanentError
+from tests.web_server import web_server
 
 
 def deployed(limit: int = 1, active_slots: int = 0, minute: int = 0, **settings: Any) -> DeploymentResponse:
@@ -120,3 +123,9 @@ def test_only_deployments_with_schedules_are_resumed() -> None:
     assert schedules_of(configuration, ["train-all/digits"]) == [("train-all/digits", "train-all-on-digits-daily")]
     with pytest.raises(PermanentError, match="with schedules; received ingest/digits; known: train-"):
         schedules_of(configuration, ["train-all/digits", "ingest/digits"])
+
+
+def test_a_server_is_asked_with_a_limit_before_anything_is_deployed() -> None:
+    with web_server() as url, temporary_settings({PREFECT_API_URL: url}):
+        with pytest.raises(PermanentError, match="is not the API of a Prefect server"):
+            deploy(cast(SyncPrefectClient, None), FILE, [])

@@ -28,7 +28,7 @@ FLOW, STEPS = "flows.train", "tests.faults.steps"
 CHUNKS = 6
 """Of TRAINING: 3 epochs of 100 steps, in chunks of 50."""
 BEGINS = re.compile(r"begins with step \d+ of epoch \d+")
-PATIENCE_S = 180
+PATIENCE_S = 400
 ENVIRONMENT = threading.Lock()
 """The servers of several scenes are found by one environment, as their clients are made."""
 

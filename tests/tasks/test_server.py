@@ -15,19 +15,22 @@ from lib.errors import PermanentError, TransientError
 from tasks import server
 from tasks.server import require_server
 from tasks.temporary_server import why_not_started
+from tests.web_server import endless_server
 
 CLOSED = "127.0.0.1:9"  # the discard port: nothing listens there
 PERMANENT, TRANSIENT = PermanentError, TransientError
 
 
 @contextmanager
-def answering(status: int, body: str = "") -> Iterator[str]:
+def answering(status: int, body: str = "", **headers: str) -> Iterator[str]:
     """A server that answers everything so; its host and port."""
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
             self.end_headers()
             self.wfile.write(body.encode())
 
@@ -49,6 +52,14 @@ def silent() -> Iterator[str]:
         yield f"127.0.0.1:{served.getsockname()[1]}"
 
 
+@contextmanager
+def endless(begins: bytes, goes_on: bytes) -> Iterator[str]:
+    """A server whose answer never ends."""
+    with endless_server(begins, goes_on) as at:
+        yield at.removeprefix("http://")
+
+
+TOO_SLOW = "did not answer within 0.8 s; look at its log"
 HTML = "<!doctype html><title>Prefect</title>"
 SERVERS = {
     "wrong password": (answering(401), "http://{at}/api", PERMANENT, "refuses us; set PREFECT_API_AUTH_STRING"),
@@ -65,6 +76,13 @@ SERVERS = {
         "its database (HTTP 500",
     ),
     "busy": (answering(429), "http://{at}/api", TRANSIENT, "(HTTP 429)"),
+    "busy for a day": (answering(429, Retry_After="99999"), "http://{at}/api", TRANSIENT, "(HTTP 429)"),
+    "under maintenance": (answering(503, Prefect_Maintenance="true"), "http://{at}/api", TRANSIENT, "(HTTP 503)"),
+    "100,000 lists": (answering(200, "[" * 100_000), "http://{at}/api", PERMANENT, "its address ends in /api"),
+    "100,000 lists, closed": (answering(200, "[" * 100_000 + "]" * 100_000), "http://{at}/api", PERMANENT, "in /api"),
+    "headers without end": (endless(b"HTTP/1.1 200 OK\r\nX-A: ", b"x"), "http://{at}/api", TRANSIENT, TOO_SLOW),
+    "a body without end": (endless(b"HTTP/1.1 200 OK\r\n\r\n[", b" "), "http://{at}/api", TRANSIENT, TOO_SLOW),
+    "promises without end": (endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "http://{at}/api", TRANSIENT, TOO_SLOW),
     "silent": (silent(), "http://{at}/api", TRANSIENT, "cannot be reached: "),
     "password in address": (answering(500), "http://me:secret@{at}/api", TRANSIENT, "the Prefect server http://127.0."),
 }
@@ -157,7 +175,9 @@ def check(said: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_server_that_does_not_serve_us_is_named_with_what_to_set(name: str) -> None:
+def test_a_server_that_does_not_serve_us_is_named_with_what_to_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name.endswith("without end"):
+        monkeypatch.setattr(server, "ANSWERS_WITHIN_S", 0.8)
     served, url, kind, expected = SERVERS[name]
     with served as at:
         check(said_of(url.format(at=at), kind), expected)

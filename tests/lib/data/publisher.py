@@ -40,6 +40,7 @@ RAW = {
     "chunks-cut": answer("Transfer-Encoding: chunked", body=b"5\r\nhello\r\n"),
     "chunk-cut": answer("Transfer-Encoding: chunked", body=b"9\r\nhello"),
     "packed": answer(body=PACKED),
+    "packed-in-members": answer(body=gzip.compress(b"") * 90_000),
     "packed-cut": answer(body=PACKED[:-9]),
     "labelled": whole(PACKED, "Content-Encoding: gzip"),
     "to-nothing": redirect(""),

@@ -2,7 +2,9 @@
 
 import hashlib
 import logging
+import re
 import socket
+import time
 import traceback
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,8 +15,9 @@ import requests
 from lib.data.fetch import fetch
 from lib.data.http import _check_redirect
 from lib.errors import PermanentError, PipelineError, TransientError
+from tests.web_server import endless_server
 
-from .publisher import BODY, PACKED, quiet, refusal, upstream
+from .publisher import BODY, PACKED, answer, quiet, redirect, refusal, upstream
 
 MARKER = "nobody-may-see-this"
 
@@ -73,6 +76,12 @@ def test_a_file_of_which_neither_length_nor_digest_is_known_is_told_of(
     assert caplog.records[0].levelno == logging.WARNING
 
 
+def test_looking_for_the_end_of_a_gzip_file_ends_at_its_bounds(host: str, tmp_path: Path) -> None:
+    started = time.process_time()
+    fetch(upstream(f"{host}/packed-in-members/a.gz"), None, tmp_path, quiet)
+    assert time.process_time() - started < 0.5
+
+
 def test_another_digest_of_a_file_of_unknown_length_may_be_a_cut(host: str, tmp_path: Path) -> None:
     said = refusal(TransientError, upstream(f"{host}/endless/a.bin", md5="0" * 32), None, tmp_path)
     assert said.endswith("; the server did not say how long it is, so it may have been cut")
@@ -90,7 +99,43 @@ def test_an_answer_whose_first_line_does_not_end_is_given_up(tmp_path: Path, mon
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and no more
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.bin"
         said = refusal(TransientError, upstream(url), None, tmp_path)
-    assert said == f"{url} did not answer within 0.1 s; check the network"
+    assert said == f"{url} did not answer within 0.1 s; check the network, or set MIRROR_URL"
+
+
+CHUNKS = answer("Transfer-Encoding: chunked")
+ENDLESS: dict[str, tuple[bytes, bytes, float]] = {
+    "a first line": (b"HTTP/1.1 200 ", b"x", 0.005),
+    "headers": (b"HTTP/1.1 200 OK\r\nX-A: ", b"x", 0.005),
+    "slow promises to go on": (b"", answer(status="100 Continue"), 0.005),
+    "promises to go on": (b"", answer(status="100 Continue"), 0),
+    "a body": (answer(), b"x", 0.005),
+    "a body of known length": (answer("Content-Length: 1000000"), b"x", 0.005),
+    "chunks": (CHUNKS, b"1\r\nx\r\n", 0.005),
+    "a chunk's size": (CHUNKS + b"5\r\nhello\r\n", b"0", 0.005),
+    "a chunk's extension": (CHUNKS + b"5\r\nhello\r\n5;", b"x", 0.005),
+    "a trailer": (CHUNKS + b"5\r\nhello\r\n0\r\nX-A: ", b"x", 0.005),
+    "slow trailers": (CHUNKS + b"5\r\nhello\r\n0\r\n", b"X-A: b\r\n", 0.005),
+    "trailers": (CHUNKS + b"5\r\nhello\r\n0\r\n", b"X-A: b\r\n", 0),
+}
+"""How an answer begins, what comes then again and again, and how many seconds apart."""
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_an_answer_that_never_ends_is_given_up(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lib.time_limits.WINDOW_S", 0.2)
+    monkeypatch.setattr("lib.time_limits.FLOOR_BYTES_PER_S", 100_000)
+    with endless_server(*ENDLESS[name]) as at:
+        started = time.monotonic()
+        said = refusal(TransientError, upstream(f"{at}/a.bin"), None, tmp_path)
+        assert time.monotonic() - started < 2
+    why = "must send 100,000 bytes a second; received .* in 0 s|does not come to an end of its answer"
+    assert re.fullmatch(rf"{at}/a.bin ({why}); check the network, or set MIRROR_URL", said)
+
+
+def test_the_content_of_a_redirect_is_not_read(host: str, tmp_path: Path) -> None:
+    begins = redirect(f"{host}/plain/a.bin").replace(b"Content-Length: 0\r\n", b"")
+    with endless_server(begins, bytes(1 << 16), 0) as at:
+        assert fetch(upstream(f"{at}/a.bin"), None, tmp_path, quiet).read_bytes() == BODY
 
 
 @pytest.mark.parametrize(

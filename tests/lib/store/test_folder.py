@@ -12,6 +12,7 @@ import pytest
 
 from lib.errors import PermanentError
 from lib.store import LocalStore, open_store
+from lib.store.probe import require_promises
 
 from .made import message
 
@@ -51,6 +52,14 @@ print(store.create("new", me) if sys.argv[2] == "create" else store.replace("old
     said = [process.communicate(timeout=30)[0].strip() for process in processes]
     assert sorted(said) == ["False", "False", "False", "True"]
     assert store.read("new" if use == "create" else "old") == b"%d" % said.index("True")
+
+
+@pytest.mark.parametrize("folder", ["a" * 300, "a/" * 3000], ids=["a name", "a path"])
+def test_a_store_whose_own_name_is_too_long_is_named(tmp_path: Path, folder: str) -> None:
+    store = LocalStore(tmp_path / folder)
+    for use in (lambda: require_promises(store), lambda: store.list("x"), lambda: store.write("x", b"hello")):
+        with pytest.raises(PermanentError, match=r"the store must be a folder that can be .*: File name too long; set"):
+            use()
 
 
 def test_a_local_write_cut_by_a_full_disk_leaves_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from lib.errors import NotFound, PermanentError, TransientError
 from lib.store import Store, open_store
 from lib.store.s3_client import s3_client
+from tests.web_server import web_server
 
 from .made import HELLO, cut_a_write, message
 
@@ -35,6 +36,12 @@ def test_a_file_from_s3_is_kept_here_and_fetched_again_when_damaged(s3_environme
     store.delete("a/x.bin")
     assert store.local_path("a/x.bin", HELLO).read_bytes() == b"hello"
     assert [p for p in (tmp_path / "cache").rglob("*") if p.is_file() and p.name != ".lock"] == [kept]
+
+
+def test_a_prefix_that_leaves_no_room_for_a_key_is_named(s3_environment, tmp_path: Path) -> None:
+    store = open_store(f"s3://{s3_environment.bucket}/{'/'.join(['a' * 200] * 5)}", tmp_path)
+    with pytest.raises(PermanentError, match=r"^a key in S3 must have at most 1,024 bytes; .*set STORE_URI or --store"):
+        store.write("datasets/digits/manifest", b"hello")
 
 
 def test_a_cache_that_cannot_be_written_is_named(s3_environment, tmp_path: Path) -> None:
@@ -221,3 +228,26 @@ def test_a_password_in_the_endpoint_is_in_no_link_and_no_error(
     with pytest.raises(TransientError) as error:
         open_store("s3://bucket/p", tmp_path).read("x")
     assert "hidden" not in message(error)
+
+
+DATED = b"<ListBucketResult><Contents><Key>x/a</Key><LastModified>%s</LastModified></Contents></ListBucketResult>"
+
+
+@pytest.mark.parametrize(
+    ("date", "written"),
+    [
+        ("soon", b"2026-01-01T00:00:00Z"),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", b"2026-01-01T00:00:00Z"),
+        ("Thu, 01 Jan 2026 00:00:00 -0000", b"2026-01-01T00:00:00Z"),
+        ("Thu, 01 Jan 2026 00:00:00 GMT", b"soon"),
+    ],
+)
+def test_a_date_that_is_none_is_no_answer_of_s3(
+    date: str, written: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with web_server(body=DATED % written, date=date) as url:
+        for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "ENDPOINT_URL_S3": url}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        with pytest.raises(PermanentError, match=r"^s3://bucket/x: the server's answer is not as S3 says it") as error:
+            open_store("s3://bucket", tmp_path).ages("x")
+    assert "\n" not in str(error.value)

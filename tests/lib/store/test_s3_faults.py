@@ -1,6 +1,7 @@
 """Each call of the S3 store, while the network and the server misbehave: it succeeds in the end, and just once."""
 
 import hashlib
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from lib.errors import PermanentError, TransientError
 from lib.store import Store, open_store
 from tests.faults.proxy import Fault, Kind, Proxy, proxy_before
+from tests.web_server import endless_server
 
 HELLO = b"hello" * 1000
 SHA256 = hashlib.sha256(HELLO).hexdigest()
@@ -118,3 +120,41 @@ def test_what_was_written_and_removed_before_the_answer_came_reads_as_not_writte
     ]
     assert store.create("new", HELLO) is False
     assert not store.exists("new")
+
+
+BEGINS = b"HTTP/1.1 200 OK\r\nETag: x\r\n"
+ENDLESS: dict[str, tuple[bytes, bytes]] = {
+    "headers": (b"HTTP/1.1 200 OK\r\nX-A: ", b"x"),
+    "promises to go on": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "a body": (BEGINS + b"Content-Length: 1000000\r\n\r\n", b" "),
+    "a chunk's size": (BEGINS + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
+    "an error": (b"HTTP/1.1 403 No\r\n\r\n<Error>", b" "),
+}
+
+
+@pytest.mark.parametrize(
+    ("call", "answer"),
+    [
+        *(("read", answer) for answer in ENDLESS),
+        ("write a file", "headers"),
+        ("create", "promises to go on"),
+        ("list", "a body"),
+        ("local_path", "a body"),
+    ],
+)
+def test_an_answer_that_never_ends_is_given_up_as_transient(
+    call: str, answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lib.time_limits.WINDOW_S", 0.2)
+    monkeypatch.setattr("lib.time_limits.FLOOR_BYTES_PER_S", 100_000)
+    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "MAX_ATTEMPTS": "1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    (tmp_path / "file").write_bytes(HELLO)
+    use = CALLS[call][1] if call in CALLS else lambda store: store.write("new", tmp_path / "file")
+    with endless_server(*ENDLESS[answer]) as at:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", at)
+        started = time.monotonic()
+        with pytest.raises(TransientError, match=r"^s3://bucket/x") as error:
+            use(open_store("s3://bucket/x", tmp_path / "cache"))
+        assert time.monotonic() - started < 3
+    assert "\n" not in str(error.value)

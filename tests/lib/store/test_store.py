@@ -134,6 +134,27 @@ def test_a_path_outside_the_store_is_refused(store: Store, path: str) -> None:
         assert repr(path) in message(error)
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "ä" * 128, "a" * 256 + "/x"], ids=["letters", "umlauts", "a folder"])
+def test_a_name_that_no_file_system_takes_is_refused_by_both(store: Store, tmp_path: Path, name: str) -> None:
+    store.write("x/there", b"hello")
+    (tmp_path / "file").write_bytes(b"hello")
+    uses: list[Callable[[], object]] = [
+        lambda: store.write(f"x/{name}", b"hello"),
+        lambda: store.write(f"x/{name}", tmp_path / "file"),
+        lambda: store.create(f"x/{name}", b"hello"),
+        lambda: store.replace(f"x/{name}", b"hello", "1"),
+    ]
+    for use in uses:
+        with pytest.raises(PermanentError, match=r"^a name in a store must have at most 255 bytes; received") as error:
+            use()
+        assert len(message(error)) < 250
+    with pytest.raises(PermanentError, match=r"^(a name in a store must|nothing is stored at)"):
+        store.read(f"x/{name}")
+    assert store.list("x") == ["x/there"]
+    store.write(f"x/{'ä' * 127}b", b"hello")
+    assert store.read(f"x/{'ä' * 127}b") == b"hello"
+
+
 def test_a_path_means_the_same_with_empty_parts(store: Store) -> None:
     store.write("a//./b", b"hello")
     assert store.read("a/b") == b"hello"
