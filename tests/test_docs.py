@@ -25,6 +25,7 @@ def test_a_generated_page_is_what_the_code_says(name: str) -> None:
     assert (FOLDER / name).read_text() == PAGES[name](), "run: make docs"
 
 
+@pytest.mark.slow
 def test_pages_do_not_depend_on_the_machine_and_need_no_tensorflow(tmp_path: Path) -> None:
     elsewhere = {
         "HOME": str(tmp_path),

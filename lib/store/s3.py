@@ -175,12 +175,17 @@ class S3Store:
 )
 def _get(s3: Any, at: dict[str, str], max_bytes: int) -> tuple[bytes, str]:
     """Content and version. boto3 tries again what fails before the answer's body, not within it."""
+    address = f"s3://{at['Bucket']}/{at['Key']}"
     answer = s3.get_object(**at)
-    check_size(f"s3://{at['Bucket']}/{at['Key']}", answer["ContentLength"], max_bytes)
+    check_size(address, answer.get("ContentLength", 0), max_bytes)
+    data = bytearray()
     try:
-        return answer["Body"].read(), answer["ETag"]
+        for part in answer["Body"].iter_chunks(1 << 20):  # an answer in HTTP's chunks does not say its size before
+            data += part
+            check_size(address, len(data), max_bytes)
     except CUT_ANSWERS as error:
-        raise TransientError(f"s3://{at['Bucket']}/{at['Key']}: the answer was cut: {error}") from error
+        raise TransientError(f"{address}: the answer was cut: {error}") from error
+    return bytes(data), answer["ETag"]
 
 
 _HEADERS = {"IfNoneMatch": "If-None-Match", "IfMatch": "If-Match"}

@@ -69,6 +69,7 @@ def test_an_empty_webhook_is_none() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_as_it_must_be_reaches_no_server(run: Command, tmp_path: Path) -> None:
     file = tmp_path / "other.yaml"
     file.write_text("deployments: []\nname: x\nbuild: []\npull: []\npools: [cpu]\n")

@@ -133,6 +133,12 @@ def check(done: "object", case: Case) -> None:
 
 
 ELSEWHERE = {
+    "unknown model",
+    "no epochs",
+    "negative limit",
+    "unknown setting",
+    "invalid setting",
+    "HTML page",
     "truncated archive",
     "corrupt archive",
     "member outside",
@@ -141,7 +147,7 @@ ELSEWHERE = {
     "other pixels",
     "mirror out of reach",
 }
-"""What is wrong with these is held by tests of parsers and downloads too, which are quick."""
+"""What is wrong with these is held by tests of requests, parsers and downloads too, which are quick."""
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ELSEWHERE)) for name in CASES])
@@ -233,6 +239,7 @@ def test_a_wrong_s3_key_and_a_missing_bucket_are_named(commands: Commands, s3_se
     check(commands.run("flows.ingest", **missing), Case("no-such-bucket…does not exist; make it", ()))
 
 
+@pytest.mark.slow
 def test_a_transient_error_is_tried_again_as_often_as_the_settings_say(commands: Commands, tmp_path: Path) -> None:
     places = {"STORE_URI": str(tmp_path / "store"), "MIRROR_URL": f"http://{CLOSED}", "RETRY_DELAYS_S": "[0, 0, 0]"}
     done = commands.run("flows.ingest", *CIFAR, **places)

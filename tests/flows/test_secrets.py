@@ -90,6 +90,7 @@ def check(commands: Commands, server: S3Server, folder: Path, code: int, *comman
     return done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_whose_mirror_is_out_of_reach_leaves_no_password(
     commands: Commands, s3_environment: S3Server, tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ print(correct, len(filled), len(tables))
 """
 
 
+@pytest.mark.slow
 def test_model_and_tables_open_where_our_code_cannot_be_imported(finished: tuple[Path, str], tmp_path: Path) -> None:
     """The README's examples first, as they are printed, and what the run says of its best model."""
     store = finished[0]
@@ -116,7 +117,10 @@ def test_importing_the_flows_loads_no_tensorflow() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["flows.train", "flows.train_model", "flows.ingest"])
+@pytest.mark.parametrize(
+    "module",
+    ["flows.train", *(pytest.param(name, marks=pytest.mark.slow) for name in ("flows.train_model", "flows.ingest"))],
+)
 def test_help_explains_options_and_exit_codes(module: str, commands: Commands) -> None:
     done = commands.run(module, "--help")
     assert done.returncode == 0

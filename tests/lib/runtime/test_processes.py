@@ -152,6 +152,7 @@ def test_a_job_that_does_not_stop_in_time_is_killed() -> None:
     assert not psutil.pid_exists(seen[0])
 
 
+@pytest.mark.slow
 def test_where_the_process_that_forks_was_killed_another_is_started() -> None:
     told: list[Event] = []
     with pytest.raises(TransientError, match="the train process was killed by SIGKILL"):
