@@ -293,7 +293,7 @@ def _(scene: Scene) -> Run:
 def _(scene: Scene) -> Run:
     scene.module = "tests.faults.full_store"
     run = scene.start(**full_store.environment(scene.folder))
-    run.until("writes met a full store").end()
+    run.until("writes met a full store", within_s=1500).end()  # 31 trainings, each begun anew
     (met,) = (int(line.split()[0]) for line in run.lines if "writes met a full store" in line)
     assert met >= 31, "a lease that is renewed meanwhile is one more"
     return run

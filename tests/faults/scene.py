@@ -72,11 +72,14 @@ class Run:
         """
         return [place[0] for line in dict.fromkeys(list(self.lines)) if (place := BEGINS.search(line))]
 
-    def until(self, text: str) -> "Run":
+    def until(self, text: str, within_s: float = PATIENCE_S) -> "Run":
         """Wait until a line has `text` in it."""
-        wait_for(lambda: any(text in line for line in list(self.lines)) or self.process.poll() is not None, text)
+        wait_for(lambda: any(text in line for line in list(self.lines)) or self.has_ended(), text, within_s)
         assert any(text in line for line in list(self.lines)), f"it ended without {text!r}:\n{self.said()}"
         return self
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
 
     def job(self) -> int:
         """The process id of the training or evaluation process."""
@@ -199,13 +202,13 @@ def broken(store: Store, check: Callable[[Store, str], object]) -> list[str]:
     return problems
 
 
-def wait_for(what: Callable[[], object], name: str) -> "object":
-    deadline = time.monotonic() + PATIENCE_S
+def wait_for(what: Callable[[], object], name: str, within_s: float = PATIENCE_S) -> "object":
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if found := what():
             return found
         time.sleep(0.02)
-    raise AssertionError(f"it took more than {PATIENCE_S} s: {name}")
+    raise AssertionError(f"it took more than {within_s} s: {name}")
 
 
 @contextmanager
