@@ -6,6 +6,7 @@ left, until it is cut at the write after.
 
 import itertools
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +65,9 @@ def _cut_at_each_write(step: Callable[[], Ref], store: Store, allowed: Path) -> 
 
 
 def _stored(store: Store) -> list[str]:
-    return [path for kind in ("checkpoints", "models", "evaluations") for path in store.list(kind)]
+    """Paths without the digests in their names: a Keras file has the time of its making in it."""
+    paths = [path for kind in ("checkpoints", "models", "evaluations") for path in store.list(kind)]
+    return [re.sub("-[0-9a-f]{12}[.]", ".", path) for path in paths]
 
 
 if __name__ == "__main__":

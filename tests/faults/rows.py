@@ -289,13 +289,14 @@ def _(scene: Scene) -> Run:
     return scene.start().end()
 
 
-@row("store full", "at each write in turn, some of them again: 31 times", folder=True, chunks=6)
+@row("store full", "at each write in turn, some of them again", folder=True, chunks=6)
 def _(scene: Scene) -> Run:
     scene.module = "tests.faults.full_store"
     run = scene.start(**full_store.environment(scene.folder))
-    run.until("writes met a full store", within_s=1500).end()  # 31 trainings, each begun anew
+    run.until("writes met a full store", within_s=1500).end()  # each is a training begun anew
     (met,) = (int(line.split()[0]) for line in run.lines if "writes met a full store" in line)
-    assert met >= 31, "a lease that is renewed meanwhile is one more"
+    # The lease, six checkpoints, network, history and manifest; the evaluation's lease, predictions, metrics, manifest.
+    assert met >= 14, met
     return run
 
 
