@@ -284,9 +284,7 @@ def make_parser() -> argparse.ArgumentParser:
 def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
     signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))  # a terminal that is closed ends it too
-    stack = Stack(
-        resolved(chosen.folder, "--folder"), resolved(chosen.env_file, "--env-file"), chosen.gpu_trainings
-    )
+    stack = Stack(resolved(chosen.folder, "--folder"), resolved(chosen.env_file, "--env-file"), chosen.gpu_trainings)
     if "%" in str(stack.folder):
         raise PermanentError(f"--folder must have no % in its path: supervisord replaces it; received {stack.folder}")
     if stack.gpu_trainings < 1:

@@ -148,9 +148,7 @@ class S3Store:
 
     def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
         start = self._at(prefix)["Key"].rstrip("/") + "/"
-        yield from map(
-            _listing, self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start)
-        )
+        yield from map(_listing, self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start))
 
     def _path(self, entry: dict[str, Any]) -> str:
         return str(entry["Key"]).removeprefix(f"{self.prefix}/" if self.prefix else "")

@@ -174,10 +174,10 @@ def _explain(address: str, error: botocore.exceptions.ClientError) -> PipelineEr
         return NotFound(f"nothing is stored at {address}")
     if name == "RequestTimeTooSkewed":
         return PermanentError(f"S3 refused {address}: its clock and this machine's are too far apart; set this one's")
-    if 300 <= http < 400:
-        return PermanentError(f"{address}: the endpoint redirects (HTTP {http}); check AWS_ENDPOINT_URL_S3")
-    if http == 501:
-        return PermanentError(f"{address}: this S3 server cannot do what was asked: {name} (501); use another")
+    if 300 <= http < 400 or http == 501:
+        unable = f"this S3 server cannot do what was asked: {name} (501); use another"
+        redirects = f"the endpoint redirects (HTTP {http}); check AWS_ENDPOINT_URL_S3"
+        return PermanentError(f"{address}: {unable if http == 501 else redirects}")
     if http >= 500 or name in {"SlowDown", "Throttling", "RequestTimeout", "TooManyRequests"}:
         return TransientError(f"{address} is not answering now: {name} ({http})")
     return PermanentError(

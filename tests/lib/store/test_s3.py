@@ -275,9 +275,7 @@ def test_a_listing_that_is_none_is_refused_and_no_empty_store(
         ("Thu, 01 Jan 2026 00:00:00 GMT", b"soon"),
     ],
 )
-def test_a_date_that_is_none_is_no_answer_of_s3(
-    date: str, written: bytes, answering: Callable[[str], Store]
-) -> None:
+def test_a_date_that_is_none_is_no_answer_of_s3(date: str, written: bytes, answering: Callable[[str], Store]) -> None:
     with web_server(body=DATED % written, date=date) as url:
         with pytest.raises(PermanentError, match=r"^s3://bucket/x: the server's answer is not as S3 says it") as error:
             answering(url).ages("x")
