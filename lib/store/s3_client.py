@@ -77,7 +77,7 @@ def _client(_what_decides_it: tuple[object, ...]) -> Any:
         session = boto3.Session(profile_name=os.environ.get("AWS_PROFILE") or None)
         # boto3 would wait without end for the end of a server's leave to go on ("100 Continue").
         session.events.unregister("before-call.s3", botocore.handlers.add_expect_header)
-        session.events.register_last("before-parameter-build.s3.HeadBucket", _ask_no_further)
+        session.events.register_last("before-parameter-build.s3", _ask_no_further)
         # A region is asked for even where an endpoint is named; any will do there.
         region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
         # AWS's standard mode tries again on connection errors, timeouts, throttling and 5xx.
@@ -103,9 +103,10 @@ def _client(_what_decides_it: tuple[object, ...]) -> Any:
         raise PermanentError(f"S3 cannot be set up: {said}; {CHECK}") from None
 
 
-def _ask_no_further(context: dict[str, Any], **_: object) -> None:
+def _ask_no_further(model: Any, context: dict[str, Any], **_: object) -> None:
     """Redirected, boto3 asks for the bucket's region; redirected there too, it would ask again, without end."""
-    context["s3_redirect"]["redirected"] = True
+    if model.name == "HeadBucket":
+        context["s3_redirect"]["redirected"] = True
 
 
 def _attempts() -> int:

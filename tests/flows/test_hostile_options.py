@@ -123,5 +123,5 @@ def test_an_environment_file_that_is_a_link_that_leads_nowhere_is_not_passed_ove
     monkeypatch.setattr(command_line, "ENV_FILE", link)
     monkeypatch.setattr("sys.excepthook", None)
     monkeypatch.delenv("ENV_FILE", raising=False)
-    with pytest.raises(PermanentError, match="ENV_FILE must name a file that can be read; .* that leads nowhere"):
+    with pytest.raises(PermanentError, match=r"ENV_FILE must name a file that can be read; .* that leads nowhere"):
         command_line.begin()
