@@ -27,7 +27,7 @@ UNREADABLE = (AttributeError, KeyError, OSError, RecursionError, TypeError, Valu
 class OnceLoader(yaml.SafeLoader):
     """Refuses a key that stands twice in one mapping: of two, YAML's loader keeps the last."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
