@@ -20,6 +20,22 @@ from lib.files import read_regular
 
 FILE = Path(__file__).with_name("prefect.yaml")
 LARGEST_BYTES = 1 << 20
+UNREADABLE = (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError, yaml.YAMLError)
+"""What PyYAML raises on a value that is not of the kind it is said to be."""
+
+
+class OnceLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping: of two, YAML's loader keeps the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(problem=f"a second {key.value}", problem_mark=key.start_mark)
+                seen.add(key.value)
+        return node
 
 
 class Strict(BaseModel):
@@ -29,7 +45,7 @@ class Strict(BaseModel):
 class Schedule(CronSchedule):
     """When it runs, in a time zone, and with which parameters besides the deployment's."""
 
-    slug: str
+    slug: str = Field(min_length=1)
     timezone: str | None = None
     """None: that of `make deploy`, see SCHEDULE_TIME_ZONE."""
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -50,14 +66,14 @@ class Schedule(CronSchedule):
 class ConcurrencyLimit(Strict):
     """How many of its runs may be under way; others wait, as CANCEL_NEW can cancel the wrong one after a crash."""
 
-    limit: int
+    limit: int = Field(ge=1)
     collision_strategy: Literal["ENQUEUE"]
 
 
 class WorkPool(Strict):
     """Where it runs. Its workers take no job variables: they could be a shell command."""
 
-    name: str
+    name: str = Field(min_length=1)
 
 
 class Deployment(Strict):
@@ -73,6 +89,15 @@ class Deployment(Strict):
     parameters: dict[str, Any] = {}
     schedules: list[Schedule] = []
     concurrency_limit: ConcurrencyLimit | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if not self.name or not self.name.isprintable() or "/" in self.name:
+            raise ValueError(f"name must be printable, not empty and without /; it is {self.name!r}")
+        for slug, count in Counter(schedule.slug for schedule in self.schedules).items():
+            if count > 1:
+                raise ValueError(f"schedules must have a slug each of its own; {slug} stands {count} times")
+        return self
 
     @property
     def flow(self) -> Flow[..., Any]:
@@ -119,13 +144,21 @@ class Configuration(Strict):
         return list(dict.fromkeys(deployment.work_pool.name for deployment in self.deployments))
 
 
+def _load(file: Path) -> object:
+    loader = OnceLoader(read_regular(file, LARGEST_BYTES).decode())
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def read_configuration(file: Path = FILE) -> Configuration:
     """The file's content, entrypoints and parameters checked. Raises PermanentError where it is not as it must be."""
     try:
-        configuration = Configuration.model_validate(yaml.safe_load(read_regular(file, LARGEST_BYTES).decode()))
+        configuration = Configuration.model_validate(_load(file))
     except ValidationError as error:
         raise explain_validation(error, str(file)) from error
-    except (OSError, RecursionError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except UNREADABLE as error:
         raise PermanentError(f"{file} must be readable YAML: {' '.join(str(error).split())}") from error
     for deployment in configuration.deployments:
         deployment.check()

@@ -37,7 +37,7 @@ from deployments.configuration import FILE, Configuration, complete, read_config
 from deployments.schedules import Deployed, time_zone, upcoming
 from deployments.version import code_version
 from deployments.worker import TEMPLATE
-from lib.command_line import main_of, parser
+from lib.command_line import main_of, parser, resolved
 from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
 from lib.redaction import without_secrets
@@ -263,7 +263,7 @@ def command(arguments: list[str] | None = None) -> None:
         )
     try:
         with get_client(sync_client=True) as client:
-            paused = deploy(client, chosen.file.resolve(), chosen.resume)
+            paused = deploy(client, resolved(chosen.file, "--file"), chosen.resume)
             apart = f", with {paused} of its schedules paused" if paused else ""
             file = chosen.file.relative_to(REPOSITORY) if chosen.file.is_relative_to(REPOSITORY) else chosen.file
             print(f"{without_secrets(str(client.api_url)).rstrip('/')} matches {file}{apart}")

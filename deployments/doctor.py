@@ -66,7 +66,11 @@ def examine(settings: Settings) -> Iterator[Verdict]:
 
 
 def _of_the_server() -> Iterator[Verdict]:
-    configuration = read_configuration()
+    try:
+        configuration = read_configuration()
+    except Exception as error:
+        yield from (_failed("deployments", error), *_skipped("no deployments", "pools"))
+        return
     wanted = [deployment.full_name for deployment in configuration.deployments]
     with get_client(sync_client=True) as client:
         for pool in configuration.pools:
@@ -101,8 +105,12 @@ def attempt(name: str, check: Callable[P, Verdict], *args: P.args, **kwargs: P.k
     except TooSlow as error:
         return Verdict(name, "FAIL", f"what it asks {error}", "look at its log, and at the network")
     except Exception as error:
-        kind = "" if isinstance(error, PipelineError) else f"{type(error).__name__}: "
-        return Verdict(name, "FAIL", kind + " ".join(str(error).split()))
+        return _failed(name, error)
+
+
+def _failed(name: str, error: Exception) -> Verdict:
+    kind = "" if isinstance(error, PipelineError) else f"{type(error).__name__}: "
+    return Verdict(name, "FAIL", kind + " ".join(str(error).split()))
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.ports import free_ports, preferred
 from deployments.s3_server import PORTS_NEEDED
-from lib.files import read_regular
+from lib.errors import PermanentError
+from lib.files import read_regular, write_private
 
 LARGEST_BYTES = 1 << 20
 PREFECT_PORT, S3_PORT = 4200, 8333
@@ -35,11 +36,14 @@ class MadeAtFirstStart(BaseModel):
 def made_at_first_start(folder: Path) -> MadeAtFirstStart:
     """Those of the installation in `folder`; what it does not have yet is made."""
     file = folder / "made-at-first-start.json"
-    known = json.loads(read_regular(file, LARGEST_BYTES)) if file.exists() else {}
-    made = MadeAtFirstStart.model_validate(known)
+    try:
+        known = json.loads(read_regular(file, LARGEST_BYTES)) if file.exists() else {}
+        made = MadeAtFirstStart.model_validate(known)
+    except (RecursionError, ValueError):
+        raise PermanentError(  # without what it says: keys and a password
+            f"{file} must be as the first start wrote it; it is damaged: restore it, or remove {folder} with all that "
+            "it holds"
+        ) from None
     if set(known) != set(MadeAtFirstStart.model_fields):
-        begun = file.with_suffix(".begun")
-        begun.touch(mode=0o600)
-        begun.write_text(made.model_dump_json(indent=2))
-        begun.replace(file)
+        write_private(file, made.model_dump_json(indent=2))
     return made

@@ -24,12 +24,13 @@ import psutil
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deployments import postgres
+from deployments.env_file import env_file
 from deployments.first_start import MadeAtFirstStart, made_at_first_start
 from deployments.ports import is_free
 from deployments.s3_server import guarded_by, weed_command
-from lib.command_line import LARGEST_ENV_FILE_BYTES, main_of, parser
+from lib.command_line import main_of, parser, resolved
 from lib.errors import PermanentError, TransientError
-from lib.files import open_lock, read_regular
+from lib.files import open_lock
 from lib.runtime.gpus import visible_gpus
 from lib.settings import REPOSITORY
 
@@ -37,7 +38,6 @@ CONFIGURATION = Path(__file__).with_name("supervisord.conf")
 BUCKET = "image-training"
 NOT_INHERITED = ("AWS_", "PREFECT_API_", "PREFECT_SERVER_", "PREFECT_UI_", "PREFECT_PROFILE", "WEED_")
 """It is a world of its own: a database or keys that the terminal knows are not the stack's."""
-HEADER = "# Written by `make stack`, removed when it ends: how to reach it.\n"
 READY = """Ready. In another terminal: make deploy, then .venv/bin/prefect deployment run train-all/digits
 Ctrl-C ends all; interrupted runs continue about 5 minutes after the next start"""
 STARTS_WITHIN_S, ENDS_WITHIN_S = 180.0, 90.0
@@ -106,9 +106,8 @@ class Stack:
 
     def run(self) -> None:
         """Start it, say where it is, and wait for its end. Raises PermanentError where it cannot be started."""
-        for name in ("log", "s3", "s3-internal", "runtime", "prefect"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._alone(), self._env_file(), self._leaving_nothing():
+        self._make_folders()
+        with self._alone(), env_file(self.env_file, self.reached_by), self._leaving_nothing():
             self._check_ports()
             print(f"{self._where()}\nStarting PostgreSQL, servers and workers: about half a minute", flush=True)
             environment = self.environment(self._start_database())
@@ -126,6 +125,15 @@ class Stack:
                 with suppress(OSError):  # the terminal may be gone
                     print("Stopping", file=sys.stderr, flush=True)
                 _end(supervisor)
+
+    def _make_folders(self) -> None:
+        try:
+            for name in ("log", "s3", "s3-internal", "runtime", "prefect"):
+                (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise PermanentError(
+                f"--folder must name a folder that can be made and written; received {self.folder}: {error.strerror}"
+            ) from error
 
     def _start_database(self) -> str:
         try:
@@ -174,25 +182,17 @@ class Stack:
                 raise PermanentError(f"only one stack may run in {self.folder}; another runs already") from None
             yield
 
-    @contextmanager
-    def _env_file(self) -> Iterator[None]:
-        there = self.env_file.exists() and read_regular(self.env_file, LARGEST_ENV_FILE_BYTES)
-        if there and not there.startswith(HEADER.encode()):
-            raise PermanentError(f"{self.env_file} must be free for the stack's own; it is another's: move it")
-        self.env_file.touch(mode=0o600)
-        self.env_file.write_text(HEADER + "".join(f"{name}={value}\n" for name, value in self.reached_by().items()))
-        try:
-            yield
-        finally:
-            self.env_file.unlink(missing_ok=True)
-
     def _wait(self, supervisor: "subprocess.Popen[bytes]") -> None:
         """Until the servers answer; the workers then find them by themselves."""
         waits = {"S3 server": self._s3_answers, "Prefect server": self._prefect_answers}
         deadline = time.monotonic() + STARTS_WITHIN_S
         for name, answers in waits.items():
             while not answers():
-                if time.monotonic() > deadline or supervisor.poll() is not None:
+                if (code := supervisor.poll()) is not None:
+                    raise TransientError(
+                        f"supervisord ended with code {code} before the {name} answered; see {self.folder}/log"
+                    )
+                if time.monotonic() > deadline:
                     raise TransientError(f"the {name} did not start in {STARTS_WITHIN_S:.0f} s; see {self.folder}/log")
                 time.sleep(0.3)
             print(f"{name} answers", flush=True)
@@ -284,7 +284,12 @@ def make_parser() -> argparse.ArgumentParser:
 def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
     signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))  # a terminal that is closed ends it too
-    Stack(chosen.folder.resolve(), chosen.env_file.resolve(), chosen.gpu_trainings).run()
+    stack = Stack(resolved(chosen.folder, "--folder"), resolved(chosen.env_file, "--env-file"), chosen.gpu_trainings)
+    if "%" in str(stack.folder):
+        raise PermanentError(f"--folder must have no % in its path: supervisord replaces it; received {stack.folder}")
+    if stack.gpu_trainings < 1:
+        raise PermanentError(f"--gpu-trainings must be at least 1; received {stack.gpu_trainings}")
+    stack.run()
 
 
 if __name__ == "__main__":

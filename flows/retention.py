@@ -19,6 +19,7 @@ from prefect import flow
 from flows.command import settings_of
 from flows.parameters import takes
 from lib.command_line import add_store_option, main_of, parser
+from lib.errors import printable
 from lib.lineage.retention import Policy, Removal, apply, plan
 from lib.models.recipes import is_try
 from lib.planning.request import CleanUpRequest, read_request
@@ -44,7 +45,7 @@ def clean_up(store: Store, request: CleanUpRequest, delete: bool, how: str, note
 
     def show(removal: Removal) -> None:
         size = "" if removal.size_bytes is None else f", {removal.size_bytes:,} bytes"
-        print(f"{verb}  {removal.path}  {removal.reason}{size}", flush=True)
+        print(printable(f"{verb}  {removal.path}  {removal.reason}{size}"), flush=True)
         shown.append(removal)
 
     verb = "removed" if delete else "would remove"

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path, PurePosixPath
 
 from flows.command import settings_of
+from lib.addresses import folder
 from lib.command_line import add_store_option, main_of, parser
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest
@@ -51,10 +52,12 @@ def split_ref(text: str) -> tuple[str, str | None]:
 
 def address_of(text: str, store_uri: str) -> str:
     """The address that a person means who gives it, its URI, or one of the files there."""
-    if not text.strip("/"):
-        raise PermanentError(f"REF must name an output, such as reports/digits/<key>; received {text!r}")
-    path = text.removeprefix("file://").removeprefix(store_uri).strip("/")
-    return path.rpartition("/")[0] if PurePosixPath(path).suffix else path
+    rule = "REF must name an output, such as reports/digits/<key>"
+    place = PurePosixPath(folder(text, rule) if text.startswith("file:") else text)
+    path = place.relative_to(store_uri) if place.is_relative_to(store_uri) else place
+    if not str(path).strip("./"):
+        raise PermanentError(f"{rule}; received {text!r}")
+    return str(path.parent if path.suffix else path).strip("/")
 
 
 def _show(address: str, manifest: Manifest) -> None:

@@ -61,7 +61,7 @@ def begin() -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     named = os.environ.get("ENV_FILE")
-    if named not in {"", os.devnull} and (named or ENV_FILE.exists()):
+    if named not in {"", os.devnull} and (named or os.path.lexists(ENV_FILE)):
         read_env_file(Path(named) if named else ENV_FILE)
     try:
         tempfile.gettempdir()
@@ -165,6 +165,14 @@ def add_store_option(options: argparse.ArgumentParser) -> None:
         metavar="URI",
         help="a folder or s3://bucket/prefix (default: STORE_URI, or .store)",
     )
+
+
+def resolved(path: Path, option: str) -> Path:
+    """`path` without links. Raises PermanentError that names the `option` where they lead in a circle."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise PermanentError(f"{option} must be a path that leads somewhere; received {path}: {error}") from error
 
 
 def settings_of(chosen: argparse.Namespace, **changes: Any) -> Settings:

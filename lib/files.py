@@ -12,13 +12,14 @@ from pathlib import Path
 
 from lib.errors import InTheWay, TooLarge
 
+LEADS_NOWHERE = "Is a link that leads nowhere"
 _ELSE = {
     stat.S_IFDIR: os.strerror(errno.EISDIR),
     stat.S_IFIFO: "Is a FIFO",
     stat.S_IFSOCK: "Is a socket",
     stat.S_IFCHR: "Is a device",
     stat.S_IFBLK: "Is a device",
-    stat.S_IFLNK: "Is a link that leads nowhere",
+    stat.S_IFLNK: LEADS_NOWHERE,
 }
 
 
@@ -42,6 +43,15 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
         data = stream.read(max_bytes + 1)
     check_size(str(path), len(data), max_bytes)
     return data
+
+
+def write_private(path: Path, text: str) -> None:
+    """Put a file that its owner alone may read in the place of what lies at `path`. Raises OSError as open() does."""
+    begun = path.with_name(f"{path.name}.begun")
+    begun.unlink(missing_ok=True)  # of a killed process; a file that is opened keeps its mode
+    with os.fdopen(os.open(begun, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(text)
+    begun.replace(path)
 
 
 def check_regular(path: Path) -> None:

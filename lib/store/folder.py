@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lib.errors import NotFound, PermanentError
-from lib.files import check_regular, open_lock, read_regular
+from lib.files import LEADS_NOWHERE, check_regular, open_lock, read_regular
 from lib.store.contract import LARGEST_RECORD_BYTES, check_digest, check_names, check_path, check_source
 
 PARTIAL = ".partial-"
@@ -101,8 +101,8 @@ class LocalStore:
         return (p for p in self._walk(self._at(prefix)) if PARTIAL not in p.name)
 
     def _walk(self, folder: Path) -> Iterator[Path]:
-        if self.root.exists() and not self.root.is_dir():  # it would read as an empty store
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.uri)
+        if why := why_no_folder(self.root):  # it would read as an empty store
+            raise OSError(errno.ENOTDIR, why, self.uri)
         return _walk(folder)
 
     def _now(self) -> float:
@@ -163,6 +163,13 @@ class LocalStore:
                     finally:
                         file.unlink(missing_ok=True)
                     return
+
+
+def why_no_folder(path: Path) -> str:
+    """Why what lies at `path` is no folder; empty where it is one, or nothing lies there."""
+    if not path.exists():
+        return LEADS_NOWHERE if path.is_symlink() else ""
+    return "" if path.is_dir() else os.strerror(errno.ENOTDIR)
 
 
 def _is_still_at(file: Path, opened: BinaryIO) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lib.errors import PermanentError, PipelineError
 from lib.store.contract import Store
-from lib.store.folder import LocalStore
+from lib.store.folder import LocalStore, why_no_folder
 
 PROBES = "doctor"
 DO_NOT_USE = "do not use it: two runs could overwrite each other's work"
@@ -60,9 +60,9 @@ def _require_folder(store: LocalStore) -> None:
 def _why_not_written(folder: Path) -> str:
     """Empty where it can be."""
     try:
-        there = next(each for each in (folder, *folder.parents) if each.exists())
-        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-            return ""
-        return os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
+        there = next(each for each in (folder, *folder.parents) if each.exists() or each.is_symlink())
+        if why := why_no_folder(there):
+            return why
+        return "" if os.access(there, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
     except OSError as error:  # a name that is too long
         return str(error.strerror)

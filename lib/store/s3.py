@@ -115,8 +115,8 @@ class S3Store:
         # Listing, and not HEAD: a HEAD's 403 and 404 come without a body, so nothing could say why.
         key = self._at(path)["Key"]
         with s3_errors(f"{self.uri}/{path}"):
-            answer = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1)
-        return any(entry["Key"] == key for entry in answer.get("Contents", []))
+            answer = _listing(self._s3.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1))
+            return any(entry["Key"] == key for entry in answer.get("Contents", []))
 
     def incomplete_uploads(self, older_than_s: float) -> list[str]:
         start = f"{self.prefix}/" if self.prefix else ""
@@ -125,7 +125,7 @@ class S3Store:
             return sorted(
                 f"{upload['Key'].removeprefix(start)}{UPLOAD}{upload['UploadId']}"
                 for page in pages
-                for upload in page.get("Uploads", [])
+                for upload in _listing(page).get("Uploads", [])
                 if _age_s(page, upload["Initiated"]) >= older_than_s
             )
 
@@ -135,7 +135,8 @@ class S3Store:
             self._s3.abort_multipart_upload(**self._at(path), UploadId=upload)
 
     def list(self, prefix: str) -> list[str]:
-        return sorted(self._path(entry) for page in self._pages(prefix) for entry in page.get("Contents", []))
+        with s3_errors(f"{self.uri}/{prefix}"):
+            return sorted(self._path(entry) for page in self._pages(prefix) for entry in page.get("Contents", []))
 
     def ages(self, prefix: str) -> dict[str, float]:
         with s3_errors(f"{self.uri}/{prefix}"):
@@ -147,8 +148,7 @@ class S3Store:
 
     def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
         start = self._at(prefix)["Key"].rstrip("/") + "/"
-        with s3_errors(f"{self.uri}/{prefix}"):
-            yield from self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start)
+        yield from map(_listing, self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start))
 
     def _path(self, entry: dict[str, Any]) -> str:
         return str(entry["Key"]).removeprefix(f"{self.prefix}/" if self.prefix else "")
@@ -205,6 +205,13 @@ def _until_decided(address: str) -> tenacity.Retrying:
         stop=tenacity.stop_after_attempt(ATTEMPTS),
         retry_error_callback=give_up,
     )
+
+
+def _listing(page: dict[str, Any]) -> dict[str, Any]:
+    """`page`, which must have what every listing says. Raises ValueError: another page would read as an empty store."""
+    if not {"Bucket", "IsTruncated", "KeyCount", "Name"} & set(page):
+        raise ValueError("it is no listing")
+    return page
 
 
 def _age_s(page: dict[str, Any], then: datetime) -> float:

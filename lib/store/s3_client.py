@@ -77,6 +77,7 @@ def _client(_what_decides_it: tuple[object, ...]) -> Any:
         session = boto3.Session(profile_name=os.environ.get("AWS_PROFILE") or None)
         # boto3 would wait without end for the end of a server's leave to go on ("100 Continue").
         session.events.unregister("before-call.s3", botocore.handlers.add_expect_header)
+        session.events.register_last("before-parameter-build.s3", _ask_no_further)
         # A region is asked for even where an endpoint is named; any will do there.
         region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
         # AWS's standard mode tries again on connection errors, timeouts, throttling and 5xx.
@@ -100,6 +101,12 @@ def _client(_what_decides_it: tuple[object, ...]) -> Any:
     except Exception as error:  # whatever boto3 stumbles over in its files and variables: nothing else happens here
         said = " ".join(str(error).split())
         raise PermanentError(f"S3 cannot be set up: {said}; {CHECK}") from None
+
+
+def _ask_no_further(model: Any, context: dict[str, Any], **_: object) -> None:
+    """Redirected, boto3 asks for the bucket's region; redirected there too, it would ask again, without end."""
+    if model.name == "HeadBucket":
+        context["s3_redirect"]["redirected"] = True
 
 
 def _attempts() -> int:
@@ -168,8 +175,10 @@ def _explain(address: str, error: botocore.exceptions.ClientError) -> PipelineEr
         return NotFound(f"nothing is stored at {address}")
     if name == "RequestTimeTooSkewed":
         return PermanentError(f"S3 refused {address}: its clock and this machine's are too far apart; set this one's")
-    if http == 501:
-        return PermanentError(f"{address}: this S3 server cannot do what was asked: {name} (501); use another")
+    if 300 <= http < 400 or http == 501:
+        unable = f"this S3 server cannot do what was asked: {name} (501); use another"
+        redirects = f"the endpoint redirects (HTTP {http}); check AWS_ENDPOINT_URL_S3"
+        return PermanentError(f"{address}: {unable if http == 501 else redirects}")
     if http >= 500 or name in {"SlowDown", "Throttling", "RequestTimeout", "TooManyRequests"}:
         return TransientError(f"{address} is not answering now: {name} ({http})")
     return PermanentError(

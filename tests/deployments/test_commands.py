@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from deployments import stack
 from deployments.deploy import check_webhook
+from deployments.env_file import HEADER, env_file
 from deployments.first_start import made_at_first_start
 from deployments.version import code_version
 from lib.errors import PermanentError
@@ -103,6 +105,47 @@ def test_keys_are_made_once_readable_by_their_owner_alone_and_an_older_stack_get
     again = made_at_first_start(tmp_path)
     assert again.prefect_login != made.prefect_login
     assert again.model_copy(update={"prefect_login": made.prefect_login}) == made
+
+
+@pytest.mark.parametrize("damaged", ['{"access_key": ["hidden"]}', '{"hidden": 1}', "[" * 100_000, "hidden", '"\\'])
+def test_a_damaged_file_of_the_first_start_is_named_without_what_it_says(damaged: str, tmp_path: Path) -> None:
+    (file := tmp_path / "made-at-first-start.json").write_text(damaged)
+    with pytest.raises(PermanentError) as error:
+        made_at_first_start(tmp_path)
+    assert str(error.value).startswith(f"{file} must be as the first start wrote it; it is damaged: restore it")
+    assert "hidden" not in str(error.value)
+
+
+def test_the_environment_file_is_readable_by_its_owner_alone_whatever_was_there(tmp_path: Path) -> None:
+    (file := tmp_path / "env").write_text(HEADER)
+    file.chmod(0o644)
+    with env_file(file, lambda: {"KEY": "secret"}):
+        assert (file.read_text(), file.stat().st_mode & 0o777) == (f"{HEADER}KEY=secret\n", 0o600)
+    assert list(tmp_path.iterdir()) == []
+    file.touch()
+    with pytest.raises(PermanentError, match="must be free for the stack's own"), env_file(file, dict):
+        pass
+    assert file.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *((option, path) for option in ("--folder", "--env-file") for path in ("file/x", "x" * 300, "loop/x")),
+        ("--folder", "50%"),
+        ("--gpu-trainings", "0"),
+    ],
+)
+def test_what_a_stack_cannot_use_is_refused_by_its_option_before_keys_are_made(
+    option: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    given = {"--folder": "stack", "--env-file": "env", option: value}
+    with pytest.raises(PermanentError, match=f"^{option} must "):
+        stack.command([f"{name}={text}" for name, text in given.items()])
+    assert not list(tmp_path.rglob("made-at-first-start.json"))
 
 
 CODE = Code("d061ce9" * 6, False)

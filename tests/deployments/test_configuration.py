@@ -107,6 +107,26 @@ def change_tags(told: dict) -> None:
     told["deployments"][0]["tags"] = ["train"]
 
 
+def change_slug(told: dict) -> None:
+    told["deployments"][0]["schedules"][0]["slug"] = ""
+
+
+def repeat_slug(told: dict) -> None:
+    told["deployments"][0]["schedules"] *= 2
+
+
+def change_limit(told: dict) -> None:
+    told["deployments"][0]["concurrency_limit"]["limit"] = 0
+
+
+def change_pool_name(told: dict) -> None:
+    told["deployments"][0]["work_pool"]["name"] = ""
+
+
+def change_name(told: dict) -> None:
+    told["deployments"][0]["name"] = "a/b"
+
+
 def repeat_deployment(told: dict) -> None:
     told["deployments"].append(told["deployments"][0])
 
@@ -127,6 +147,11 @@ def repeat_deployment(told: dict) -> None:
         (change_value, "'new' is not valid"),
         (change_choice, f"'cifar10' is not one of {list(DATASETS)}"),
         (change_tags, f"must bear the tag {TAG}"),
+        (change_slug, "schedules.0.slug: String should have at least 1 character"),
+        (repeat_slug, "schedules must have a slug each of its own; "),
+        (change_limit, "concurrency_limit.limit: Input should be greater than or equal to 1; received 0"),
+        (change_pool_name, "work_pool.name: String should have at least 1 character"),
+        (change_name, "name must be printable, not empty and without /; it is 'a/b'"),
         (repeat_deployment, "must name each deployment once; received train-all/cifar100 2 times"),
     ],
 )
@@ -141,11 +166,25 @@ def test_what_prefect_would_pass_over_is_refused(change: Callable[[dict], None],
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["deployments: [", "- 1", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "deployments: [", "- 1", "", "description: 2026-02-30", 'name: !!int "abc"', 'name: !!bool "abc"',
+        'name: !!timestamp "abc"', "[" * 5000,
+    ],
+)  # fmt: skip
 def test_a_file_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     file = tmp_path / "prefect.yaml"
     file.write_text(text)
     with pytest.raises(PermanentError, match=r"prefect\.yaml"):
+        read_configuration(file)
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "prefect.yaml"
+    file.write_text(FILE.read_text() + "\nname: other\n")
+    last = len(file.read_text().splitlines())
+    with pytest.raises(PermanentError, match=rf"must be readable YAML: a second name in .* line {last}, column 1"):
         read_configuration(file)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
+from deployments import doctor
 from deployments.checks import (
     Verdict,
     check_deployments,
@@ -103,6 +104,17 @@ def test_what_make_train_does_not_need_is_not_set_up_and_nothing_fails(
     assert lines["pools"] == "ok    pools        not set up"
     assert lines["deployments"] == "ok    deployments  not set up"
     assert lines["clock"] == "ok    clock        not set up: there is no server to compare with"
+
+
+def test_an_error_in_the_deployments_file_ends_no_other_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise PermanentError("prefect.yaml is not valid")
+
+    monkeypatch.setattr(doctor, "read_configuration", fail)
+    assert [str(verdict) for verdict in doctor._of_the_server()] == [
+        "FAIL  deployments  prefect.yaml is not valid",
+        "warn  pools        not checked: no deployments",
+    ]
 
 
 def test_that_nobody_is_told_of_failures_is_said() -> None:

@@ -1,6 +1,7 @@
 """Whatever text an option is given: exit code 2, one line that no terminal obeys, and an untouched store."""
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,10 @@ import pytest
 
 from deployments import deploy, doctor, stack
 from flows import ingest, retention, train, train_model, verify
+from lib import command_line
 from lib.errors import PermanentError, printable
+from lib.planning.request import CleanUpRequest
+from lib.store import LocalStore
 
 TEXTS = {
     "empty": "",
@@ -101,3 +105,23 @@ def test_an_option_that_no_command_has_is_said_without_its_escape_sequences(
 def test_what_a_terminal_would_obey_is_shown() -> None:
     assert printable("a\x1b[31m\n\tb\x9b\u202e\udc80\0é→") == "a\\x1b[31m  b\\x9b\\u202e\\udc80\\x00é→"
     assert str(PermanentError("a\x1b[31m\nb")) == "a\\x1b[31m b"
+
+
+def test_a_name_in_the_store_is_listed_without_its_escape_sequences(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file := tmp_path / ".partial-\x1b[31m").touch()
+    os.utime(file, (0, 0))
+    retention.clean_up(LocalStore(tmp_path), CleanUpRequest(), False, "", print)
+    assert "would remove  .partial-\\x1b[31m  " in capsys.readouterr().out
+
+
+def test_an_environment_file_that_is_a_link_that_leads_nowhere_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (link := tmp_path / ".env").symlink_to("nowhere")
+    monkeypatch.setattr(command_line, "ENV_FILE", link)
+    monkeypatch.setattr("sys.excepthook", None)
+    monkeypatch.delenv("ENV_FILE", raising=False)
+    with pytest.raises(PermanentError, match=r"ENV_FILE must name a file that can be read; .* that leads nowhere"):
+        command_line.begin()

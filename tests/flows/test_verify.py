@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.verify import split_ref
+from flows.verify import address_of, split_ref
 from lib.errors import PermanentError
 from lib.lineage.verify import verify
 from lib.store import LocalStore
@@ -34,6 +34,25 @@ def test_an_honest_report_holds_from_its_address_or_its_file(commands: Commands,
     ]  # fmt: skip
     assert lines[5] == lines[-1]
     assert lines[5].startswith(f"{report_of(store)} holds, and all that it was made of. sha256 ")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("reports/digits/0a", "reports/digits/0a"),
+        ("./reports//digits/0a/", "reports/digits/0a"),
+        ("/tmp/a b/STORE/reports/digits/0a/index-1.html", "reports/digits/0a"),
+        ("file:///tmp/a%20b/STORE/reports/digits/0a/index-1.html", "reports/digits/0a"),
+        ("file://localhost/tmp/a%20b/STORE/reports/digits/0a", "reports/digits/0a"),
+        ("/tmp/a b/STOREx/reports/digits/0a", "tmp/a b/STOREx/reports/digits/0a"),
+    ],
+)
+def test_an_output_is_found_by_its_address_its_uri_or_its_file(text: str, address: str) -> None:
+    assert address_of(text, "/tmp/a b/STORE") == address
+
+
+def test_an_output_in_s3_is_found_by_its_uri() -> None:
+    assert address_of("s3://bucket/p/reports/digits/0a", "s3://bucket/p") == "reports/digits/0a"
 
 
 @pytest.mark.slow

@@ -62,6 +62,15 @@ def test_a_store_whose_own_name_is_too_long_is_named(tmp_path: Path, folder: str
             use()
 
 
+@pytest.mark.parametrize("target", ["nowhere", "link"])
+def test_a_store_that_is_a_link_that_leads_nowhere_is_no_empty_one(tmp_path: Path, target: str) -> None:
+    (tmp_path / "link").symlink_to(target)
+    store = LocalStore(tmp_path / "link")
+    for use in (lambda: require_promises(store), lambda: store.list("x")):
+        with pytest.raises(PermanentError, match=r"/link: Is a link that leads nowhere; set STORE_URI"):
+            use()
+
+
 def test_a_local_write_cut_by_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     script = """
 import sys

@@ -230,7 +230,40 @@ def test_a_password_in_the_endpoint_is_in_no_link_and_no_error(
     assert "hidden" not in message(error)
 
 
-DATED = b"<ListBucketResult><Contents><Key>x/a</Key><LastModified>%s</LastModified></Contents></ListBucketResult>"
+LISTING = b"<ListBucketResult><Name>bucket</Name><Contents>%s</Contents></ListBucketResult>"
+NAMELESS = LISTING % b"<Size>1</Size>"
+DATED = LISTING % b"<Key>x/a</Key><LastModified>%s</LastModified>"
+
+
+@pytest.fixture
+def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Store]:
+    """The store at the endpoint of a web server."""
+
+    def at(url: str) -> Store:
+        for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "ENDPOINT_URL_S3": url}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        return open_store("s3://bucket", tmp_path)
+
+    return at
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (301, b"", "the endpoint redirects (HTTP 301); check AWS_ENDPOINT_URL_S3"),
+        (200, b"<html></html>", "the server's answer is not as S3 says it: ValueError: it is no listing; check AWS_"),
+        (200, NAMELESS, "the server's answer is not as S3 says it: KeyError: 'Key'; check AWS_ENDPOINT_URL_S3"),
+    ],
+)
+def test_a_listing_that_is_none_is_refused_and_no_empty_store(
+    status: int, body: bytes, says: str, answering: Callable[[str], Store]
+) -> None:
+    with web_server(status, body=body) as url:
+        store = answering(url)
+        for use in (lambda: store.list("x"), lambda: store.exists("x"), lambda: store.ages("x")):
+            with pytest.raises(PermanentError) as error:
+                use()
+            assert message(error).startswith(f"s3://bucket/x: {says}")
 
 
 @pytest.mark.parametrize(
@@ -242,12 +275,8 @@ DATED = b"<ListBucketResult><Contents><Key>x/a</Key><LastModified>%s</LastModifi
         ("Thu, 01 Jan 2026 00:00:00 GMT", b"soon"),
     ],
 )
-def test_a_date_that_is_none_is_no_answer_of_s3(
-    date: str, written: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_date_that_is_none_is_no_answer_of_s3(date: str, written: bytes, answering: Callable[[str], Store]) -> None:
     with web_server(body=DATED % written, date=date) as url:
-        for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "ENDPOINT_URL_S3": url}.items():
-            monkeypatch.setenv(f"AWS_{name}", value)
         with pytest.raises(PermanentError, match=r"^s3://bucket/x: the server's answer is not as S3 says it") as error:
-            open_store("s3://bucket", tmp_path).ages("x")
+            answering(url).ages("x")
     assert "\n" not in str(error.value)
