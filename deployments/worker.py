@@ -16,8 +16,10 @@ from pathlib import Path
 
 TEMPLATE = Path(__file__).with_name("base-job-template.json")
 """What a run may ask of its worker: nothing. Prefect's default lets it name a shell command and variables."""
-HEARTBEAT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
-"""Seconds. `deployments.automations` counts as crashed what is silent for long."""
+SETTINGS = {
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds: `deployments.automations` counts as crashed what is silent
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",  # a server whose database is away or overloaded answers so
+}
 _TEMPLATE = ("--base-job-template", str(TEMPLATE))
 DIES_WITH_PARENT, ADOPTS_ORPHANS = 1, 36
 """PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER of <linux/prctl.h>."""
@@ -63,7 +65,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, stop)
     worker = subprocess.Popen(
         [Path(sys.executable).with_name("prefect"), "worker", "start", "--type", "process", *_TEMPLATE, *arguments],
-        env={**HEARTBEAT, **os.environ},
+        env={**SETTINGS, **os.environ},
         process_group=0,  # a Ctrl-C reaches it through us alone: of two, the second would count as impatience
         preexec_fn=lambda: _tell_kernel(DIES_WITH_PARENT, signal.SIGTERM),  # noqa: PLW1509 - no other thread runs yet
     ).pid
