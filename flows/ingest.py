@@ -33,6 +33,7 @@ def _run_name() -> str:
 def ingest(dataset: str = "digits", limit: int | None = None) -> Ref:
     """Fetch, check and store a dataset, then split and profile it. Returns the prepared data's ref."""
     request = read_request(DataRequest, locals())
+    check_limit(find_dataset(request.dataset), request.limit)
     ingested = with_retries(ingest_dataset)(request.dataset)
     prepared = with_retries(prepare_dataset)(request.dataset, ingested, request.limit)
     return completed(prepared, f"{request.dataset} is prepared: {rows(current_store(), prepared)}")
