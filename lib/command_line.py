@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from lib.errors import PermanentError, PipelineError, explain_validation, printable
 from lib.files import read_regular
+from lib.redaction import without_secrets
 from lib.runtime.failures import CTRL_C, of_exception
 from lib.settings import REPOSITORY, Settings, read_settings
 
@@ -116,7 +117,8 @@ def say_store(store_uri: str) -> None:
     """Print on standard error which store is used, and whether it was the environment file that named it."""
     file = _from_file.get("STORE_URI")
     named = f" (STORE_URI of {file})" if file and store_uri == os.environ.get("STORE_URI") else ""
-    print(printable(f"Store: {store_uri}{named}"), file=sys.stderr)
+    address = without_secrets(store_uri) if "://" in store_uri else store_uri
+    print(printable(f"Store: {address}{named}"), file=sys.stderr)
 
 
 def _explain_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

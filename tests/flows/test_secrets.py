@@ -11,6 +11,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterStartTime, LogFilter, LogFilterTimestamp
 
+from lib.command_line import say_store
 from lib.store import open_store
 from tests.s3_server import S3Server
 
@@ -118,6 +119,19 @@ ERRORS = {
     "a webhook that is none": (2, {"NOTIFY_WEBHOOK_URL": f"hooks.example/{MARKER}"}),
     "a line end in a key": (2, {"PREFECT_API_KEY": f"{MARKER}\r"}),
 }
+
+
+@pytest.mark.parametrize(
+    ("store_uri", "shown"),
+    [
+        (f"s3://key:{MARKER}@bucket/x", "s3://bucket/x"),
+        (f"s3://bucket/x?token={MARKER}", "s3://bucket/x"),
+        ("/data/what?/store", "/data/what?/store"),
+    ],
+)
+def test_the_store_is_named_without_a_password(store_uri: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    say_store(store_uri)
+    assert capsys.readouterr().err == f"Store: {shown}\n"
 
 
 @pytest.mark.slow
