@@ -10,6 +10,7 @@ schedules are paused. A schedule that was paused or resumed on the server stays 
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -36,7 +37,7 @@ from deployments.automations import TAG, automations
 from deployments.configuration import FILE, Configuration, complete, read_configuration
 from deployments.schedules import Deployed, time_zone, upcoming
 from deployments.version import code_version
-from deployments.worker import TEMPLATE
+from deployments.worker import SETTINGS, TEMPLATE
 from lib.command_line import main_of, parser, resolved
 from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
@@ -140,6 +141,7 @@ def _prefect_deploy(told: dict[str, Any]) -> None:
         done = subprocess.run(
             [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
             cwd=REPOSITORY,
+            env={**SETTINGS, **os.environ},
             capture_output=True,
             text=True,
             check=False,
