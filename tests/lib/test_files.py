@@ -100,13 +100,13 @@ def test_a_link_to_a_regular_file_is_one(tmp_path: Path) -> None:
 
 def test_of_a_record_no_more_is_read_than_one_may_have(tmp_path: Path) -> None:
     for size in (LARGEST_RECORD_BYTES + 1, 8 * 10**12):
-        (tmp_path / "work").mkdir(exist_ok=True)
-        with (tmp_path / "work" / "manifest.json").open("wb") as file:
+        (tmp_path / "output").mkdir(exist_ok=True)
+        with (tmp_path / "output" / "manifest.json").open("wb") as file:
             file.truncate(size)
         with pytest.raises(TooLarge) as error:
-            find(LocalStore(tmp_path), "work")
+            find(LocalStore(tmp_path), "output")
         assert str(error.value) == (
-            f"{tmp_path}/work/manifest.json must have at most 16,777,216 bytes; received {size:,}; "
+            f"{tmp_path}/output/manifest.json must have at most 16,777,216 bytes; received {size:,}; "
             "it is not what was written there: remove it, and run again"
         )
 
@@ -118,7 +118,7 @@ def test_a_fifo_among_what_killed_processes_left_in_the_cache_is_passed_over(tmp
 
 
 def test_what_is_in_the_way_is_told_from_what_is_not_there(tmp_path: Path) -> None:
-    assert find(LocalStore(tmp_path), "work") is None
-    (tmp_path / "work" / "manifest.json").mkdir(parents=True)
+    assert find(LocalStore(tmp_path), "output") is None
+    (tmp_path / "output" / "manifest.json").mkdir(parents=True)
     with pytest.raises(InTheWay, match="Is a directory"):
-        find(LocalStore(tmp_path), "work")
+        find(LocalStore(tmp_path), "output")
