@@ -128,6 +128,7 @@ ERRORS = {
         (f"s3://bucket/x?token={MARKER}", "s3://bucket/x"),
         ("/data/what?/store", "/data/what?/store"),
     ],
+    ids=["a key", "a token", "a folder"],  # the marker differs in each test process, and names must not
 )
 def test_the_store_is_named_without_a_password(store_uri: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
     say_store(store_uri)
