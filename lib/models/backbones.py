@@ -1,5 +1,6 @@
 """Backbones of keras.applications, from raw uint8 images to pooled features, and their weights."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,10 @@ def load_weights(model: keras.Model, backbone: Backbone, file: Path) -> None:
     """Fill `model` from `file`, in either of Keras's layouts. Raises PermanentError where the two do not fit."""
     advice = f"set --weights {IMAGENET}, {RANDOM} or a file that Keras wrote of {backbone.name} without its top"
     try:
-        model.load_weights(file)
+        with warnings.catch_warnings():
+            # Said of some hundred parts of a file that does not fit, before the error that counts.
+            warnings.filterwarnings("ignore", "Skipping nested container")
+            model.load_weights(file)
     except (ValueError, LookupError, OSError, TypeError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise PermanentError(f"{backbone.name} cannot take its weights from {file.name}: {reason}; {advice}") from error

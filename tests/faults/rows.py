@@ -289,7 +289,7 @@ def _(scene: Scene) -> Run:
     return scene.start().end()
 
 
-@row("store full", "at each write in turn, some of them again", folder=True, chunks=6)
+@row("store full", "at each write in turn, some of them again", folder=True, chunks=6, evaluates=True)
 def _(scene: Scene) -> Run:
     scene.module = "tests.faults.full_store"
     run = scene.start(**full_store.environment(scene.folder))
