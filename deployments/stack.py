@@ -293,4 +293,4 @@ def command(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main_of(command)
+    main_of(command, "make stack starts it again with all its data")

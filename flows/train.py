@@ -4,6 +4,7 @@ It reuses all results that are already in the store.
 """
 
 import argparse
+from typing import Any
 
 from prefect import flow
 from prefect.logging import get_run_logger
@@ -50,7 +51,7 @@ def train_all(
     epochs: int | None = None,
     limit: int | None = None,
     seed: Seed = 0,
-    overrides: dict[str, str] | None = None,
+    overrides: dict[str, Any] | None = None,
     baselines: bool = False,
     weights: str | list[str] | None = None,
 ) -> Ref:

@@ -4,6 +4,7 @@ A worker runs the same flow for each model.
 """
 
 import argparse
+from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -48,7 +49,7 @@ def train_model(
     epochs: int | None = None,
     limit: int | None = None,
     seed: Seed = 0,
-    overrides: dict[str, str] | None = None,
+    overrides: dict[str, Any] | None = None,
     weights: str | None = None,
     prepared: Ref | None = None,
 ) -> Ref:

@@ -184,10 +184,13 @@ def settings_of(chosen: argparse.Namespace, **changes: Any) -> Settings:
     return read_settings().model_copy(update=changes)
 
 
-def main_of(command: Callable[[], None]) -> NoReturn:
-    """Run `command` and exit with the code its errors ask for, the error being the last line on standard error."""
+def main_of(command: Callable[[], None], go_on: str = GO_ON) -> NoReturn:
+    """Run `command` and exit with the code its errors ask for, the error being the last line on standard error.
+
+    `go_on` says what to do after it was stopped.
+    """
     atexit.register(_say_error)  # first, so that it runs last: a server that ends says so too
-    signal.signal(signal.SIGTERM, lambda *_: _exit(TERMINATED, f"asked to stop; {GO_ON}"))
+    signal.signal(signal.SIGTERM, lambda *_: _exit(TERMINATED, f"asked to stop; {go_on}"))
     try:
         try:
             command()
@@ -197,7 +200,7 @@ def main_of(command: Callable[[], None]) -> NoReturn:
         _leave(1)
         sys.exit(NOBODY_READS)
     except KeyboardInterrupt:
-        _exit(CTRL_C, f"interrupted; {GO_ON}")
+        _exit(CTRL_C, f"interrupted; {go_on}")
     except PipelineError as error:
         _exit(error.exit_code, str(error))
     except Exception as error:

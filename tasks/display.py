@@ -134,5 +134,7 @@ def _log(name: str, logger: Logger, event: Event) -> None:
         )
     elif kind == "evaluating":
         logger.info("%s is evaluated on %s: %s rows", name, event["split"], f"{event['rows']:,}")
+    elif kind == "note":
+        logger.info("%s %s", name, event["message"])
     else:
         logger.warning("%s: %s", name, event["message"])

@@ -3,10 +3,11 @@
 To add one, write it here and in the flow's signature: form, option and help follow (`flows.parameters`).
 """
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 from lib.data.datasets import DATASETS
@@ -19,6 +20,12 @@ from lib.models.schema import WeightsName
 AnyRequest = TypeVar("AnyRequest", bound=BaseModel)
 Count = Annotated[int | None, Field(ge=1)]
 LONGEST_GRACE_HOURS = 1_000_000.0
+OverrideText = Annotated[
+    str,
+    BeforeValidator(lambda value: value if isinstance(value, str) else json.dumps(value)),
+    WithJsonSchema({"title": "Value"}),
+]
+"""As --set has it: JSON, or else text."""
 Seed = int | Literal["fresh"]
 RecipeName = Annotated[str, Field(description="A recipe.", json_schema_extra={"enum": list(RECIPES)})]
 START = "imagenet, none (random), a file or an s3:// address (default: the recipe's own)"
@@ -45,8 +52,10 @@ class RecipeRequest(DataRequest):
         description="A number, or fresh: the date of the scheduled start in the time zone of its schedule, "
         "the same over a run's retries",
     )
-    overrides: dict[str, str] | None = Field(
-        None, description="Recipe fields to override, such as learning_rate with 0.001 or augmentation.flip with true"
+    overrides: dict[str, OverrideText] | None = Field(
+        None,
+        description="Recipe fields to override, as the command's --set does: "
+        '{"learning_rate": 0.001, "augmentation.flip": true}',
     )
 
 

@@ -47,6 +47,11 @@ def warns(emit: Emit) -> Callable[[str], None]:
     return lambda message: emit({"event": "warning", "message": message})
 
 
+def notes(emit: Emit) -> Callable[[str], None]:
+    """Says what nobody needs to act on."""
+    return lambda message: emit({"event": "note", "message": message})
+
+
 ERRORS = {kind.__name__: kind for kind in (PermanentError, TransientError, NotFound, NoGpu)}
 LOG_LINES = 20
 FAULT_OF_OURS = 1
@@ -84,7 +89,7 @@ def run_job(job: Job, on_event: Emit) -> Ref:
 
     oom_kills = failures.oom_kills()
     with tempfile.TemporaryFile("w+", errors="replace") as log:
-        process = start_job(job.model_dump(mode="json"), log, job.settings.stop_within_s, warns(on_event))
+        process = start_job(job.model_dump(mode="json"), log, job.settings.stop_within_s, notes(on_event))
         try:
             last = _follow(process, on_event)
         finally:

@@ -112,11 +112,11 @@ _servers: list[ForkServer] = []
 
 
 def start_job(
-    job: dict[str, Any], stderr: IO[Any], stop_within_s: float, warn: Callable[[str], None] = lambda message: None
+    job: dict[str, Any], stderr: IO[Any], stop_within_s: float, note: Callable[[str], None] = lambda message: None
 ) -> JobProcess:
     """A process for `job` from this process's fork server, started where there is none.
 
-    TensorFlow reads its environment as it is loaded: where that has changed, another server is started, and `warn` is
+    TensorFlow reads its environment as it is loaded: where that has changed, another server is started, and `note` is
     told what of the environment it ignores. A job that is asked to stop is killed after `stop_within_s`.
     """
     environment = dict(os.environ)
@@ -128,7 +128,7 @@ def start_job(
         if not _servers:
             _servers.append(ForkServer(environment))
             if ignored := _servers[0].ignored:
-                warn(
+                note(
                     f"ignores {', '.join(ignored)} in the environment: results must not depend on it; {THREADS} sets "
                     "the number of threads"
                 )

@@ -12,6 +12,8 @@ from lib.runtime.interrupts import raise_if_interrupted
 from lib.runtime.jobs import Emit
 
 PROGRESS_EVERY_S = 0.5
+USUAL_RATE = 0.001
+"""What any of the optimizers can begin with."""
 
 
 class StopInTime(keras.callbacks.Callback):
@@ -60,6 +62,7 @@ def check_finite(facts: dict[str, Any], losses: dict[str, float], weights: list[
 
 
 def diverged(facts: dict[str, Any], seen: str, rate: float) -> PermanentError:
+    lower = min(rate / 10, USUAL_RATE)
     return PermanentError(
-        f"{facts['recipe']} diverged: {seen} epoch {facts['epoch']}; lower the rate: --set learning_rate={rate / 10:g}"
+        f"{facts['recipe']} diverged: {seen} epoch {facts['epoch']}; lower the rate: --set learning_rate={lower:g}"
     )

@@ -176,7 +176,16 @@ BAD_PARAMETERS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "dataset as a list": (ingest, {"dataset": ["digits"]}, "the request is not valid: dataset: Input should be a val"),
     "models as text": (train_all, {"models": "digits-cnn"}, "the request is not valid: models: Input should be a val"),
     "overrides as text": (train_all, {"overrides": "a=1"}, "the request is not valid: overrides: Input should be a v"),
-    "a number in overrides": (train_all, {"overrides": {"dropout": 1}}, "the request is not valid: overrides.dropout"),
+    "a number in overrides": (
+        train_all,
+        {"overrides": {"dropout": 7}},
+        "recipe digits-cnn is not valid: dropout: Input should be less than 1; r",
+    ),
+    "nothing in overrides": (
+        train_all,
+        {"overrides": {"dropout": None}},
+        "recipe digits-cnn is not valid: dropout: Input should be a v",
+    ),
     "weights with a NUL": (train_all, {"weights": "a\0"}, "the request is not valid: weights.constrained-str: String"),
     "model as a list": (train_model, {"model": ["digits-cnn"]}, "the request is not valid: model: Input should be a"),
     "prepared as text": (train_model, {"prepared": "prepared/digits/0"}, "the request is not valid: prepared: Input"),

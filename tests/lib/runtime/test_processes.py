@@ -168,7 +168,7 @@ def test_a_changed_environment_has_a_process_of_its_own(monkeypatch: pytest.Monk
     run("succeed", told.append)
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     run("succeed", told.append)
-    assert [event["event"] for event in told] == ["begun", "begun"], "what is recorded needs no warning"
+    assert [event["event"] for event in told] == ["begun", "begun"], "what is recorded needs no note"
     assert told[0]["parent"] != told[1]["parent"]
     psutil.wait_procs([psutil.Process(pid) for pid in [told[0]["parent"]] if psutil.pid_exists(pid)], timeout=10)
     assert not psutil.pid_exists(told[0]["parent"])
@@ -181,7 +181,7 @@ def test_what_a_job_ignores_of_its_environment_is_said_once(monkeypatch: pytest.
     told: list[Event] = []
     run("succeed", told.append)
     run("succeed", told.append)
-    assert [event["event"] for event in told] == ["warning", "begun", "begun"]
+    assert [event["event"] for event in told] == ["note", "begun", "begun"]
     assert told[0]["message"] == (
         "ignores OMP_NUM_THREADS, TF_XLA_FLAGS in the environment: results must not depend on it; "
         "TF_NUM_INTRAOP_THREADS sets the number of threads"

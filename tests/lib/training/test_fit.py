@@ -180,7 +180,7 @@ def test_what_was_good_before_the_loss_diverged_stays_saved() -> None:
     trainer, _ = new_trainer(recipe(phases=phases))
     trainer.start(None)
     saved: list[Any] = []
-    with pytest.raises(PermanentError, match=r"at step \d of epoch 2; lower the rate: --set learning_rate=1e"):
+    with pytest.raises(PermanentError, match=r"at step \d of epoch 2; lower the rate: --set learning_rate=0.001$"):
         trainer.run(saved.append, interval_s=0)
     assert [state.progress.epoch for state in saved] == [1]
     assert all(np.isfinite(weights).all() for weights in saved[0].weights)
