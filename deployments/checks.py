@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlparse
 
 import httpx
@@ -27,6 +27,8 @@ from lib.store import LocalStore, Store, open_store
 from lib.store.probe import DO_NOT_USE, broken_promise
 from tasks.server import ask_server
 
+Parameters = dict[tuple[str, str], dict[str, Any]]
+"""Of each schedule, by deployment and slug."""
 MAKE_DEPLOY = "make deploy"
 WATCHED_FOR_S = 25.0
 """At most. By default a lease is renewed every 20 s."""
@@ -112,6 +114,15 @@ def check_deployments(versions: dict[str, str | None], wanted: list[str], commit
     if at != commit:
         return Verdict("deployments", "warn", f"{len(wanted)}, at commit {at}; this code is {commit}", MAKE_DEPLOY)
     return Verdict("deployments", "ok", f"{len(wanted)}, all at commit {at}")
+
+
+def check_schedules(told: Parameters, wanted: Parameters) -> Verdict:
+    """Whether the server's schedules have their parameters: with Prefect 3.8 the switch in its UI removes them."""
+    lost = [f"{slug} of {name}" for (name, slug), given in wanted.items() if told.get((name, slug), given) != given]
+    if lost:
+        found = f"paused or resumed in the UI, and so without their parameters: {', '.join(lost)}"
+        return Verdict("schedules", "FAIL", found, MAKE_DEPLOY)
+    return Verdict("schedules", "ok", f"{len(wanted)}, each with its parameters")
 
 
 def check_store(store: Store) -> Verdict:

@@ -144,6 +144,12 @@ class Configuration(Strict):
         return list(dict.fromkeys(deployment.work_pool.name for deployment in self.deployments))
 
 
+def parameters_of(configuration: Configuration) -> dict[tuple[str, str], dict[str, Any]]:
+    """Of each schedule, by deployment and slug."""
+    deployments = configuration.deployments
+    return {(each.full_name, one.slug): one.parameters for each in deployments for one in each.schedules}
+
+
 def _load(file: Path) -> object:
     loader = OnceLoader(read_regular(file, LARGEST_BYTES).decode())
     try:

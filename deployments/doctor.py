@@ -17,6 +17,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL
 
 from deployments.checks import (
+    Parameters,
     Verdict,
     check_clock,
     check_deployments,
@@ -25,12 +26,13 @@ from deployments.checks import (
     check_mirror,
     check_notifications,
     check_pool,
+    check_schedules,
     check_server,
     check_store,
     check_weights,
     not_set_up,
 )
-from deployments.configuration import read_configuration
+from deployments.configuration import parameters_of, read_configuration
 from deployments.deploy import read_deployed
 from deployments.version import code_version
 from lib.command_line import add_store_option, main_of, parser, settings_of
@@ -43,6 +45,7 @@ from lib.store.s3 import s3_client
 from lib.time_limits import TooSlow, within
 
 P = ParamSpec("P")
+OF_THE_SERVER = ("pools", "deployments", "schedules")
 ANSWERS_WITHIN_S = 40.0
 """A check. That of leases watches them for up to 25 s."""
 
@@ -52,9 +55,9 @@ def examine(settings: Settings) -> Iterator[Verdict]:
     store = partial(open_store, settings.store_uri, settings.cache_dir)
     yield (server := attempt("server", check_server))
     if PREFECT_API_URL.value() is None:
-        yield from (not_set_up("pools"), not_set_up("deployments"))
+        yield from map(not_set_up, OF_THE_SERVER)
     else:
-        yield from _of_the_server() if server.level == "ok" else _skipped("no server", "pools", "deployments")
+        yield from _of_the_server() if server.level == "ok" else _skipped("no server", *OF_THE_SERVER)
         yield attempt("notify", check_notifications, settings.notify_webhook_url)
     yield (kept := attempt("store", lambda: check_store(store())))
     yield attempt("mirror", check_mirror, settings.mirror_url)
@@ -69,17 +72,23 @@ def _of_the_server() -> Iterator[Verdict]:
     try:
         configuration = read_configuration()
     except Exception as error:
-        yield from (_failed("deployments", error), *_skipped("no deployments", "pools"))
+        yield from (_failed("deployments", error), *_skipped("no deployments", "pools", "schedules"))
         return
     wanted = [deployment.full_name for deployment in configuration.deployments]
     with get_client(sync_client=True) as client:
         for pool in configuration.pools:
             yield attempt(f"pool {pool}", check_pool, client, pool)
         yield attempt("deployments", lambda: check_deployments(_versions(client), wanted, code_version()[0]))
+        yield attempt("schedules", lambda: check_schedules(_parameters(client), parameters_of(configuration)))
 
 
 def _versions(client: SyncPrefectClient) -> dict[str, str | None]:
     return {name: deployment.version for name, deployment in read_deployed(client).items()}
+
+
+def _parameters(client: SyncPrefectClient) -> Parameters:
+    deployed = read_deployed(client).items()
+    return {(name, str(each.slug)): each.parameters for name, deployment in deployed for each in deployment.schedules}
 
 
 def _of_weights(store: Store, settings: Settings) -> Iterator[Verdict]:

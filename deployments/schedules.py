@@ -40,7 +40,8 @@ def upcoming(deployed: Deployed, now: datetime) -> Iterator[tuple[bool, str]]:
     for name, each in deployed.items():
         for schedule in each.schedules:
             active = schedule.active and not each.paused
-            said = f"{name}: {'next run' if active else 'would run'} {_next(schedule, now)}{_lasts(name, each)}"
+            label = name if len(each.schedules) == 1 else f"{name} ({schedule.slug})"
+            said = f"{label}: {'next run' if active else 'would run'} {_next(schedule, now)}{_lasts(name, each)}"
             # Not Prefect's own command: with 3.8 a schedule that is paused or resumed forgets its parameters.
             resume = f'make deploy ARGS="--resume {name}"'
             yield active, said if active else f"{said}; to start it: {resume}"

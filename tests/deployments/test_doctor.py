@@ -16,7 +16,6 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from deployments import doctor
 from deployments.checks import (
     Verdict,
-    check_deployments,
     check_gpu,
     check_leases,
     check_notifications,
@@ -36,7 +35,6 @@ FOLDER = "a folder, for the workers of this machine only"
 NOBODY_TOLD = "not set up: nobody is told of failures. To be told: set NOTIFY_WEBHOOK_URL, then make deploy"
 LOGIN = "set PREFECT_API_AUTH_STRING to its user:password; a trial stack's is in .env"
 LEASE = "checkpoints/models/digits/digits-cnn/abc/lease.json"
-WANTED = ["train-all/digits", "ingest/digits"]
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -70,19 +68,20 @@ def test_without_a_server_the_rest_is_checked_and_the_exit_code_is_2(closed: str
         check=False,
     )
     assert ended.returncode == 2
-    assert ended.stderr.splitlines() == ["error: 1 of 13 checks failed; their lines say what to do"]
+    assert ended.stderr.splitlines() == ["error: 1 of 14 checks failed; their lines say what to do"]
     lines = ended.stdout.splitlines()
     assert lines[0].startswith(f"FAIL  server       the Prefect server {closed} cannot be reached: ")
     assert lines[0].endswith("; start it (make stack), or run without one: unset PREFECT_API_URL")
-    assert lines[1:6] == [
+    assert lines[1:7] == [
         "warn  pools        not checked: no server",
         "warn  deployments  not checked: no server",
+        "warn  schedules    not checked: no server",
         f"ok    notify       {NOBODY_TOLD}",
         f"ok    store        {tmp_path / 'store'}: {KEPT}; {FOLDER}",
         f"ok    mirror       {tmp_path.as_uri()} is readable",
     ]
-    assert [line[:18] for line in lines[6:10]] == ["warn  weights     "] * 4
-    assert lines[10:] == [
+    assert [line[:18] for line in lines[7:11]] == ["warn  weights     "] * 4
+    assert lines[11:] == [
         "ok    gpu          none here; recipes that run on a GPU need a worker of pool gpu",
         "warn  clock        not checked: no server answers with a date",
         "ok    leases       none stands",
@@ -101,8 +100,8 @@ def test_what_make_train_does_not_need_is_not_set_up_and_nothing_fails(
     assert {name for name, line in lines.items() if line.startswith("warn")} == {"weights"}
     told = "PREFECT_API_URL is not set; make train needs none. To start one: make stack"
     assert lines["server"] == f"ok    server       not set up: {told}"
-    assert lines["pools"] == "ok    pools        not set up"
-    assert lines["deployments"] == "ok    deployments  not set up"
+    for name in ("pools", "deployments", "schedules"):
+        assert lines[name] == f"ok    {name:<11}  not set up"
     assert lines["clock"] == "ok    clock        not set up: there is no server to compare with"
 
 
@@ -114,6 +113,7 @@ def test_an_error_in_the_deployments_file_ends_no_other_check(monkeypatch: pytes
     assert [str(verdict) for verdict in doctor._of_the_server()] == [
         "FAIL  deployments  prefect.yaml is not valid",
         "warn  pools        not checked: no deployments",
+        "warn  schedules    not checked: no deployments",
     ]
 
 
@@ -131,7 +131,7 @@ def test_without_a_store_the_rest_is_checked(
     monkeypatch.setenv("STORE_URI", str(tmp_path / "file"))
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv("MIRROR_URL", tmp_path.as_uri())
-    with pytest.raises(PermanentError, match=r"2 of 10 checks failed"):
+    with pytest.raises(PermanentError, match=r"2 of 11 checks failed"):
         command([])
     lines = {line[6:18].strip(): line for line in capsys.readouterr().out.splitlines()}
     assert lines["store"] == (
@@ -177,23 +177,6 @@ def test_a_server_that_asks_nobody_for_a_password_is_told(
     with web_server(body=b'"3.8.8"', asks=asks) as url, temporary_settings({PREFECT_API_URL: url, **login}):
         verdict = check_server()
     assert str(verdict).startswith(f"{level:<4}  server       {url} {says}")
-
-
-@pytest.mark.parametrize(
-    ("versions", "verdict"),
-    [
-        (dict.fromkeys(WANTED, "1a2b3c"), Verdict("deployments", "ok", "2, all at commit 1a2b3c")),
-        (
-            {"train-all/digits": "1a2b3c", "ingest/digits": "4d5e6f"},
-            Verdict("deployments", "warn", "2, at commit 1a2b3c, 4d5e6f; this code is 1a2b3c", "make deploy"),
-        ),
-        ({"train-all/digits": "1a2b3c"}, Verdict("deployments", "FAIL", "missing: ingest/digits", "make deploy")),
-    ],
-)
-def test_deployments_are_all_there_and_of_this_commit_or_deployed_again(
-    versions: dict[str, str | None], verdict: Verdict
-) -> None:
-    assert check_deployments(versions, WANTED, "1a2b3c") == verdict
 
 
 def test_a_store_that_keeps_its_promises_is_well_and_nothing_stays_in_it(store: Store) -> None:

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from deployments.checks import Verdict, check_clock, check_mirror, check_weights
+from deployments.checks import (
+    Parameters,
+    Verdict,
+    check_clock,
+    check_deployments,
+    check_mirror,
+    check_schedules,
+    check_weights,
+)
 from deployments.doctor import attempt
 from deployments.ports import free_ports
 from lib.models.recipes import RECIPES
@@ -13,6 +21,7 @@ from lib.store import open_store
 from tests.web_server import endless_server, web_server
 
 MOBILENET = next(each.backbone for each in RECIPES.values() if each.backbone and each.backbone.name == "mobilenet")
+WANTED = ["train-all/digits", "ingest/digits"]
 
 
 @pytest.mark.parametrize(("ahead_s", "level"), [(0, "ok"), (30, "ok"), (-90, "warn"), (3600, "warn")])
@@ -46,6 +55,37 @@ def test_the_mirror_is_told_without_its_token(after: str) -> None:
         assert str(check_mirror(f"{url}/data{after}")).startswith(f"ok    mirror       {url}/data")
         assert "secret" not in str(check_mirror(f"{url}/data{after}"))
     assert "secret" not in str(check_mirror(f"{url}/data{after}"))
+
+
+@pytest.mark.parametrize(
+    ("versions", "verdict"),
+    [
+        (dict.fromkeys(WANTED, "1a2b3c"), Verdict("deployments", "ok", "2, all at commit 1a2b3c")),
+        (
+            {"train-all/digits": "1a2b3c", "ingest/digits": "4d5e6f"},
+            Verdict("deployments", "warn", "2, at commit 1a2b3c, 4d5e6f; this code is 1a2b3c", "make deploy"),
+        ),
+        ({"train-all/digits": "1a2b3c"}, Verdict("deployments", "FAIL", "missing: ingest/digits", "make deploy")),
+    ],
+)
+def test_deployments_are_all_there_and_of_this_commit_or_deployed_again(
+    versions: dict[str, str | None], verdict: Verdict
+) -> None:
+    assert check_deployments(versions, WANTED, "1a2b3c") == verdict
+
+
+def test_a_schedule_that_has_lost_its_parameters_is_told() -> None:
+    wanted: Parameters = {
+        ("train-all/digits", "nightly"): {"seed": "fresh"},
+        ("train-all/digits", "hourly"): {"seed": "fresh", "limit": 100},
+        ("retention/store", "weekly"): {},
+    }
+    assert check_schedules(wanted, wanted) == Verdict("schedules", "ok", "3, each with its parameters")
+    told = {**wanted, ("train-all/digits", "hourly"): {}}
+    found = "paused or resumed in the UI, and so without their parameters: hourly of train-all/digits"
+    assert check_schedules(told, wanted) == Verdict("schedules", "FAIL", found, "make deploy")
+    del told["train-all/digits", "hourly"]  # `deployments` says so
+    assert check_schedules(told, wanted).level == "ok"
 
 
 def test_a_check_that_does_not_end_fails(monkeypatch: pytest.MonkeyPatch) -> None:
