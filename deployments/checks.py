@@ -214,7 +214,11 @@ def check_gpu(gpus: list[str]) -> Verdict:
     """Which GPUs are here. None is no fault."""
     if gpus:
         return Verdict("gpu", "ok", f"{_counted(gpus, 'GPU')}: {', '.join(gpus)}")
-    return Verdict("gpu", "ok", "none here; recipes that run on a GPU need a worker of pool gpu")
+    return Verdict(
+        "gpu",
+        "ok",
+        "none here: commands leave GPU recipes out; workers of pool gpu train them",
+    )
 
 
 def check_clock(addresses: list[str]) -> Verdict:

@@ -106,4 +106,5 @@ def _help(field: FieldInfo) -> str:
 def _item_choices(field: FieldInfo) -> list[str]:
     """The choices of a list's items."""
     items = [item for part in get_args(field.annotation) for item in get_args(part) if get_origin(item) is Annotated]
-    return [choice for item in items for info in item.__metadata__ for choice in _extra(info).get("enum", [])]
+    described = [info for item in items for info in item.__metadata__ if isinstance(info, FieldInfo)]
+    return [choice for info in described for choice in _extra(info).get("enum", [])]

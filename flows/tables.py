@@ -67,6 +67,7 @@ def show_leaderboard(store: Store, plan: Plan, report: Ref, allow_cpu: bool) -> 
     if left_out := [trial.recipe.title for trial in refused if not find_evaluation(store, plan, trial, prepared)]:
         print(f"Left out: {', '.join(left_out)}: no GPU here; --allow-cpu trains without, slowly")
     show_use(store, *best_model(store, report))
+    print(f"Verify it back to the raw files: python -m flows verify {report.uri}")
     print(f"Report: {report_url(store, report)}")
 
 

@@ -54,8 +54,7 @@ class RecipeRequest(DataRequest):
     )
     overrides: dict[str, OverrideText] | None = Field(
         None,
-        description="Recipe fields to override, as the command's --set does: "
-        '{"learning_rate": 0.001, "augmentation.flip": true}',
+        description="Recipe fields to override, such as learning_rate with 0.001 or augmentation.flip with true",
     )
 
 

@@ -82,7 +82,7 @@ def test_without_a_server_the_rest_is_checked_and_the_exit_code_is_2(closed: str
     ]
     assert [line[:18] for line in lines[7:11]] == ["warn  weights     "] * 4
     assert lines[11:] == [
-        "ok    gpu          none here; recipes that run on a GPU need a worker of pool gpu",
+        "ok    gpu          none here: commands leave GPU recipes out; workers of pool gpu train them",
         "warn  clock        not checked: no server answers with a date",
         "ok    leases       none stands",
     ]
