@@ -141,12 +141,13 @@ def test_the_report_shows_its_pictures_and_links_to_the_bucket(
     browser.keep("report-from-the-bucket")
 
 
-def test_the_pictures_of_the_readme(browser: Browser, stack: RunningStack, trained: Run) -> None:
+def test_the_pictures_of_the_readme(browser: Browser, stack: RunningStack) -> None:
     """`SCREENSHOTS=docs/images … -k readme` takes them anew."""
-    page = browser.open(f"runs/flow-run/{trained['id']}", shows="train all on digits")
+    run = stack.wait(stack.run("train-all/digits"))
+    page = browser.open(f"runs/flow-run/{run['id']}", shows="train all on digits")
     page.wait_for_timeout(2000)  # the graph is drawn on a canvas
     page.screenshot(path=browser.pictures / "run.png", clip={"x": 256, "y": 0, "width": WIDTH - 256, "height": 504})
-    page = browser.open(artifact(stack, "report-file-digits", trained["id"]), shows="The report as one page")
+    page = browser.open(artifact(stack, "report-file-digits", run["id"]), shows="The report as one page")
     page.goto(page.get_by_text("The report as one page").get_attribute("href") or "")
     table = page.locator("table").first.bounding_box()
     assert table
