@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -20,12 +21,49 @@ from lib.files import read_regular
 
 FILE = Path(__file__).with_name("prefect.yaml")
 LARGEST_BYTES = 1 << 20
+MOST_CHARACTERS = 100_000
+"""Of a file whose aliases are written out: a small file of aliases of aliases can stand for any number."""
+NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+LONGEST_NUMBER = 100
+"""Python writes no number of thousands of digits, not even into an error."""
 UNREADABLE = (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError, yaml.YAMLError)
 """What PyYAML raises on a value that is not of the kind it is said to be."""
 
 
-class OnceLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping: of two, YAML's loader keeps the last."""
+class CarefulLoader(yaml.SafeLoader):
+    """Refuses what stands for too much, and a key that stands twice in one mapping: YAML keeps the last."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.characters: dict[yaml.Node, int] = {}
+        """Of each node that is complete, its aliases written out."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        alias = self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        if node is None:
+            return None
+        if not alias:
+            self.characters[node] = self._count(node)
+        elif node not in self.characters:
+            raise yaml.MarkedYAMLError(problem="an alias must stand outside its anchor", problem_mark=node.start_mark)
+        if self.characters[node] > MOST_CHARACTERS:
+            problem = f"with aliases written out it must have at most {MOST_CHARACTERS:,} characters"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return node
+
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        node: yaml.ScalarNode = super().compose_scalar_node(anchor)
+        if node.tag in NUMBERS and len(node.value) > LONGEST_NUMBER:
+            problem = f"a number must have at most {LONGEST_NUMBER} digits"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return node
+
+    def _count(self, node: yaml.Node) -> int:
+        if isinstance(node, yaml.ScalarNode):
+            return 1 + len(node.value)
+        parts = chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else node.value
+        return 1 + sum(self.characters[part] for part in parts)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
@@ -151,7 +189,7 @@ def parameters_of(configuration: Configuration) -> dict[tuple[str, str], dict[st
 
 
 def _load(file: Path) -> object:
-    loader = OnceLoader(read_regular(file, LARGEST_BYTES).decode())
+    loader = CarefulLoader(read_regular(file, LARGEST_BYTES).decode())
     try:
         return loader.get_single_data()
     finally:

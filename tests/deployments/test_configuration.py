@@ -166,28 +166,6 @@ def test_what_prefect_would_pass_over_is_refused(change: Callable[[dict], None],
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "deployments: [", "- 1", "", "description: 2026-02-30", 'name: !!int "abc"', 'name: !!bool "abc"',
-        'name: !!timestamp "abc"', "[" * 5000,
-    ],
-)  # fmt: skip
-def test_a_file_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
-    file = tmp_path / "prefect.yaml"
-    file.write_text(text)
-    with pytest.raises(PermanentError, match=r"prefect\.yaml"):
-        read_configuration(file)
-
-
-def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> None:
-    file = tmp_path / "prefect.yaml"
-    file.write_text(FILE.read_text() + "\nname: other\n")
-    last = len(file.read_text().splitlines())
-    with pytest.raises(PermanentError, match=rf"must be readable YAML: a second name in .* line {last}, column 1"):
-        read_configuration(file)
-
-
 def test_without_a_webhook_nobody_is_told_and_all_else_stands() -> None:
     train_all = {"digits": UUID(int=1)}
     silent, told = automations(train_all, 90, None), automations(train_all, 90, UUID(int=2))
