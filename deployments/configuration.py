@@ -26,6 +26,7 @@ MOST_CHARACTERS = 100_000
 NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 LONGEST_NUMBER = 100
 """Python writes no number of thousands of digits, not even into an error."""
+CRON_FIELDS = 5
 UNREADABLE = (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError, yaml.YAMLError)
 """What PyYAML raises on a value that is not of the kind it is said to be."""
 
@@ -90,6 +91,8 @@ class Schedule(CronSchedule):
 
     @model_validator(mode="after")
     def _begins(self) -> Self:
+        if len(self.cron.split()) > CRON_FIELDS:  # @daily has one; Prefect takes a sixth, for seconds
+            raise ValueError(f"cron must have five fields; received {self.cron!r}")
         from prefect.server.schemas.schedules import CronSchedule as Dates  # a part of the server: it takes a second
 
         try:

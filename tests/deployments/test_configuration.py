@@ -71,6 +71,10 @@ def change_cron(told: dict) -> None:
     told["deployments"][0]["schedules"][0]["cron"] = "at night"
 
 
+def change_cron_to_each_second(told: dict) -> None:
+    told["deployments"][0]["schedules"][0]["cron"] = "*/5 * * * * *"
+
+
 def change_cron_to_a_day_that_never_comes(told: dict) -> None:
     told["deployments"][0]["schedules"][0]["cron"] = "0 0 30 2 *"
 
@@ -138,6 +142,7 @@ def repeat_deployment(told: dict) -> None:
         (change_deployment, "schedule: Extra inputs are not permitted"),
         (change_schedule, "time_zone: Extra inputs are not permitted"),
         (change_cron, "at night"),
+        (change_cron_to_each_second, "cron must have five fields; received '*/5 * * * * *'"),
         (change_cron_to_a_day_that_never_comes, "cron must name a time that comes; '0 0 30 2 *' never does"),
         (change_zone, "Mars/Phobos"),
         (change_pool, "job_variables: Extra inputs are not permitted"),
