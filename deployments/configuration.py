@@ -11,13 +11,14 @@ from typing import Any, Literal, Self
 import yaml
 from prefect import Flow
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.utilities.callables import parameter_schema
-from prefect.utilities.schema_tools.validation import validate
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from deployments.automations import TAG
+from flows.parameters import REQUESTS
 from lib.errors import PermanentError, explain_validation
 from lib.files import read_regular
+from lib.planning.plan import check_parameters, check_parameters_without_model
+from lib.planning.request import ModelRequest
 
 FILE = Path(__file__).with_name("prefect.yaml")
 LARGEST_BYTES = 1 << 20
@@ -87,7 +88,7 @@ class Schedule(CronSchedule):
     slug: str = Field(min_length=1)
     timezone: str | None = None
     """None: that of `make deploy`, see SCHEDULE_TIME_ZONE."""
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _begins(self) -> Self:
@@ -127,7 +128,7 @@ class Deployment(Strict):
     description: str
     tags: list[str]
     work_pool: WorkPool
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, JsonValue] = {}
     schedules: list[Schedule] = []
     concurrency_limit: ConcurrencyLimit | None = None
 
@@ -161,13 +162,28 @@ class Deployment(Strict):
         """Raise PermanentError where tag, entrypoint or a set of parameters is not valid."""
         if TAG not in self.tags:
             raise PermanentError(f"{self.full_name} must bear the tag {TAG}; received {', '.join(self.tags)}")
-        schema = parameter_schema(self.flow).model_dump()
-        for given in ({}, *(schedule.parameters for schedule in self.schedules)):
-            asked = {**self.parameters, **given}
-            problems = [problem.message for problem in validate(asked, schema, ignore_required=True)]
-            if problems or (unknown := sorted(set(asked) - set(schema["properties"]))):
-                said = "; ".join(problems) or f"unknown {', '.join(unknown)}"
-                raise PermanentError(f"parameters of {self.full_name} must fit its flow; received {asked}: {said}")
+        name = self.full_name
+        try:
+            self._check_own_parameters()
+            for schedule in self.schedules:
+                name = f"{self.full_name}, schedule {schedule.slug}"
+                check_parameters(self._request, {**self.parameters, **schedule.parameters})
+        except PermanentError as error:
+            raise PermanentError(f"{name}: {error}") from error
+
+    def _check_own_parameters(self) -> None:
+        if self._request is ModelRequest and "model" not in self.parameters:  # train-all or a person gives it
+            check_parameters_without_model(self.parameters)
+        else:
+            check_parameters(self._request, self.parameters)
+
+    @property
+    def _request(self) -> type[BaseModel]:
+        if not (request := REQUESTS.get(self.flow.fn)):
+            raise PermanentError(
+                f"entrypoint must be a flow with @takes (flows.parameters); received {self.entrypoint}"
+            )
+        return request
 
 
 class Configuration(Strict):

@@ -12,6 +12,8 @@ from pydantic.fields import FieldInfo
 from lib.planning.request import AnyRequest, read_request
 
 AnyFlow = TypeVar("AnyFlow", bound=Callable[..., Any])
+REQUESTS: dict[Callable[..., Any], type[BaseModel]] = {}
+"""By the function of a flow: what `takes` says that it reads."""
 
 
 def takes(request: type[BaseModel]) -> Callable[[AnyFlow], AnyFlow]:
@@ -34,6 +36,7 @@ def takes(request: type[BaseModel]) -> Callable[[AnyFlow], AnyFlow]:
             for constraint in field.metadata:
                 annotation = Annotated[annotation, constraint]
             flow.__annotations__[name] = Annotated[annotation, Field(json_schema_extra=shown)]
+        REQUESTS[flow] = request
         return flow
 
     return describe

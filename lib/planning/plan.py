@@ -1,8 +1,8 @@
 """What a request comes to, checked before anything starts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -10,10 +10,10 @@ from lib.data.datasets import DatasetSpec, find_dataset
 from lib.errors import NoGpu, PermanentError
 from lib.lineage.manifests import Ref
 from lib.models.overrides import override, settings_for
-from lib.models.recipes import choose_recipes
+from lib.models.recipes import RECIPES, choose_recipes
 from lib.models.schema import IMAGENET, RANDOM, Recipe
 from lib.planning.dates import Start, fresh_seed, start_now
-from lib.planning.request import ModelRequest, RecipeRequest, Seed, TrainingRequest
+from lib.planning.request import DataRequest, ModelRequest, RecipeRequest, Seed, TrainingRequest, read_request
 
 LARGEST_SEED = 2**32 - 1
 
@@ -134,6 +134,28 @@ def _starting_from(starts: list[str], recipes: list[Recipe]) -> tuple[Recipe, ..
         )
     variants = [recipe.starting_from(start) for recipe in recipes for start in starts]
     return tuple(dict.fromkeys(variants))
+
+
+def check_parameters(kind: type[BaseModel], values: Mapping[str, Any]) -> None:
+    """Raise PermanentError where a run that reads `kind` from `values` refuses them, whatever the store holds."""
+    request = read_request(kind, values, strict=True)
+    if isinstance(request, ModelRequest):
+        request = request.alone()
+    if isinstance(request, TrainingRequest):
+        make_plan(request)
+    elif isinstance(request, DataRequest):
+        check_limit(find_dataset(request.dataset), request.limit)
+
+
+def check_parameters_without_model(values: Mapping[str, Any]) -> None:
+    """Raise PermanentError where train-model refuses `values` whichever model its run is given."""
+    for name in RECIPES:
+        try:
+            check_parameters(ModelRequest, {**values, "model": name})
+            return
+        except PermanentError as error:
+            refused = error
+    raise refused
 
 
 def check_limit(spec: DatasetSpec, limit: int | None) -> None:

@@ -108,9 +108,12 @@ class CleanUpRequest(BaseModel):
     )
 
 
-def read_request(kind: type[AnyRequest], values: Mapping[str, Any]) -> AnyRequest:
-    """The request of `kind` that `values` make. Raises PermanentError where they break a rule."""
+def read_request(kind: type[AnyRequest], values: Mapping[str, Any], strict: bool = False) -> AnyRequest:
+    """The request of `kind` that `values` make. Raises PermanentError where they break a rule.
+
+    `strict` refuses "3" for 3, as the Prefect server does with the parameters of a deployment.
+    """
     try:
-        return kind(**values)
+        return kind.model_validate(dict(values), strict=strict or None)
     except ValidationError as error:
         raise explain_validation(error, "the request") from error

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from uuid import UUID
 
@@ -10,6 +11,8 @@ import yaml
 
 from deployments.automations import TAG, automations
 from deployments.configuration import FILE, complete, read_configuration
+from flows.ingest import ingest
+from flows.parameters import REQUESTS
 from lib.data.datasets import DATASETS
 from lib.errors import PermanentError
 
@@ -53,6 +56,14 @@ def test_prefect_is_told_each_version_time_zone_and_new_schedule_that_is_to_be_p
     fashion_mnist["schedules"][0]["active"] = False
     del told["definitions"]
     assert completed == told
+
+
+def named(told: dict, name: str, flow: str) -> dict:
+    """The deployment `name` of `flow`."""
+    (found,) = (
+        each for each in told["deployments"] if each["name"] == name and each["entrypoint"].endswith(f".{flow}")
+    )
+    return found
 
 
 def change_top(told: dict) -> None:
@@ -107,6 +118,54 @@ def change_choice(told: dict) -> None:
     told["deployments"][0]["parameters"]["dataset"] = "cifar10"
 
 
+def change_count(told: dict) -> None:
+    told["deployments"][0]["parameters"] |= {"models": ["resnet999"], "epochs": 0}
+
+
+def change_recipe(told: dict) -> None:
+    told["deployments"][0]["parameters"]["models"] = ["resnet999"]
+
+
+def change_seed(told: dict) -> None:
+    told["deployments"][0]["parameters"]["seed"] = -1
+
+
+def change_override(told: dict) -> None:
+    told["deployments"][0]["parameters"]["overrides"] = {"learning_rat": "0.1"}
+
+
+def change_override_to_a_date(told: dict) -> None:
+    told["deployments"][0]["parameters"]["overrides"] = {"learning_rate": date(2026, 1, 1)}
+
+
+def change_number_to_text(told: dict) -> None:
+    told["deployments"][0]["parameters"]["epochs"] = "3"
+
+
+def change_rows(told: dict) -> None:
+    named(told, "digits", "train_all")["parameters"]["limit"] = 3
+
+
+def change_rows_of_a_schedule(told: dict) -> None:
+    named(told, "digits", "train_all")["schedules"][0]["parameters"]["limit"] = 3
+
+
+def change_rows_of_ingest(told: dict) -> None:
+    named(told, "digits", "ingest")["parameters"]["limit"] = 3
+
+
+def change_keep(told: dict) -> None:
+    named(told, "store", "retention")["parameters"]["keep"] = 0
+
+
+def change_any_model(told: dict) -> None:
+    named(told, "cpu", "train_model")["parameters"] = {"overrides": {"learning_rat": "0.1"}}
+
+
+def schedule_without_a_model(told: dict) -> None:
+    named(told, "cpu", "train_model")["schedules"] = [{"cron": "0 1 * * *", "slug": "daily"}]
+
+
 def change_tags(told: dict) -> None:
     told["deployments"][0]["tags"] = ["train"]
 
@@ -148,9 +207,21 @@ def repeat_deployment(told: dict) -> None:
         (change_pool, "job_variables: Extra inputs are not permitted"),
         (change_entrypoint, "entrypoint must be module.flow; received flows.train.train_most"),
         (change_module, "entrypoint must be module.flow; received flows.training.train_all"),
-        (change_parameter, "unknown epoch"),
-        (change_value, "'new' is not valid"),
-        (change_choice, f"'cifar10' is not one of {list(DATASETS)}"),
+        (change_parameter, "train-all/cifar100: the request is not valid: epoch: Extra inputs are not permitted; "),
+        (change_value, "train-all/cifar100, schedule train-all-on-cifar100-weekly: the request is not valid: seed."),
+        (change_choice, "train-all/cifar100: unknown dataset 'cifar10'; known: "),
+        (change_count, "epochs: Input should be greater than or equal to 1; received 0"),
+        (change_recipe, "train-all/cifar100: unknown recipe 'resnet999'; known: "),
+        (change_seed, "train-all/cifar100: --seed must be 'fresh' or from 0 to 4294967295; received -1"),
+        (change_override, "train-all/cifar100: overrides (--set KEY=VALUE) must name fields of a recipe; rec"),
+        (change_override_to_a_date, "parameters.overrides.dict.learning_rate: input was not a valid JSON value; "),
+        (change_number_to_text, "train-all/cifar100: the request is not valid: epochs: Input should be a valid int"),
+        (change_rows, "train-all/digits: --limit must be at least 10, one row of each class of digits; received 3"),
+        (change_rows_of_a_schedule, "train-all/digits, schedule train-all-on-digits-daily: --limit must be at least"),
+        (change_rows_of_ingest, "ingest/digits: --limit must be at least 10, one row of each class of digits; "),
+        (change_keep, "retention/store: the request is not valid: keep: Input should be greater than or equal to 1"),
+        (change_any_model, "train-model/cpu: overrides (--set KEY=VALUE) must name fields of a recipe; rec"),
+        (schedule_without_a_model, "train-model/cpu, schedule daily: the request is not valid: model: Field required"),
         (change_tags, f"must bear the tag {TAG}"),
         (change_slug, "schedules.0.slug: String should have at least 1 character"),
         (repeat_slug, "schedules must have a slug each of its own; "),
@@ -169,6 +240,24 @@ def test_what_prefect_would_pass_over_is_refused(change: Callable[[dict], None],
         read_configuration(file)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_what_a_run_takes_is_accepted(tmp_path: Path) -> None:
+    told = copy.deepcopy(TOLD)
+    train_all, train_model = told["deployments"][0], named(told, "cpu", "train_model")
+    train_all["parameters"] |= {"overrides": {"learning_rate": 0.1, "augmentation.flip": True}, "epochs": 3}
+    train_all["schedules"][0]["cron"] = "@daily"
+    train_model["parameters"] = {"dataset": "digits", "weights": "none", "overrides": {"backbone.image_px": 96}}
+    train_model["schedules"] = [{"cron": "0 1 * * *", "slug": "daily", "parameters": {"model": "resnet50"}}]
+    file = tmp_path / "prefect.yaml"
+    file.write_text(yaml.safe_dump(told))
+    assert read_configuration(file).deployments[0].parameters == train_all["parameters"]
+
+
+def test_a_flow_whose_parameters_cannot_be_checked_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(REQUESTS, ingest.fn)
+    with pytest.raises(PermanentError, match=r"must be a flow with @takes .*; received flows\.ingest\.ingest"):
+        read_configuration()
 
 
 def test_without_a_webhook_nobody_is_told_and_all_else_stands() -> None:
