@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from lib.addresses import folder
 from lib.errors import InTheWay, NotFound, PermanentError, shortened
 from lib.lineage.digests import digest_json
 from lib.lineage.steps import STEPS
@@ -94,6 +95,19 @@ def _depth(value: Any) -> int:
         inner = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
         level, depth = [each for values in inner for each in values], depth + bool(inner)
     return depth
+
+
+def address_of(text: str, store_uri: str, rule: str) -> str:
+    """The address that a person means who gives it, its URI, or one of the files there.
+
+    Raises PermanentError that begins with `rule` where it can be none.
+    """
+    rule = f"{rule}, such as reports/digits/<key>"
+    place = PurePosixPath(folder(text, rule) if text.startswith("file:") else text)
+    path = place.relative_to(store_uri) if place.is_relative_to(store_uri) else place
+    if not str(path).strip("./"):
+        raise PermanentError(f"{rule}; received {text!r}")
+    return str(path.parent if path.suffix else path).strip("/")
 
 
 def put_file(store: Store, address: str, name: str, data: bytes | Path) -> StoredFile:
