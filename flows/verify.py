@@ -9,13 +9,12 @@ import argparse
 import os
 import re
 import sys
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from flows.command import settings_of
-from lib.addresses import folder
 from lib.command_line import add_store_option, main_of, parser
 from lib.errors import PermanentError
-from lib.lineage.manifests import Manifest
+from lib.lineage.manifests import Manifest, address_of
 from lib.lineage.verify import verify
 from lib.runtime.environment import set_for_computing
 from lib.store import open_store
@@ -40,24 +39,19 @@ def command(arguments: list[str] | None = None) -> None:
     _start_keras_quietly()
     for text in chosen.ref:
         place, sha256 = split_ref(text)
-        ref = verify(store, address_of(place, store.uri), _show, sha256, lambda note: print(note, file=sys.stderr))
+        address = address_of(place, store.uri, "REF must name an output")
+        ref = verify(store, address, _show, sha256, lambda note: print(note, file=sys.stderr))
         print(f"{ref.uri} holds, and all that it was made of. sha256 {ref.sha256}")
 
 
 def split_ref(text: str) -> tuple[str, str | None]:
     """The place that REF or REF@SHA256 names, and the digest."""
-    digest = re.fullmatch(r"(.+)@([0-9a-fA-F]{64})", text)
-    return (digest[1], digest[2].lower()) if digest else (text, None)
-
-
-def address_of(text: str, store_uri: str) -> str:
-    """The address that a person means who gives it, its URI, or one of the files there."""
-    rule = "REF must name an output, such as reports/digits/<key>"
-    place = PurePosixPath(folder(text, rule) if text.startswith("file:") else text)
-    path = place.relative_to(store_uri) if place.is_relative_to(store_uri) else place
-    if not str(path).strip("./"):
-        raise PermanentError(f"{rule}; received {text!r}")
-    return str(path.parent if path.suffix else path).strip("/")
+    place, at, digest = text.rpartition("@")
+    if not at or "/" in digest:  # an @ further in front is part of the place
+        return text, None
+    if not re.fullmatch("[0-9a-fA-F]{64}", digest):
+        raise PermanentError(f"the digest behind @ must have 64 hexadecimal digits; received {digest!r}")
+    return place, digest.lower()
 
 
 def _show(address: str, manifest: Manifest) -> None:

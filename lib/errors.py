@@ -5,6 +5,7 @@ from pydantic import ValidationError
 from lib.redaction import without_secrets
 
 LONGEST_INPUT = 100
+LONGEST_CAUSE = 200
 MOST_PROBLEMS = 5
 
 
@@ -71,6 +72,11 @@ def printable(text: str) -> str:
 
 def _shown(character: str) -> str:
     return " " if character.isspace() else character.encode("unicode_escape").decode()
+
+
+def cause(error: Exception) -> str:
+    """What a library raised, by its name, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_CAUSE]
 
 
 def shortened(text: str) -> str:

@@ -16,7 +16,7 @@ from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file,
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import STEPS
 from lib.lineage.verify import Recomputed, check_address, must_equal
-from lib.models.networks import HEAD
+from lib.models.networks import HEAD, load_network
 from lib.runtime.interrupts import deferred_interrupts
 from lib.runtime.jobs import Emit
 from lib.settings import Settings
@@ -116,7 +116,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
 
 def _check_sample(store: Store, address: str, model: Manifest, scored: dict[str, tuple[Rows, np.ndarray]]) -> None:
     """Raise PermanentError where the model itself gives other probabilities to some rows, drawn anew each time."""
-    network = keras.saving.load_model(local_file(store, model, "model"), compile=False)
+    network = load_network(store, model)
     for split, (rows, probabilities) in scored.items():
         drawn = np.random.default_rng().permutation(len(rows.labels))[:SAMPLE]
         received = network.predict_on_batch(rows.images[drawn])
@@ -129,7 +129,7 @@ def _check_sample(store: Store, address: str, model: Manifest, scored: dict[str,
 
 def _probabilities(store: Store, model: Manifest, rows: dict[str, Rows], emit: Emit) -> dict[str, np.ndarray]:
     """Split → (N, classes), from the images or, where the backbone is frozen, from its features in the store."""
-    network = keras.saving.load_model(local_file(store, model, "model"), compile=False)
+    network = load_network(store, model)
     if "features" in model.inputs:
         features = read_features(store, load(store, model.inputs["features"]), tuple(rows))
         inputs = {split: predicting_features(values) for split, values in features.items()}

@@ -6,13 +6,16 @@ last and created only once: where it exists, every file it names is whole.
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from lib.errors import InTheWay, NotFound, PermanentError
+from lib.addresses import folder
+from lib.errors import InTheWay, NotFound, PermanentError, shortened
 from lib.lineage.digests import digest_json
+from lib.lineage.steps import STEPS
 from lib.store import Store
 
 MANIFEST = "manifest.json"
@@ -94,6 +97,19 @@ def _depth(value: Any) -> int:
     return depth
 
 
+def address_of(text: str, store_uri: str, rule: str) -> str:
+    """The address that a person means who gives it, its URI, or one of the files there.
+
+    Raises PermanentError that begins with `rule` where it can be none.
+    """
+    rule = f"{rule}, such as reports/digits/<key>"
+    place = PurePosixPath(folder(text, rule) if text.startswith("file:") else text)
+    path = place.relative_to(store_uri) if place.is_relative_to(store_uri) else place
+    if not str(path).strip("./"):
+        raise PermanentError(f"{rule}; received {text!r}")
+    return str(path.parent if path.suffix else path).strip("/")
+
+
 def put_file(store: Store, address: str, name: str, data: bytes | Path) -> StoredFile:
     """Store `data` under `address` as `stem-<digest>.suffix`."""
     if isinstance(data, bytes):
@@ -124,7 +140,37 @@ def find(store: Store, address: str) -> tuple[Ref, Manifest] | None:
         raise PermanentError(
             f"{address}/{MANIFEST} in {store.uri} was changed after it was written; remove it and run again"
         ) from error
+    if missing := _missing(address, manifest):
+        raise PermanentError(
+            f"{address}/{MANIFEST} in {store.uri} does not say what a manifest of kind {manifest.kind} must "
+            f"({missing}); remove it and run again"
+        )
     return manifest.ref(address), manifest
+
+
+def _missing(address: str, manifest: Manifest) -> str:
+    """The first thing that the table of steps asks of it and that it does not say; empty where it says all.
+
+    What lies elsewhere than its kind is taken for no output: `verify` and retention say so.
+    """
+    step = STEPS.get(manifest.kind)
+    for place, type_ in step.says.items() if step and address.startswith(f"{step.root}/") else ():
+        part, *names = place.split(".")
+        value = getattr(manifest, part)
+        for name in names:
+            if not isinstance(value, dict) or name not in value:
+                return f"{place} is missing"
+            value = value[name]
+        try:
+            _type(type_).validate_python(value, strict=True)
+        except ValidationError as error:
+            return f"{place}: {error.errors()[0]['msg']}; received {shortened(repr(value))}"
+    return ""
+
+
+@cache
+def _type(type_: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(type_)
 
 
 def load(store: Store, ref: Ref) -> Manifest:

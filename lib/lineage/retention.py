@@ -4,16 +4,15 @@ It may run beside flows: what was written within the grace period stays, with al
 a training under way may use. The store's own clock says how old a file is.
 """
 
-import json
 import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
 
 from lib.errors import PermanentError
+from lib.lineage.aliases import aliases
 from lib.lineage.index import read_index
 from lib.lineage.manifests import MANIFEST, Manifest
 from lib.lineage.steps import STEPS, Kept, checkpoints_address
@@ -76,7 +75,8 @@ def plan(store: Store, policy: Policy) -> CleanUp:
     """What may go.
 
     What another version of this code wrote is passed over, and so is what is damaged; of a dataset with damaged
-    outputs, nothing old goes, for what they refer to is unknown. Raises PermanentError where an alias is damaged.
+    outputs, nothing old goes, for what they refer to is unknown. Raises PermanentError where an alias is damaged or
+    names no output.
     """
     # Checkpoints first: of a training that ends meanwhile, either the lease or the model is seen.
     checkpoints, ages = store.ages("checkpoints"), _ages(store)
@@ -181,7 +181,7 @@ def _in_use(checkpoints: Ages, manifests: Manifests, grace_s: float) -> set[str]
 def _kept(store: Store, policy: Policy, manifests: Manifests, ages: Ages) -> set[str]:
     """What is young, newest, best or named by an alias, all that it was made of, and what is kept along with that."""
     young = [address for address in manifests if _young(address, ages, policy.grace_s)]
-    return _reached(manifests, [*young, *_newest_and_best(policy, manifests, ages), *_aliases(store)])
+    return _reached(manifests, [*young, *_newest_and_best(policy, manifests, ages), *aliases(store)])
 
 
 def _young(address: str, ages: Ages, grace_s: float) -> bool:
@@ -227,26 +227,6 @@ def _reached_back(manifests: Manifests, address: str) -> set[str]:
             reached.add(each)
             waiting += [ref.uri for ref in manifests[each].inputs.values()]
     return reached
-
-
-def _aliases(store: Store) -> Iterator[str]:
-    """Every address that a file of the registry names."""
-    for path in store.list("registry"):
-        if path.endswith(".json"):
-            try:
-                yield from _uris(json.loads(store.read(path)))
-            except (ValueError, RecursionError) as error:
-                raise PermanentError(
-                    f"an alias must be JSON; received {path} in {store.uri}: {error}; mend or remove it"
-                ) from error
-
-
-def _uris(value: Any) -> Iterator[str]:
-    if isinstance(value, dict) and isinstance(value.get("uri"), str):
-        yield value["uri"]
-    if isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _uris(each)
 
 
 def _reached(manifests: Manifests, roots: list[str]) -> set[str]:

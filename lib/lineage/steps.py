@@ -7,7 +7,7 @@ version when the meaning of its code changes: its outputs, and all that follow f
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from string import Formatter
 from typing import Any, Literal
@@ -45,6 +45,8 @@ class Step:
     verified_by: str
     """`(store, address, manifest) → lib.lineage.verify.Recomputed`: what the manifest must say, worked out anew."""
     kept: Kept
+    says: Mapping[str, Any] = field(default_factory=dict)
+    """What others read of its manifest: place → type. A manifest without one of these is refused as it is loaded."""
     job: str | None = None
     """What runs in a process of its own to make it (`lib.runtime.jobs`); None: it is made in the flow's process."""
     only_for: Literal["all", "pretrained", "frozen"] = "all"
@@ -71,6 +73,33 @@ class Step:
         return self.folder.split("/", 1)[0]
 
 
+OF_DATA = {
+    "facts.image_shape": list[int],
+    "facts.class_names": list[str],
+    "facts.superclass_names": list[str],
+}
+OF_A_MODEL = {
+    "inputs.prepared": Any,
+    "facts.dataset": str,
+    "facts.description": str,
+    "facts.baseline": bool,
+    "facts.limit": int | None,
+    "facts.seed": int,
+    "facts.weights": str | None,
+    "facts.parameters": int,
+    "facts.trainable_parameters": int,
+    "facts.epochs": int,
+    "facts.kept_epoch": int,
+    "made_by.at": str,
+    "made_by.seconds": float,
+    "made_by.commit": str | None,
+    "made_by.uncommitted_changes": bool | None,
+    "made_by.python": str,
+    "made_by.packages": dict[str, str],
+    "made_by.hardware.cpu": str,
+}
+"""Of it and its evaluation."""
+
 STEPS: dict[str, Step] = {
     step.kind: step
     for step in (
@@ -83,6 +112,15 @@ STEPS: dict[str, Step] = {
             per="dataset",
             verified_by="lib.data.ingest:recompute",
             kept=Kept.ALWAYS,
+            says={
+                "facts.dataset": str,
+                "facts.source": str,
+                "facts.licence": str,
+                **OF_DATA,
+                "files.train": Any,
+                "files.test": Any,
+                "made_by.at": str,
+            },
         ),
         Step(
             kind="prepared",
@@ -93,6 +131,16 @@ STEPS: dict[str, Step] = {
             per="dataset",
             verified_by="lib.data.prepare:recompute",
             kept=Kept.ALWAYS,
+            says={
+                "inputs.dataset": Any,
+                "facts.dataset": str,
+                "facts.limit": int | None,
+                **{f"facts.rows.{split}": int for split in ("train", "validation", "test")},
+                **OF_DATA,
+                "files.splits": Any,
+                "files.profile": Any,
+                "made_by.at": str,
+            },
         ),
         Step(
             kind="weights",
@@ -103,6 +151,12 @@ STEPS: dict[str, Step] = {
             per="model",
             verified_by="lib.models.weights:recompute",
             kept=Kept.ALWAYS,
+            says={
+                "facts.backbone": str,
+                "facts.name": str,
+                "facts.layout": Literal["topological", "keras-3"],
+                "files.weights": Any,
+            },
             only_for="pretrained",
         ),
         Step(
@@ -114,6 +168,7 @@ STEPS: dict[str, Step] = {
             per="model",
             verified_by="lib.training.features:recompute",
             kept=Kept.WHILE_USED,
+            says={"inputs.prepared": Any, "facts.dataset": str, "facts.backbone": dict, "facts.rows": int},
             job="lib.training.features:run",
             only_for="frozen",
         ),
@@ -126,6 +181,7 @@ STEPS: dict[str, Step] = {
             per="model",
             verified_by="lib.training.task:recompute",
             kept=Kept.NEWEST_N,
+            says={**OF_A_MODEL, "facts.recipe.name": str, "files.model": Any, "files.history": Any},
             job="lib.training.fit:run",
         ),
         Step(
@@ -137,6 +193,18 @@ STEPS: dict[str, Step] = {
             per="model",
             verified_by="lib.evaluation.predictions:recompute",
             kept=Kept.WITH_INPUTS,
+            says={
+                **OF_A_MODEL,
+                "inputs.model": Any,
+                "facts.recipe": str,
+                **{
+                    f"facts.metrics.{split}.{metric}": float
+                    for split in ("train", "validation", "test")
+                    for metric in ("loss", "accuracy", "top5_accuracy", "macro_f1")
+                },
+                "files.metrics": Any,
+                "files.predictions": Any,
+            },
             job="lib.evaluation.predictions:run",
         ),
         Step(
@@ -148,6 +216,19 @@ STEPS: dict[str, Step] = {
             per="report",
             verified_by="lib.reporting.report:recompute",
             kept=Kept.NEWEST_N,
+            says={
+                "inputs.prepared": Any,
+                "facts.dataset": str,
+                "facts.limit": int | None,
+                "facts.leaderboard": list[dict[str, Any]],
+                "facts.left_out": list[str],
+                **{f"files.{name}": Any for name in ("captions", "index", "leaderboard")},
+                "made_by.at": str,
+                "made_by.packages": dict[str, str],
+                "made_by.left_out": dict[str, str],
+                "made_by.started_by": str,
+                "made_by.changes": dict[str, list[str]],
+            },
         ),
     )
 }

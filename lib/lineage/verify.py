@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from lib.errors import NotFound, PermanentError, PipelineError
+from lib.errors import NotFound, PermanentError, PipelineError, cause
 from lib.lineage.manifests import MANIFEST, Manifest, Ref, StoredFile, find, load
 from lib.lineage.steps import STEPS
 from lib.store import Store
@@ -180,8 +180,7 @@ def _recomputed(store: Store, ref: Ref, manifest: Manifest) -> Recomputed:
     except PipelineError:
         raise
     except Exception as error:  # whatever libraries raise on files and facts that are not what their names say
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise PermanentError(f"the {manifest.kind} at {ref.uri} cannot be read: {said}") from error
+        raise PermanentError(f"the {manifest.kind} at {ref.uri} cannot be read: {cause(error)}") from error
 
 
 def _finished(store: Store, address: str) -> tuple[Ref, Manifest]:

@@ -6,8 +6,12 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from lib.errors import PermanentError, cause
+from lib.lineage.manifests import Manifest, local_file
 from lib.models.backbones import LAYER, let_move, pooled_features
 from lib.models.schema import Phase, Recipe
+from lib.runtime.failures import of_exception
+from lib.store import Store
 
 ImageShape = tuple[int, int, int]
 HEAD = "head"
@@ -37,6 +41,21 @@ def build(
     else:
         probabilities = _classify(pooled_features(images, recipe.backbone, weights), recipe, classes)
     return keras.Model(images, probabilities, name=recipe.name.replace("-", "_"))
+
+
+def load_network(store: Store, model: Manifest) -> keras.Model:
+    """The network that a training stored. Raises PermanentError where its file is none that Keras reads safely."""
+    file = local_file(store, model, "model")
+    try:
+        network: keras.Model = keras.saving.load_model(file, compile=False)
+    except Exception as error:
+        if of_exception("loading", error):  # memory or disk, not the file
+            raise
+        address = model.files["model"].path.rpartition("/")[0]
+        raise PermanentError(
+            f"the model at {address} cannot be read: {file.name}: {cause(error)}; remove that folder and run again"
+        ) from error
+    return network
 
 
 def build_features(recipe: Recipe, image_shape: ImageShape, weights: Path | None = None, seed: int = 0) -> keras.Model:

@@ -134,7 +134,7 @@ def _why_prepare(store: Store, plan: Plan) -> str:
     last, note = newest(store, f"prepared/{plan.dataset.name}")
     if last is None:
         return note or NOT_THERE
-    if last.facts.get("limit") != plan.limit:
+    if last.facts["limit"] != plan.limit:
         return f"limit {said(last.facts['limit'])} → {said(plan.limit)}"
     return "the dataset, or the code that prepares it, has changed"
 
@@ -144,10 +144,7 @@ def _why_train(store: Store, plan: Plan, trial: Trial, prepared: Ref | None) -> 
     last, note = newest(store, f"models/{plan.dataset.name}/{trial.recipe.name}")
     if last is None:
         return note or "never trained"
-    try:
-        return _changes(store, plan, trial, prepared, last)
-    except (AttributeError, KeyError, TypeError):
-        return "the newest model says too little to compare with"
+    return _changes(store, plan, trial, prepared, last)
 
 
 def _changes(store: Store, plan: Plan, trial: Trial, prepared: Ref | None, last: Manifest) -> str:
@@ -168,8 +165,7 @@ def _changes(store: Store, plan: Plan, trial: Trial, prepared: Ref | None, last:
 
 def _name(model: Manifest) -> str:
     """Where a model is and when it was made."""
-    address = next((file.path.rpartition("/")[0] for file in model.files.values()), "one")
-    return f"{address} of {model.made_by['at'][:10]}"
+    return f"{model.files['model'].path.rpartition('/')[0]} of {model.made_by['at'][:10]}"
 
 
 def _resumes_after(store: Store, model: str) -> int | None:

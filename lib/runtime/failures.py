@@ -27,6 +27,7 @@ class Verdict:
 
 OUT_OF_MEMORY = Verdict(PermanentError, "{step} ran out of memory{detail}; {advice}")
 DISK_FULL = Verdict(PermanentError, "{step} could not write{detail}; free space, or set TMPDIR")
+NO_THREAD = Verdict(PermanentError, "{step} could not start a thread or a process{detail}; {advice}")
 KILLED = Verdict(TransientError, "{step} was killed by {detail}; run again to go on there")
 FAULT = Verdict(PermanentError, "{step} ended with {detail}")
 
@@ -35,6 +36,8 @@ EXCEPTIONS = {
     "bad_alloc": OUT_OF_MEMORY,  # C++'s, on its way to SIGABRT
     "ResourceExhaustedError": OUT_OF_MEMORY,  # TensorFlow's
 }
+NO_THREAD_WORDS = ("can't start new thread", "pthread_create", "Resource temporarily unavailable")
+"""Python's, TensorFlow's and OpenBLAS's, and the system's own: no class and no signal tells it apart."""
 ERRNOS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), DISK_FULL)
 EXIT_CODES = {
     ASKED_TO_STOP: Verdict(TransientError, "{step} was asked to stop and saved its state; run again to go on there"),
@@ -60,21 +63,25 @@ def of_exception(step: str, error: BaseException, advice: str = MORE_MEMORY) -> 
         if verdict := EXCEPTIONS.get(kind.__name__):
             # Python's own is of arrays of all rows, which no batch makes smaller.
             return _say(verdict, step, "", MORE_MEMORY if isinstance(error, MemoryError) else advice)
+    if isinstance(error, RuntimeError | OSError) and _lacks_threads(str(error)):
+        return _say(NO_THREAD, step, "", _more_threads())
     return None
 
 
 def of_process(step: str, code: int, log: str, oom_kills: int, advice: str = MORE_MEMORY) -> PipelineError:
     """What the end of a process with `code` (negative: a signal) counts as.
 
-    `log` is the end of what it wrote on standard error, `oom_kills` how often the kernel killed for memory meanwhile.
+    `log` is what it wrote on standard error, `oom_kills` how often the kernel killed for memory meanwhile.
     """
     if code == -signal.SIGKILL and oom_kills:
         return _say(OUT_OF_MEMORY, step, " and was killed by the kernel", advice)
     if code < 0:
         ended_by = signal.Signals(-code)
         if ended_by in CRASHES and (limit := _memory_limit()):
-            # Where an allocation fails, native code crashes.
+            # Where an allocation fails, native code crashes; a thread needs one too.
             return _say(OUT_OF_MEMORY, step, f" ({ended_by.name} under a limit of {limit:,} bytes)", advice)
+        if ended_by in CRASHES and _lacks_threads(log):
+            return _say(NO_THREAD, step, f" ({ended_by.name})", _more_threads())
         if ended_by in CRASHES and any(name in log for name in EXCEPTIONS):
             return _say(OUT_OF_MEMORY, step, f" ({ended_by.name})", advice)
         return _say(KILLED, step, ended_by.name)
@@ -84,6 +91,16 @@ def of_process(step: str, code: int, log: str, oom_kills: int, advice: str = MOR
 
 def _say(verdict: Verdict, step: str, detail: str, advice: str = "") -> PipelineError:
     return verdict.error(verdict.message.format(step=step, detail=detail, advice=advice))
+
+
+def _lacks_threads(said: str) -> bool:
+    return any(words in said for words in NO_THREAD_WORDS)
+
+
+def _more_threads() -> str:
+    limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    here = "" if limit == resource.RLIM_INFINITY else f", which is {limit:,}"
+    return f"raise the limit of this user's processes and threads (ulimit -u{here}), or that of the container"
 
 
 def _memory_limit() -> int | None:

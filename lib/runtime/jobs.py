@@ -102,10 +102,12 @@ def run_job(job: Job, on_event: Emit) -> Ref:
         if last.get("event") == "failed":
             raise ERRORS[last["kind"]](last["message"])
         log.seek(0)
-        said = without_secrets("\n".join([line for line in log.read().splitlines() if line.strip()][-LOG_LINES:]))
+        lines = [line for line in without_secrets(log.read()).splitlines() if line.strip()]
         if code == FAULT_OF_OURS:
-            print(said, file=sys.stderr)  # noqa: T201 - whoever mends it needs the traceback
-        raise failures.of_process(job.process, code or 0, said, failures.oom_kills() - oom_kills, job.advice)
+            print("\n".join(lines[-LOG_LINES:]), file=sys.stderr)  # noqa: T201 - whoever mends it needs the traceback
+        raise failures.of_process(
+            job.process, code or 0, "\n".join(lines), failures.oom_kills() - oom_kills, job.advice
+        )
 
 
 def _follow(process: JobProcess, on_event: Emit) -> Event:

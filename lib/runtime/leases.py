@@ -16,12 +16,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from lib.errors import NotFound, PipelineError, TransientError
+from lib.errors import NotFound, PipelineError, TransientError, printable
 from lib.settings import LONGEST_LEASE_S
 from lib.store import Store
 
 LEASE = "lease.json"
 POLL_S = 1.0
+AGAIN_S = 60.0
+"""So often it is said how long the lease that is waited for has stood still."""
+LONGEST_NAME = 300
 Say = Callable[[str], None]
 
 
@@ -36,7 +39,7 @@ class Owner(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    host: Annotated[str, AfterValidator(_printable)] = Field(max_length=300)
+    host: Annotated[str, AfterValidator(_printable)] = Field(max_length=LONGEST_NAME)
     pid: int = Field(gt=0, le=2**31)
     processes: str | None = Field(default=None, max_length=300)
     """The set of processes in which `pid` names one: this boot of the machine and PID namespace; None: not known."""
@@ -59,8 +62,9 @@ def lease(
 ) -> Iterator[Callable[[], None]]:
     """Hold the lease at `path`, after waiting for its owner to finish or to stop renewing it for the owner's `lease_s`.
 
-    `on_wait` is told once of each owner that is waited for, `warn` of each renewal that failed. Yields a check that
-    raises TransientError where another has taken over since: this process was silent for too long.
+    `on_wait` is told of each owner that is waited for, and every AGAIN_S how long its lease stands still; `warn` of
+    each renewal that failed. Yields a check that raises TransientError where another has taken over since: this process
+    was silent for too long.
     """
     held = _Held(store, path, lease_s, warn)
     _acquire(held, on_wait)
@@ -82,9 +86,7 @@ class _Held:
 
     def __init__(self, store: Store, path: str, lease_s: float, warn: Say) -> None:
         self.store, self.path, self.lease_s, self.warn = store, path, lease_s, warn
-        self.owner = Owner(
-            host=socket.gethostname(), pid=os.getpid(), processes=_processes(), id=uuid.uuid4().hex, lease_s=lease_s
-        )
+        self.owner = Owner(host=_host(), pid=os.getpid(), processes=_processes(), id=uuid.uuid4().hex, lease_s=lease_s)
         self.released = threading.Event()
         self.renewed_at = time.monotonic()
 
@@ -128,7 +130,7 @@ class _Held:
 
 def _acquire(held: _Held, on_wait: Say) -> None:
     store, path = held.store, held.path
-    seen, since, told = "", time.monotonic(), ""
+    seen, since, told, told_at = "", time.monotonic(), "", 0.0
     while not store.create(path, held.encoded()):
         other, version = _read(store, path)
         if version != seen:
@@ -138,11 +140,19 @@ def _acquire(held: _Held, on_wait: Say) -> None:
         with suppress(NotFound):  # released meanwhile
             if version and dead and store.replace(path, held.encoded(), version):
                 return
-        name = other.id if other else "damaged"
-        if version and not dead and told != name:
-            told = name
-            on_wait(str(other) if other else f"an unknown process: {path} is damaged")
+        name, now = other.id if other else "damaged", time.monotonic()
+        if version and not dead and (told != name or now - max(since, told_at) >= AGAIN_S):
+            first, told, told_at = told != name, name, now
+            owner = str(other) if other else f"an unknown process: {path} is damaged"
+            on_wait(owner if first else f"{owner} ({_stands_still(held, now - since, stands_s)})")
         time.sleep(min(POLL_S, held.lease_s / 4))
+
+
+def _stands_still(held: _Held, still_s: float, stands_s: float) -> str:
+    return (
+        f"its lease has not changed for {still_s:,.0f} s and expires after {stands_s:,.0f} s; if that process is dead, "
+        f"remove {held.path} in {held.store.uri}"
+    )
 
 
 def _read(store: Store, path: str) -> tuple[Owner | None, str]:
@@ -165,7 +175,7 @@ def owner_of(lease: bytes) -> Owner | None:
 def _is_dead_here(owner: Owner) -> bool:
     """Whether the owner was a process among those that this one can see, and is gone."""
     here = _processes()
-    if here is None or (owner.host, owner.processes) != (socket.gethostname(), here):
+    if here is None or (owner.host, owner.processes) != (_host(), here):
         return False
     try:
         os.kill(owner.pid, 0)
@@ -174,6 +184,11 @@ def _is_dead_here(owner: Owner) -> bool:
     except (PermissionError, OverflowError):
         return False
     return False
+
+
+def _host() -> str:
+    """This machine's name, as a lease can hold it: the system lets it have line ends, and bytes that are no text."""
+    return printable(socket.gethostname())[:LONGEST_NAME]
 
 
 def _processes() -> str | None:

@@ -231,6 +231,12 @@ def _copy(data: bytes | Path, target: BinaryIO) -> None:
         shutil.copyfileobj(source, target, 1 << 20)
 
 
+def _where(root: Path, error: OSError) -> str:
+    """What in the store is meant, where it is not all of it."""
+    inner = os.path.relpath(error.filename, root) if error.filename else ""
+    return f" at {inner}" if inner and not inner.startswith(".") else ""
+
+
 @contextmanager
 def _explained(root: Path, action: str) -> Iterator[None]:
     try:
@@ -239,6 +245,6 @@ def _explained(root: Path, action: str) -> Iterator[None]:
         if error.errno == errno.ENAMETOOLONG:
             check_names(os.path.relpath(error.filename, root))
         raise PermanentError(
-            f"the store must be a folder that can be {action}; received {root}: {error.strerror}; "
+            f"the store must be a folder that can be {action}; received {root}: {error.strerror}{_where(root, error)}; "
             "set STORE_URI or --store to another place, or mend this one"
         ) from error

@@ -17,7 +17,7 @@ from lib.lineage.digests import digest_arrays, digest_json
 from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.verify import Recomputed, check_address, must_equal
-from lib.models.networks import HEAD, build, build_head
+from lib.models.networks import HEAD, build, build_head, load_network
 from lib.models.schema import RANDOM, Recipe, features_address
 from lib.models.weights import check_start, weights_file
 from lib.store import Store
@@ -138,8 +138,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     data, start = load(store, inputs["prepared"]).facts, inputs.get("weights")
     key = recipe.key_values(stated["seed"], start)
     check_address("model", address, dataset_name=data["dataset"], prepared=inputs["prepared"], **key)
-    file = local_file(store, manifest, "model")
-    model = keras.saving.load_model(file, compile=False)
+    model = load_network(store, manifest)
     _check_function(address, model, build(recipe, tuple(data["image_shape"]), len(data["class_names"])))
     history = pd.read_parquet(local_file(store, manifest, "history")).to_dict("records")
     if features := inputs.get("features"):
@@ -160,7 +159,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         },
         content={
             "weights": digest_weights(model),
-            "architecture": digest_architecture(file),
+            "architecture": digest_architecture(local_file(store, manifest, "model")),
             "history": digest_json(history),
         },
         files={"model": "model.keras", "history": "history.parquet"},

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ BRIGHTNESS = Step(
     per="model",
     verified_by=f"{__name__}:recompute",
     kept=Kept.WITH_INPUTS,
+    says={"inputs.evaluation": Any, "facts.brightness": float, "files.brightness": Any},
 )
 
 
@@ -150,7 +152,8 @@ def test_it_is_kept_as_long_as_what_it_was_made_of(store: LocalStore) -> None:
     (report,) = store.root.glob("reports/digits/*/manifest.json")
     report.unlink()
     address = "models/digits/digits-softmax/newer"
-    better = load(store, evaluation_of(store)).model_copy(update={"inputs": {"model": commit(store, address, newer)}})
+    evaluation = load(store, evaluation_of(store))
+    better = evaluation.model_copy(update={"inputs": evaluation.inputs | {"model": commit(store, address, newer)}})
     better.facts["metrics"]["validation"]["accuracy"] = 1.0
     commit(store, "evaluations/digits/digits-softmax/newer", better)
     gone = [each.path for each in retention.plan(store, policy).removals if each.reason.startswith("old")]

@@ -48,19 +48,23 @@ def test_an_honest_report_holds_from_its_address_or_its_file(commands: Commands,
     ],
 )
 def test_an_output_is_found_by_its_address_its_uri_or_its_file(text: str, address: str) -> None:
-    assert address_of(text, "/tmp/a b/STORE") == address
+    assert address_of(text, "/tmp/a b/STORE", "REF must name an output") == address
 
 
 def test_an_output_in_s3_is_found_by_its_uri() -> None:
-    assert address_of("s3://bucket/p/reports/digits/0a", "s3://bucket/p") == "reports/digits/0a"
+    assert address_of("s3://bucket/p/reports/digits/0a", "s3://bucket/p", "REF must") == "reports/digits/0a"
 
 
 @pytest.mark.slow
 def test_a_digest_that_was_kept_elsewhere_is_given_behind_the_address(commands: Commands, store: LocalStore) -> None:
     address = report_of(store)
     assert split_ref(f"{address}@{'0A' * 32}") == (address, "0a" * 32)
-    for text in (address, f"{address}@{'0' * 63}", f"s3://user@host/{address}"):
+    for text in (address, f"s3://user@host/{address}"):
         assert split_ref(text) == (text, None)
+    for digest in ("5460C3", "0" * 63, "g" * 64, ""):
+        rule = f"^the digest behind @ must have 64 hexadecimal digits; received '{digest}'$"
+        with pytest.raises(PermanentError, match=rule):
+            split_ref(f"{address}@{digest}")
     done = commands.run("flows.verify", f"{address}@{'0' * 64}", "--store", store.uri)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"error: {address} is not what was asked for: expected sha256 {'0' * 64}, received " in done.stderr

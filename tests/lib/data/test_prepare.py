@@ -16,6 +16,7 @@ from lib.data.rows import read_rows
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit, load, local_file, put_file
 from lib.store import LocalStore
+from tests.whole import whole_manifest
 
 SPEC = DatasetSpec(
     name="toy",
@@ -51,7 +52,7 @@ def commit_dataset(store: LocalStore, folder: Path, spec: DatasetSpec = SPEC) ->
     for split in spec.rows:
         write_images(folder / f"{split}.parquet", spec, toy(split))
         files[str(split)] = put_file(store, address, f"{split}.parquet", folder / f"{split}.parquet")
-    return commit(store, address, Manifest(kind="dataset", inputs={}, facts={}, content={}, files=files, made_by={}))
+    return commit(store, address, whole_manifest("dataset", files=files))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -122,6 +123,21 @@ def other_weights(forger: Forger) -> None:
         return network
 
     forger.file("model", keras_file(forger, change), "model.keras")
+
+
+def hostile_class(forger: Forger) -> None:
+    """A layer that is a function which starts a program."""
+    source, target = io.BytesIO(forger.stored("model")), io.BytesIO()
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "config.json":
+                config = json.loads(data)
+                hostile = {"module": "subprocess", "class_name": "Popen", "config": {"args": ["false"]}}
+                config["config"]["layers"][-1] |= {**hostile, "registered_name": None}
+                data = json.dumps(config).encode()
+            new.writestr(name, data)
+    forger.file("model", target.getvalue(), "model.keras")
 
 
 def parquet(forger: Forger, name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> bytes:

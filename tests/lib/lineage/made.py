@@ -6,9 +6,10 @@ import os
 import time
 from typing import Any
 
-from lib.lineage.manifests import Manifest, Ref, commit, put_file
+from lib.lineage.manifests import Ref, commit, put_file
 from lib.lineage.retention import Policy, apply, plan
 from lib.store import LocalStore, Store
+from tests.whole import whole_manifest
 
 
 def output(store: Store, address: str, kind: Any, inputs: dict[str, Ref], day: int = 1, **facts: Any) -> Ref:
@@ -17,11 +18,10 @@ def output(store: Store, address: str, kind: Any, inputs: dict[str, Ref], day: i
     ref = commit(
         store,
         address,
-        Manifest(
-            kind=kind,
+        whole_manifest(
+            kind,
             inputs=inputs,
             facts=facts,
-            content={},
             files={"data": put_file(store, address, "data.bin", address.encode())},
             made_by={"at": f"2026-01-{day:02d}T00:00:00+00:00"},
         ),

@@ -11,11 +11,14 @@ import pytest
 
 from lib.errors import NotFound, PermanentError
 from lib.lineage.digests import digest_array, digest_arrays, digest_json
+from lib.lineage.index import read_index
 from lib.lineage.manifests import Manifest, OtherVersion, Ref, commit, find, load, local_file, put_file
+from lib.lineage.steps import STEPS
 from lib.store import LocalStore
+from tests.whole import whole_manifest
 
 BASE = Manifest(
-    kind="model",
+    kind="toy",
     inputs={"prepared": Ref(uri="prepared/toy/1", sha256="a" * 64)},
     facts={"rows": 3},
     content={"weights": "b" * 64},
@@ -126,6 +129,61 @@ def test_what_another_version_of_this_code_wrote_is_told_from_damage(store: Loca
     store.write("models/toy/1/manifest.json", of_version(version).replace(b"fine", b"damp"))
     with pytest.raises(PermanentError, match="was changed after it was written"):
         find(store, "models/toy/1")
+
+
+def without(manifest: Manifest, place: str) -> bytes:
+    """It, whole but for what stands at `place`."""
+    fields = manifest.model_dump(mode="json")
+    inner = fields
+    *parents, last = place.split(".")
+    for name in parents:
+        inner = inner[name]
+    del inner[last]
+    return Manifest(**fields).to_json()
+
+
+PLACES = [(kind, place) for kind, step in STEPS.items() for place in step.says]
+
+
+@pytest.mark.parametrize(("kind", "place"), PLACES, ids=[f"{kind} {place}" for kind, place in PLACES])
+def test_a_manifest_that_does_not_say_what_its_kind_must_is_refused(store: LocalStore, kind: str, place: str) -> None:
+    address = f"{STEPS[kind].root}/toy/1"
+    manifest = whole_manifest(kind)
+    store.write(f"{address}/manifest.json", without(manifest, place))
+    with pytest.raises(PermanentError) as refused:
+        find(store, address)
+    assert str(refused.value) == (
+        f"{address}/manifest.json in {store.uri} does not say what a manifest of kind {kind} must ({place} is "
+        "missing); remove it and run again"
+    )
+    store.write(f"{address}/manifest.json", manifest.to_json())
+    assert find(store, address) == (manifest.ref(address), manifest)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts", "why"),
+    [
+        ("model", {"facts": {"recipe": [1]}}, "facts.recipe.name is missing"),
+        ("model", {"facts": {"seed": True}}, "facts.seed: Input should be a valid integer; received True"),
+        (
+            "prepared",
+            {"facts": {"class_names": [1]}},
+            "facts.class_names: Input should be a valid string; received [1]",
+        ),
+        ("report", {"made_by": {"changes": 3}}, "made_by.changes: Input should be a valid dictionary; received 3"),
+    ],
+)
+def test_a_manifest_of_other_types_than_its_kind_asks_for_is_refused(
+    store: LocalStore, kind: str, parts: dict[str, Any], why: str
+) -> None:
+    address = f"{STEPS[kind].root}/toy/1"
+    manifest = whole_manifest(kind)
+    changes = {part: getattr(manifest, part) | values for part, values in parts.items()}
+    store.write(f"{address}/manifest.json", manifest.model_copy(update=changes).to_json())
+    with pytest.raises(PermanentError) as refused:
+        find(store, address)
+    assert f"must ({why})" in str(refused.value)
+    assert list(read_index(store, store.list(STEPS[kind].root)).damaged) == [address]
 
 
 def test_each_byte_of_a_manifest_counts() -> None:

@@ -84,7 +84,7 @@ def test_what_comes_into_use_between_plan_and_removal_stays(
 def test_a_file_that_is_written_anew_between_plan_and_removal_stays(history: LocalStore) -> None:
     """A run makes an old output again: its files are up, and its manifest is not there yet."""
     removals = plan(history, policy(1, GRACE_S)).removals
-    (file,) = (each.path for each in removals if each.path.startswith("models/toy/cnn/m1/") and each.size_bytes == 17)
+    (file,) = {each.path for each in removals if each.path.startswith("models/toy/cnn/m1/") and each.size_bytes == 17}
     honest = history.read(file)
 
     def write_again(removal: Removal) -> None:

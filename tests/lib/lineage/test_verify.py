@@ -36,6 +36,7 @@ from .forger import (
     another_page,
     better_predictions,
     first_of_leaderboard,
+    hostile_class,
     metrics_with,
     moved,
     moved_split,
@@ -134,6 +135,7 @@ ROWS: dict[str, list[tuple[str, Forge, str]]] = {
         ("a layer that changes no value", another_name, "architecture must have sha256 "),
         ("other weights", other_weights, "weights must have sha256 "),
         ("no Keras file", file("model", b"PK", "model.keras"), "the model at models/toy/"),
+        ("a Keras file of hostile classes", hostile_class, "; remove that folder and run again"),
         ("parameters", fact("parameters", 1), "facts.parameters must be 74,"),
         ("a layer", fact("layers.1.type", "Dense"), "facts.layers.1.type must be Rescaling,"),
         ("epochs", fact("epochs", 200), "facts.epochs must be 2,"),
@@ -205,6 +207,22 @@ def test_a_forged_value_is_named(store: LocalStore, kind: str, forge: Forge, say
         check_output(store, read(store, kind).ref(address))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_evaluation_says_of_a_model_that_cannot_be_read_what_verify_says(store: LocalStore) -> None:
+    from lib.evaluation.predictions import evaluate
+
+    hostile_class(Forger(store, "model"))
+    address = address_of(store, "model")
+    model = read(store, "model").ref(address)
+    store.delete(f"{address_of(store, 'evaluation')}/{MANIFEST}")
+    with pytest.raises(
+        PermanentError, match=rf"^the model at {address} cannot be read: model-\w+\.keras: "
+    ) as verified:
+        check_output(store, model)
+    with pytest.raises(PermanentError) as evaluated:
+        evaluate(store, lambda event: None, model)
+    assert str(evaluated.value) == str(verified.value)
 
 
 def test_who_forges_one_output_breaks_all_that_was_made_of_it(store: LocalStore) -> None:

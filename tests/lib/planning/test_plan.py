@@ -9,7 +9,7 @@ import pytest
 
 from lib.data.datasets import DATASETS, dataset_address, prepared_address
 from lib.errors import PermanentError
-from lib.lineage.manifests import Manifest, Ref, commit
+from lib.lineage.manifests import Ref, commit
 from lib.models import recipes
 from lib.models.schema import Backbone, Phase, Recipe, model_address
 from lib.planning.dates import Start, fresh_seed
@@ -17,6 +17,7 @@ from lib.planning.outputs import check_prepared, find_evaluation, find_prepared,
 from lib.planning.plan import Plan, make_plan, resolve_seed
 from lib.planning.request import TrainingRequest, read_request
 from lib.store import LocalStore
+from tests.whole import whole_manifest
 
 from .made import evaluation_address, report_address
 
@@ -45,7 +46,7 @@ def store(tmp_path: Path) -> LocalStore:
 
 def put(store: LocalStore, kind: Any, address: str) -> Ref:
     """A finished output at `address`, empty."""
-    return commit(store, address, Manifest(kind=kind, inputs={}, facts={}, content={}, files={}, made_by={}))
+    return commit(store, address, whole_manifest(kind))
 
 
 def planned(**request: Any) -> Plan:
@@ -151,8 +152,7 @@ def test_a_setting_that_some_recipes_have_changes_those_and_says_so(monkeypatch:
 
 
 def prepared_of(store: LocalStore, kind: str = "prepared", **facts: Any) -> Ref:
-    manifest = Manifest(kind=kind, inputs={}, facts=facts, content={}, files={}, made_by={})
-    return commit(store, f"{kind}/digits/{len(store.list(kind)):016}", manifest)
+    return commit(store, f"{kind}/digits/{len(store.list(kind)):016}", whole_manifest(kind, facts=facts))
 
 
 def test_prepared_data_that_a_run_is_given_must_be_what_it_asks_for(store: LocalStore) -> None:

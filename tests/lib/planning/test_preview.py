@@ -9,7 +9,7 @@ import pytest
 
 from lib.data.datasets import DATASETS, dataset_address, prepared_address
 from lib.data.upstream import UpstreamFile
-from lib.lineage.manifests import Manifest, Ref, commit, load
+from lib.lineage.manifests import Ref, commit, load
 from lib.lineage.steps import checkpoints_address
 from lib.models import recipes, weights
 from lib.models.schema import Backbone, Phase, Recipe, features_address, model_address
@@ -18,6 +18,7 @@ from lib.planning.plan import make_plan
 from lib.planning.preview import Line, preview
 from lib.planning.request import TrainingRequest
 from lib.store import LocalStore
+from tests.whole import whole_manifest
 
 from .made import evaluation_address, report_address
 
@@ -46,8 +47,7 @@ def store(tmp_path: Path) -> LocalStore:
 
 def put(store: LocalStore, kind: Any, address: str, at: str = "2026-01-01", **more: Any) -> Ref:
     """A finished output at `address`."""
-    fields = {"inputs": {}, "facts": {}, "content": {}, "files": {}, "made_by": {"at": at}} | more
-    ref = commit(store, address, Manifest(kind=kind, **fields))
+    ref = commit(store, address, whole_manifest(kind, **({"made_by": {"at": at}} | more)))
     dated(store, address, at)
     return ref
 
@@ -175,14 +175,14 @@ def test_of_1_000_old_models_only_the_newest_is_read(store: LocalStore) -> None:
     assert counting.reads < 15
 
 
-def test_a_model_of_another_shape_is_compared_with_nothing(store: LocalStore) -> None:
+def test_a_model_that_does_not_say_what_one_must_is_compared_with_nothing(store: LocalStore) -> None:
     prepared = put_prepared(store)
     address = put_model(store, prepared, LINEAR)
     model = load(store, address)
     store.write(f"{address.uri}/manifest.json", model.model_copy(update={"facts": {"recipe": "x"}}).to_json())
     store.write(f"checkpoints/{address.uri}/notes.npz", b"")
-    said = ("train linear", "would run", "the newest model says too little to compare with")
-    assert said in told(store, models=["linear"], seed=5)
+    why = f"1 output with a damaged manifest left alone, such as {address.uri}"
+    assert ("train linear", "would run", why) in told(store, models=["linear"], seed=5)
 
 
 def test_what_cannot_be_read_is_passed_over_in_a_plan(store: LocalStore) -> None:

@@ -13,6 +13,8 @@ from lib.errors import NotFound, PermanentError, TransientError
 from lib.runtime.failures import MORE_MEMORY, of_exception, of_process, oom_kills
 
 STEP = "the train process"
+NO_THREAD = "env.cc:84] Check failed: ret == 0 (11 vs. 0) Thread tf_Compute creation via pthread_create() failed."
+STACK = "\n    @     0x7f0ac0194e22  tsl::PThread::PThread()" * 50
 
 
 class ResourceExhaustedError(Exception):
@@ -44,6 +46,19 @@ def test_a_full_disk_is_permanent_and_names_the_file(number: int) -> None:
     assert str(found) == ("the train process could not write /tmp/model.keras: it is full; free space, or set TMPDIR")
 
 
+@pytest.mark.parametrize(
+    "error", [RuntimeError("can't start new thread"), OSError(errno.EAGAIN, "Resource temporarily unavailable")]
+)
+def test_too_few_threads_are_permanent_and_name_their_limit(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (12, 12))
+    found = of_exception(STEP, error)
+    assert type(found) is PermanentError
+    assert str(found) == (
+        "the train process could not start a thread or a process; raise the limit of this user's processes and threads "
+        "(ulimit -u, which is 12), or that of the container"
+    )
+
+
 def test_what_is_in_no_row_is_a_fault_of_ours() -> None:
     assert of_exception(STEP, ZeroDivisionError()) is None
     assert of_exception(STEP, OSError(errno.EACCES, "denied", "/x")) is None
@@ -56,6 +71,12 @@ def test_what_is_in_no_row_is_a_fault_of_ours() -> None:
         (-signal.SIGSEGV, "", TransientError, "was killed by SIGSEGV; run again to go on there"),
         (-signal.SIGABRT, "", TransientError, "was killed by SIGABRT; run again to go on there"),
         (-signal.SIGABRT, "what(): std::bad_alloc", PermanentError, "ran out of memory (SIGABRT); give it more memory"),
+        (
+            -signal.SIGABRT,
+            f"F0000 {NO_THREAD}{STACK}",
+            PermanentError,
+            "could not start a thread or a process (SIGABRT); ",
+        ),
         (75, "", TransientError, "was asked to stop and saved its state"),
         (1, "Traceback\nZeroDivisionError", PermanentError, "ended with code 1: ZeroDivisionError"),
         (9, "", PermanentError, "ended with code 9: it said nothing"),

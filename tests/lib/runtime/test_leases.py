@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import NotFound, TransientError
-from lib.runtime.leases import lease
+from lib.runtime.leases import lease, owner_of
 from lib.store import LocalStore, Store, open_store
 
 PATH = "leases/toy.json"
@@ -154,6 +154,36 @@ def test_who_waits_is_told_once_for_whom(store: Store) -> None:
     with lease(store, PATH, 0.8, told.append):
         pass
     assert told == ["process 1 on another-host"]
+
+
+def test_who_waits_is_told_again_how_long_a_lease_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lib.runtime.leases.AGAIN_S", 0.2)
+    store = LocalStore(tmp_path)
+    owner = json.loads(lease_of("old-laptop", 12)) | {"lease_s": 86_400}
+    store.write(PATH, json.dumps(owner).encode())
+    told: list[str] = []
+
+    def remove_then(owner: str) -> None:
+        told.append(owner)
+        if len(told) == 3:
+            store.delete(PATH)
+
+    with lease(store, PATH, 0.2, remove_then):
+        pass
+    assert told[0] == "process 12 on old-laptop"
+    again = (
+        "process 12 on old-laptop (its lease has not changed for 0 s and expires after 86,400 s; if that process is "
+        f"dead, remove {PATH} in {store.uri})"
+    )
+    assert told[1:] == [again, again]
+
+
+@pytest.mark.parametrize("name", ["\u00e9\n\x1b", "\udce9" * 64], ids=["a line end", "no text"])
+def test_a_host_of_any_name_can_hold_a_lease(store: Store, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: name)
+    with lease(store, PATH, 60) as check_ours:
+        check_ours()
+        assert owner_of(store.read(PATH))
 
 
 def test_an_owner_that_was_overtaken_finds_out_when_it_asks(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -97,6 +98,13 @@ for use in (store.write, store.create):
     line = f"the store must be a folder that can be written; received {tmp_path / 'store'}: File too large; "
     assert [text.startswith(line) for text in done.stdout.splitlines()] == [True, True]
     assert [p for p in (tmp_path / "store").rglob("*") if p.is_file()] == []
+
+
+def test_a_file_that_cannot_be_removed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "models/toy").mkdir(parents=True)  # rights and attributes do not stop every user; this does
+    rule = f"must be a folder that can be written; received {tmp_path}: Is a directory at models/toy; set STORE_URI"
+    with pytest.raises(PermanentError, match=re.escape(rule)):
+        LocalStore(tmp_path).delete("models/toy")
 
 
 def test_a_half_written_file_is_not_listed(tmp_path: Path) -> None:
