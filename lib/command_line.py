@@ -23,7 +23,7 @@ from lib.errors import PermanentError, PipelineError, explain_validation, printa
 from lib.files import read_regular
 from lib.redaction import without_secrets
 from lib.runtime.failures import CTRL_C, of_exception
-from lib.settings import REPOSITORY, Settings, read_settings
+from lib.settings import REPOSITORY, Settings, check_proxies, read_settings
 
 TERMINATED = 128 + signal.SIGTERM
 NOBODY_READS = 128 + signal.SIGPIPE
@@ -43,8 +43,14 @@ ENV_FILE = REPOSITORY / ".env"
 LARGEST_ENV_FILE_BYTES = 1 << 20
 LONGEST_COMPLAINT = 500
 
-SETTINGS_OF_PREFECT = re.compile(r"/prefect/settings/(?!context)")
-"""Its code that reads them, as it is imported."""
+SETTINGS_OF_PREFECT = {
+    r"/prefect/settings/(?!context)": "profiles.toml in PREFECT_HOME (~/.prefect), and prefect.toml, pyproject.toml "
+    "and .env in this folder",
+    r"/prefect/logging/configuration\.py": "PREFECT_LOGGING_SETTINGS_PATH, or logging.yml in PREFECT_HOME (~/.prefect)",
+    r"/prefect/results\.py:_?get_default_result_": "PREFECT_RESULTS_DEFAULT_SERIALIZER and "
+    "PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK",
+}
+"""Its code that reads them, as `file:function`, and where they are."""
 
 _errors: list[str] = []
 _from_file: dict[str, Path] = {}
@@ -55,7 +61,8 @@ _left: set[int] = set()
 def begin() -> None:
     """What every command does before it imports anything, so that what imports raise is one line too.
 
-    It reads the environment file, which Prefect and the AWS SDK do not, and asks for a temporary folder.
+    It reads the environment file, which Prefect and the AWS SDK do not, and checks what all libraries take for granted:
+    a current folder, a temporary one, and proxies that can be used.
     """
     sys.excepthook = _explain_uncaught
     _open_closed_streams()
@@ -64,10 +71,21 @@ def begin() -> None:
     named = os.environ.get("ENV_FILE")
     if named not in {"", os.devnull} and (named or os.path.lexists(ENV_FILE)):
         read_env_file(Path(named) if named else ENV_FILE)
+    _check_folders()
+    check_proxies()
+
+
+def _check_folders() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise PermanentError(f"the current folder is gone ({error.strerror}): change to another") from error
     try:
         tempfile.gettempdir()
     except OSError as error:
-        raise PermanentError(f"a temporary folder must be there, and writable; set TMPDIR to one: {error}") from error
+        raise PermanentError(
+            f"a temporary folder must be there, and writable; set TMPDIR to one, or free space: {error}"
+        ) from error
 
 
 def _open_closed_streams() -> None:
@@ -125,18 +143,32 @@ def _explain_uncaught(kind: type[BaseException], error: BaseException, traceback
     known: BaseException | None = of_exception("this run", error)
     if isinstance(error, ValidationError):  # Prefect reads its settings as it is imported
         known = explain_validation(error, f"environment ({error.title})")
-    elif known is None and any(SETTINGS_OF_PREFECT.search(frame.filename) for frame in extract_tb(traceback)):
-        known = PermanentError(
-            f"Prefect must be able to read its settings; received {kind.__name__}: {' '.join(str(error).split())}; "
-            "check profiles.toml in PREFECT_HOME (~/.prefect), and prefect.toml, pyproject.toml and .env in this folder"
-        )
+    elif known is None:
+        known = _of_settings_of_prefect(error)
     if isinstance(error, KeyboardInterrupt):
         known = KeyboardInterrupt("interrupted")
     if known is None:
         sys.__excepthook__(kind, error, traceback)
         return
-    _print_error(str(known))
-    os._exit(getattr(known, "exit_code", CTRL_C))
+    end_at_once(str(known), getattr(known, "exit_code", CTRL_C))
+
+
+def end_at_once(message: str, code: int) -> None:
+    """End this process with `code` from any thread, the error being the last line; nothing is tidied up."""
+    _print_error(message)
+    os._exit(code)
+
+
+def _of_settings_of_prefect(error: BaseException) -> PermanentError | None:
+    """What an error means that Prefect met as it read its settings; None for others."""
+    frames = [f"{frame.filename}:{frame.name}" for frame in extract_tb(error.__traceback__)]
+    for code, place in SETTINGS_OF_PREFECT.items():
+        if any(re.search(code, frame) for frame in frames):
+            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            if isinstance(error, ValidationError):
+                said = str(explain_validation(error, error.title))
+            return PermanentError(f"Prefect must be able to read its settings; received {said}; check {place}")
+    return None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -204,7 +236,7 @@ def main_of(command: Callable[[], None], go_on: str = GO_ON) -> NoReturn:
     except PipelineError as error:
         _exit(error.exit_code, str(error))
     except Exception as error:
-        known = of_exception("this run", error)
+        known = of_exception("this run", error) or _of_settings_of_prefect(error)
         if known is None:
             raise
         _exit(known.exit_code, str(known))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lib.errors import InTheWay, TooLarge
 
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 LEADS_NOWHERE = "Is a link that leads nowhere"
 _ELSE = {
     stat.S_IFDIR: os.strerror(errno.EISDIR),
@@ -21,6 +22,11 @@ _ELSE = {
     stat.S_IFBLK: "Is a device",
     stat.S_IFLNK: LEADS_NOWHERE,
 }
+
+
+def first_free_space(error: OSError) -> str:
+    """How the advice about `error` begins where there is no space for a file, or no number (inode); else empty."""
+    return "free space, or " if error.errno in NO_SPACE else ""
 
 
 def open_regular(path: Path) -> BufferedReader:

@@ -15,6 +15,7 @@ from lib.files import check_regular
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LONGEST_LEASE_S = 86_400.0
+PROXIES = re.compile("(HTTPS?|ALL)_PROXY", re.IGNORECASE)
 OTHERS = re.compile("AWS_.*|PREFECT_API_(URL|KEY|AUTH_STRING)|((HTTPS?|NO|ALL)_PROXY)", re.IGNORECASE)
 """Variables that libraries read, and that come from the same file as ours."""
 
@@ -131,6 +132,19 @@ def _check_characters() -> None:
             raise PermanentError(
                 f"variables must hold printable characters alone; {name} has others; if it comes from a file with line "
                 "ends of Windows (CRLF), save that with LF"
+            )
+
+
+def check_proxies() -> None:
+    """Raise PermanentError where a variable names a proxy that not all of our libraries can use.
+
+    Some refuse it even where the address that is asked for needs none, as that of a server on this machine.
+    """
+    for name, value in os.environ.items():
+        if value and PROXIES.fullmatch(name):
+            addresses.web_address(
+                value if "://" in value else f"http://{value}",
+                f"{name} must name an HTTP proxy, such as http://host:3128 (SOCKS is not supported), or be unset",
             )
 
 

@@ -25,6 +25,7 @@ ANSWERS_WITHIN_S = 28.0
 WAITS_FOR_IT = {408, 429, 502, 503}
 """Prefect's client would ask again after them, first waiting as long as the server says, be it for days."""
 NO_API, NO_ENTRY = "is not the API of a Prefect server; its address ends in /api", "refuses us"
+START_IT = "; start it (make stack), or run without one: unset PREFECT_API_URL"
 REFUSALS = {
     401: f"{NO_ENTRY}; set PREFECT_API_AUTH_STRING to its user:password (a trial stack's is in .env), or for Prefect "
     "Cloud PREFECT_API_KEY",
@@ -44,7 +45,6 @@ OTHER_FAULTS = {
     "UnicodeEncodeError": "cannot be asked: PREFECT_API_KEY and PREFECT_API_AUTH_STRING must be ASCII",
     "IDNAError": "must have an address such as http://127.0.0.1:4200/api",
     "UnicodeError": "must have an address such as http://127.0.0.1:4200/api",
-    "ValidationError": NO_API,
     "incompatible versions": "is of another version of Prefect",
 }
 """By what stands in the error or its name."""
@@ -95,7 +95,7 @@ def _do_not_wait(response: httpx.Response) -> None:
 
 
 def explain(error: BaseException) -> PipelineError | None:
-    """What an error of Prefect's client says about the server that is set; None where it does not."""
+    """What an error of Prefect's client says about the server of this run; None where it does not."""
     if isinstance(error, httpx.HTTPStatusError):
         return _of_status(error.response.status_code)
     where, said, proxy = _name(), " ".join(str(error).split()), _through_proxy()
@@ -105,7 +105,7 @@ def explain(error: BaseException) -> PipelineError | None:
         if "CERTIFICATE" in said:
             return PermanentError(f"{where} shows a certificate that is not trusted; set PREFECT_API_SSL_CERT_FILE")
         kind = PermanentError if proxy and _is_loopback() else TransientError
-        advice = proxy or "; start it (make stack), or run without one: unset PREFECT_API_URL"
+        advice = proxy or (START_IT if PREFECT_API_URL.value() else "; run again")
         return kind(f"{where} cannot be reached: {said or type(error).__name__}{advice}")
     for known, why in OTHER_FAULTS.items():
         if known in f"{type(error).__name__}: {said}":
@@ -122,7 +122,9 @@ def _of_status(status: int) -> PipelineError:
 
 def _name() -> str:
     """The server's address, without a password, and where it is set if that is not the environment."""
-    url, profile = urlsplit(PREFECT_API_URL.value() or ""), get_settings_context().profile
+    if not PREFECT_API_URL.value():
+        return "Prefect's temporary server"
+    url, profile = urlsplit(PREFECT_API_URL.value()), get_settings_context().profile
     address = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
     by_profile = "PREFECT_API_URL" not in os.environ and PREFECT_API_URL in profile.settings
     return f"the Prefect server {address}{f' (set by the profile {profile.name})' if by_profile else ''}"

@@ -15,8 +15,15 @@ import time
 import httpx
 import uvicorn
 from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, get_current_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_SERVER_API_AUTH_STRING,
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+    get_current_settings,
+    temporary_settings,
+)
 
+from lib.command_line import GO_ON, end_at_once
 from lib.errors import PermanentError, PipelineError, TransientError
 
 ENDS_WITHIN_S = 5.0
@@ -24,6 +31,7 @@ START_FAULTS: dict[str, tuple[type[PipelineError], str]] = {
     r"Can't locate revision": (PermanentError, "its database is of a newer version of Prefect; upgrade Prefect"),
     r"file is not a database|malformed": (PermanentError, "its database is damaged; move it away"),
     r"unable to open database|readonly database|Permission": (PermanentError, "its database cannot be written"),
+    r"disk is full|No space left": (PermanentError, "free space, or set PREFECT_HOME to another place"),
     r"[Aa]uthentication|does not exist|InvalidPassword": (PermanentError, "its database refuses us"),
     r"Connect call failed|ConnectionRefused|TimeoutError|gaierror|Errno": (
         TransientError,
@@ -36,14 +44,22 @@ START_FAULTS: dict[str, tuple[type[PipelineError], str]] = {
 class TemporaryServer(SubprocessASGIServer):
     """The one that Prefect's clients find as theirs.
 
-    Prefect itself would start one that ends at once again and again, for two minutes.
+    Prefect itself would start one that ends at once again and again, for two minutes. Where it ends later, so does this
+    process: Prefect's client would ask it again and again, for a minute at each call. Trainings then save their state.
     """
+
+    def stop(self) -> None:
+        self.running, process = False, self.server_process
+        super().stop()
+        if process and process.stdin:
+            process.stdin.close()
 
     def _run_uvicorn_command(self) -> "subprocess.Popen[bytes]":
         with tempfile.TemporaryFile("w+", errors="replace") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tasks.temporary_server", str(self.port)],
                 stdin=subprocess.PIPE,  # at its end where this process has ended
+                start_new_session=True,  # or Ctrl-C would end it before this process has saved its state
                 stdout=log,
                 stderr=log,
                 env={
@@ -54,15 +70,35 @@ class TemporaryServer(SubprocessASGIServer):
                     "PREFECT__SERVER_FINAL": "1",
                 },
             )
-            deadline = time.monotonic() + PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
-            while not self._answers():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    process.kill()
-                    process.wait()
-                    log.seek(0)
-                    raise why_not_started(log.read())
-                time.sleep(0.1)
+            limit_s = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
+            if not self._answers_within(limit_s, process):
+                has_ended = process.poll() is not None
+                process.kill()
+                process.wait()
+                log.seek(0)
+                raise (
+                    why_not_started(log.read())
+                    if has_ended
+                    else TransientError(
+                        f"Prefect's temporary server was not ready within {limit_s} s; run again, or set "
+                        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS to more"
+                    )
+                )
+        threading.Thread(target=self._end_after, args=[process], daemon=True).start()
         return process
+
+    def _end_after(self, process: "subprocess.Popen[bytes]") -> None:
+        process.wait()
+        if self.running:
+            end_at_once(f"Prefect's temporary server ended; {GO_ON}", TransientError.exit_code)
+
+    def _answers_within(self, limit_s: float, process: "subprocess.Popen[bytes]") -> bool:
+        deadline = time.monotonic() + limit_s
+        while not self._answers():
+            if process.poll() is not None or time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
 
     def _answers(self) -> bool:
         try:
@@ -96,4 +132,7 @@ def _end_with_parent() -> None:
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
     application = "prefect.server.api.server:create_app"
-    uvicorn.run(application, factory=True, host="127.0.0.1", port=int(sys.argv[1]), log_level="error", lifespan="on")
+    # The password it asks for is the one that this run's client gives.
+    with temporary_settings({PREFECT_SERVER_API_AUTH_STRING: PREFECT_API_AUTH_STRING.value()}):
+        port = int(sys.argv[1])
+        uvicorn.run(application, factory=True, host="127.0.0.1", port=port, log_level="error", lifespan="on")

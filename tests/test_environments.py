@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import pytest
 
 from lib import command_line
@@ -54,6 +55,17 @@ ENVIRONMENTS = {
     ),
     "a folder in its place": Case(f"{{python}} {LISTS}", 2, "Is a directory", ("ENV_FILE", "/")),
     "no environment file": Case(f"{{python}} {LISTS}", 0, environment=("ENV_FILE", "/dev/null")),
+    "a SOCKS proxy": Case(
+        f"{{python}} {LISTS}",
+        2,
+        "error: ALL_PROXY must name an HTTP proxy, such as http://host:3128 (SOCKS is not supported), or be unset; ",
+        ("ALL_PROXY", "socks5h://127.0.0.1:1080"),
+    ),
+    "a folder that was removed": Case(
+        f"mkdir $PREFECT_HOME; cd $PREFECT_HOME; rmdir $PREFECT_HOME; PYTHONPATH=$OLDPWD {{python}} {LISTS}",
+        2,
+        "error: the current folder is gone (No such file or directory): change to another",
+    ),
     "no space for temporary files": Case(
         f"ulimit -f 0; {{python}} {LISTS}", 2, "error: a temporary folder must be there, and writable; set TMPDIR"
     ),
@@ -88,6 +100,34 @@ SLOW = {
     "nobody reads on": Case(f"set -o pipefail; {{python}} {PLANS} | (exec <&-; sleep 9)", 141, "Store: "),
     "no Prefect server": Case(
         "{python} -m flows.ingest", 3, "cannot be reached: ", ("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    ),
+    "a password of servers": Case(
+        "{python} -m flows.ingest",
+        0,
+        "Stopping temporary server",
+        ("PREFECT_SERVER_API_AUTH_STRING", "admin:secret"),
+        without="PREFECT_API_URL",
+    ),
+    "a serializer that is none": Case(
+        "{python} -m flows.ingest",
+        2,
+        "; check PREFECT_RESULTS_DEFAULT_SERIALIZER",
+        ("PREFECT_RESULTS_DEFAULT_SERIALIZER", "none"),
+        without="PREFECT_API_URL",
+    ),
+    "a temporary server that is late": Case(
+        "{python} -m flows.ingest",
+        3,
+        "was not ready within 1 s; run again, or set PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS to more",
+        ("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "1"),
+        without="PREFECT_API_URL",
+    ),
+    "all warnings are errors": Case(
+        "{python} -m flows.ingest",
+        0,
+        "Stopping temporary server",
+        ("PYTHONWARNINGS", "error"),
+        without="PREFECT_API_URL",
     ),
     "a dead database": Case(
         "HTTP_PROXY=http://127.0.0.1:9 {python} -m flows.ingest",
@@ -143,6 +183,44 @@ def test_settings_that_prefect_cannot_read_are_one_line(
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith((UNREADABLE, "error: environment (Profile) is not valid: "))
     assert codes == [2]
+
+
+def test_what_prefect_reads_later_is_one_line_too(tmp_path: Path) -> None:
+    from prefect.logging.configuration import load_logging_config
+    from prefect.results import get_default_result_serializer
+    from prefect.settings import PREFECT_RESULTS_DEFAULT_SERIALIZER, temporary_settings
+
+    (tmp_path / "logging.yml").write_text("version: [")
+    with temporary_settings({PREFECT_RESULTS_DEFAULT_SERIALIZER: "none"}):
+        for read, place in (
+            (lambda: load_logging_config(tmp_path / "logging.yml"), "PREFECT_LOGGING_SETTINGS_PATH"),
+            (get_default_result_serializer, "PREFECT_RESULTS_DEFAULT_SERIALIZER"),
+        ):
+            with pytest.raises(Exception, match=r".") as error:
+                read()
+            said = str(command_line._of_settings_of_prefect(error.value))
+            assert f"error: {said}".startswith(UNREADABLE)
+            assert f"; check {place}" in said
+            assert "\n" not in said
+
+
+@pytest.mark.slow
+def test_a_run_whose_temporary_server_is_killed_ends_soon_and_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    command = [sys.executable, "-m", "flows.train", "--models", "digits-cnn", "--store", str(tmp_path / "store")]
+    flow = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: any((tmp_path / "store").rglob("*.npz")))
+    for child in psutil.Process(flow.pid).children():
+        if "tasks.temporary_server" in child.cmdline():
+            child.kill()
+    said = flow.communicate(timeout=10)[1]
+    assert flow.returncode == 3
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith("error: Prefect's temporary server ended; run the same command again")
+    assert any((tmp_path / "store").rglob("*.npz"))
 
 
 @pytest.mark.slow

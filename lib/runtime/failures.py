@@ -5,13 +5,13 @@ checkpoint). An error of `lib.errors` says itself which it is; the table is for 
 cancelling are no failures and are never tried again.
 """
 
-import errno
 import resource
 import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 from lib.errors import PermanentError, PipelineError, TransientError
+from lib.files import NO_SPACE
 
 ASKED_TO_STOP = 75  # sysexits.h: a temporary failure; the user is invited to retry
 CTRL_C = 130
@@ -38,7 +38,7 @@ EXCEPTIONS = {
 }
 NO_THREAD_WORDS = ("can't start new thread", "pthread_create", "Resource temporarily unavailable")
 """Python's, TensorFlow's and OpenBLAS's, and the system's own: no class and no signal tells it apart."""
-ERRNOS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), DISK_FULL)
+ERRNOS = dict.fromkeys(NO_SPACE, DISK_FULL)
 EXIT_CODES = {
     ASKED_TO_STOP: Verdict(TransientError, "{step} was asked to stop and saved its state; run again to go on there"),
 }

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from lib.errors import PermanentError
-from lib.files import open_lock, open_regular
+from lib.files import first_free_space, open_lock, open_regular
 from lib.store.contract import check_digest, check_path
 
 PARTIAL = ".partial-"
@@ -49,7 +49,8 @@ class Cache:
             return copy
         except OSError as error:
             raise PermanentError(
-                f"CACHE_DIR must be a folder that can be written; received {self.folder}: {error.strerror}"
+                f"CACHE_DIR must be a folder that can be written; received {self.folder}: {error.strerror}; "
+                f"{first_free_space(error)}set CACHE_DIR to another place"
             ) from error
 
     def _use(self, copy: Path) -> bool:

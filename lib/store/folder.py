@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lib.errors import NotFound, PermanentError
-from lib.files import LEADS_NOWHERE, check_regular, open_lock, read_regular
+from lib.files import LEADS_NOWHERE, check_regular, first_free_space, open_lock, read_regular
 from lib.store.contract import LARGEST_RECORD_BYTES, check_digest, check_names, check_path, check_source
 
 PARTIAL = ".partial-"
@@ -246,5 +246,5 @@ def _explained(root: Path, action: str) -> Iterator[None]:
             check_names(os.path.relpath(error.filename, root))
         raise PermanentError(
             f"the store must be a folder that can be {action}; received {root}: {error.strerror}{_where(root, error)}; "
-            "set STORE_URI or --store to another place, or mend this one"
+            f"{first_free_space(error)}set STORE_URI or --store to another place, or mend this one"
         ) from error

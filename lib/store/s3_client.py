@@ -1,5 +1,6 @@
 """boto3's client, found by its own environment (AWS_ENDPOINT_URL_S3, keys, profiles, roles), and its errors as ours."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,12 @@ from botocore.config import Config
 
 from lib.errors import NotFound, PermanentError, PipelineError, TransientError
 from lib.settings import check_certificates
-from lib.time_limits import TooSlow, watch_answers
+from lib.time_limits import TooSlow, watch_answers, within
 
 ATTEMPTS = 8
 """Of each call, with growing, jittered waits: about half a minute in all. AWS_MAX_ATTEMPTS sets another number."""
+KEYS_WITHIN_S = 30.0
+"""From wherever they come: a file, a program (`credential_process`), a server."""
 READ_TIMEOUT_S = 20
 """Without a single byte."""
 CONNECTIONS = 32
@@ -39,6 +42,12 @@ NETWORK_ERRORS = (
     botocore.exceptions.MetadataRetrievalError,
 )
 """boto3's errors that may pass; all others are of settings."""
+LOGIN_ERRORS = (
+    botocore.exceptions.SSOError,
+    botocore.exceptions.TokenRetrievalError,
+    botocore.exceptions.LoginError,
+)
+LOG_IN = "run: aws sso login (or aws login), with the same AWS_PROFILE"
 CHECK = "check AWS_ENDPOINT_URL_S3, the other AWS_… variables and ~/.aws/config"
 
 
@@ -70,37 +79,63 @@ def _client(_what_decides_it: tuple[object, ...]) -> Any:
     for name in [name for name, value in os.environ.items() if name.startswith("AWS_") and not value]:
         del os.environ[name]  # boto3 would look for a profile without a name
     watch_answers()
+    for name in ("botocore.credentials", "botocore.tokens"):
+        logging.getLogger(name).addFilter(_without_traceback)
     attempts = _attempts()
     check_certificates("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
     try:
-        # A session of its own: boto3's common one is not for threads, and keeps the first credentials it sees.
-        session = boto3.Session(profile_name=os.environ.get("AWS_PROFILE") or None)
-        # boto3 would wait without end for the end of a server's leave to go on ("100 Continue").
-        session.events.unregister("before-call.s3", botocore.handlers.add_expect_header)
-        session.events.register_last("before-parameter-build.s3", _ask_no_further)
-        # A region is asked for even where an endpoint is named; any will do there.
-        region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
-        # AWS's standard mode tries again on connection errors, timeouts, throttling and 5xx.
-        # Links are signed by version 4 too: boto3's default for them, version 2, is refused by newer servers.
-        config = Config(
-            retries={"mode": "standard", "total_max_attempts": attempts},
-            connect_timeout=5,
-            read_timeout=READ_TIMEOUT_S,
-            max_pool_connections=CONNECTIONS,
-            signature_version="s3v4",
-        )
-        client = session.client("s3", config=config, region_name=region)
-        endpoint = urlsplit(client.meta.endpoint_url)
-        plain = endpoint._replace(netloc=endpoint.netloc.rpartition("@")[2], query="", fragment="").geturl()
-        if plain == client.meta.endpoint_url:
-            return client
-        # S3 takes keys and no password in its address, which would stand in every link.
-        return session.client("s3", config=config, region_name=region, endpoint_url=plain)
+        return within(KEYS_WITHIN_S, lambda: _make_client(attempts))
+    except TooSlow as error:
+        raise TransientError(
+            f"the keys for S3 cannot be had: what gives them {error}; check credential_process in ~/.aws/config "
+            "(AWS_CONFIG_FILE), and the AWS_… variables"
+        ) from None
+    except botocore.exceptions.ClientError as error:  # of the service that gives keys
+        raise _explain("the keys for S3", error) from None
     except NETWORK_ERRORS as error:
         raise TransientError(f"the keys for S3 cannot be had: {' '.join(str(error).split())}; {CHECK}") from None
     except Exception as error:  # whatever boto3 stumbles over in its files and variables: nothing else happens here
         said = " ".join(str(error).split())
-        raise PermanentError(f"S3 cannot be set up: {said}; {CHECK}") from None
+        raise PermanentError(f"S3 cannot be set up: {said}; {_advice(error)}") from None
+
+
+def _make_client(attempts: int) -> Any:
+    """With its keys: boto3 would look for some of them in the middle of the first request."""
+    # A session of its own: boto3's common one is not for threads, and keeps the first credentials it sees.
+    session = boto3.Session(profile_name=os.environ.get("AWS_PROFILE") or None)
+    # boto3 would wait without end for the end of a server's leave to go on ("100 Continue").
+    session.events.unregister("before-call.s3", botocore.handlers.add_expect_header)
+    session.events.register_last("before-parameter-build.s3", _ask_no_further)
+    if keys := session.get_credentials():
+        keys.get_frozen_credentials()
+    # A region is asked for even where an endpoint is named; any will do there.
+    region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
+    # AWS's standard mode tries again on connection errors, timeouts, throttling and 5xx.
+    # Links are signed by version 4 too: boto3's default for them, version 2, is refused by newer servers.
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        connect_timeout=5,
+        read_timeout=READ_TIMEOUT_S,
+        max_pool_connections=CONNECTIONS,
+        signature_version="s3v4",
+    )
+    client = session.client("s3", config=config, region_name=region)
+    endpoint = urlsplit(client.meta.endpoint_url)
+    plain = endpoint._replace(netloc=endpoint.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    if plain == client.meta.endpoint_url:
+        return client
+    # S3 takes keys and no password in its address, which would stand in every link.
+    return session.client("s3", config=config, region_name=region, endpoint_url=plain)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """The error that follows such a warning of botocore says the same."""
+    record.exc_info = None
+    return True
+
+
+def _advice(error: Exception) -> str:
+    return LOG_IN if isinstance(error, LOGIN_ERRORS) else CHECK
 
 
 def _ask_no_further(model: Any, context: dict[str, Any], **_: object) -> None:
@@ -164,7 +199,7 @@ def _explain_ours(address: str, error: botocore.exceptions.BotoCoreError) -> Pip
         return PermanentError(f"{address} must have a certificate that is trusted here: {said}; set AWS_CA_BUNDLE")
     if isinstance(error, NETWORK_ERRORS):
         return TransientError(f"{address} cannot be reached: {said}; check AWS_ENDPOINT_URL_S3 and the network")
-    return PermanentError(f"{address} cannot be asked for: {said}; {CHECK}")
+    return PermanentError(f"{address} cannot be asked for: {said}; {_advice(error)}")
 
 
 def _explain(address: str, error: botocore.exceptions.ClientError) -> PipelineError:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import PermanentError
-from lib.settings import REPOSITORY, Settings, read_settings
+from lib.settings import REPOSITORY, Settings, check_proxies, read_settings
 
 
 def test_without_variables_the_store_is_a_folder_of_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +95,26 @@ def test_an_address_that_is_none_is_refused_at_once(
         read_settings()
     assert str(error.value).startswith(said)
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["ALL_PROXY", "https_proxy", "HTTP_PROXY"])
+@pytest.mark.parametrize(
+    "proxy",
+    ["socks5h://127.0.0.1:1080", "socks4://u:secret@h:1", "localhost:3128x/", "http://h:99999", "//h", "http://"],
+)
+def test_a_proxy_that_not_all_libraries_can_use_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, proxy: str
+) -> None:
+    monkeypatch.setenv(name, proxy)
+    with pytest.raises(PermanentError, match=f"^{name} must name an HTTP proxy, such as http://host:3128 ") as error:
+        check_proxies()
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("proxy", ["", "localhost:3128", "http://u:p@host:1/", "https://[::1]:3128", "HTTP://host"])
+def test_an_http_proxy_is_taken(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    check_proxies()
 
 
 def test_passwords_of_settings_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_ENABLED, temporary_settings
 
 from lib.errors import PermanentError, TransientError
 from tasks import server
-from tasks.server import require_server
+from tasks.server import explain, require_server
 from tasks.temporary_server import why_not_started
 from tests.web_server import endless_server
 
@@ -141,6 +142,11 @@ TEMPORARY = {
         PERMANENT,
         "its database is damaged",
     ),
+    "a full disk": (
+        "sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) database or disk is full",
+        PERMANENT,
+        "did not start: free space, or set PREFECT_HOME to another place (",
+    ),
     "a folder that is not ours": (
         "sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) unable to open database file",
         PERMANENT,
@@ -199,6 +205,13 @@ def test_where_no_server_is_set_and_none_may_be_started_it_says_so() -> None:
         check(
             said_of(None, PermanentError), "PREFECT_API_URL must name a Prefect server, where PREFECT_SERVER_EPHEMERAL"
         )
+
+
+def test_an_error_of_a_temporary_server_names_no_variable_that_is_not_set() -> None:
+    with temporary_settings({PREFECT_API_URL: None}):
+        found = explain(httpx.ConnectError("refused"))
+    assert type(found) is TransientError
+    assert str(found) == "Prefect's temporary server cannot be reached: refused; run again"
 
 
 @pytest.mark.parametrize("name", TEMPORARY)

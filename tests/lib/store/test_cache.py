@@ -1,5 +1,6 @@
 """Copies of an S3 store's files on this machine."""
 
+import errno
 import hashlib
 import os
 import signal
@@ -11,6 +12,7 @@ from typing import BinaryIO
 
 import pytest
 
+from lib.errors import PermanentError
 from lib.store.cache import Cache
 
 LONG_AGO = time.time() - 7200
@@ -50,6 +52,15 @@ def test_a_copy_that_was_just_given_out_stays_even_above_the_bound(tmp_path: Pat
         used(copy, LONG_AGO)
     bring(Cache(tmp_path, max_bytes=15), b"d" * 10)
     assert kept(tmp_path) == {b"d" * 10}
+
+
+def test_a_full_folder_says_what_to_do(tmp_path: Path) -> None:
+    def fill(stream: BinaryIO) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(PermanentError) as error:
+        Cache(tmp_path, max_bytes=15).copy("models/x.keras", "0" * 64, fill)
+    assert str(error.value).endswith(": No space left on device; free space, or set CACHE_DIR to another place")
 
 
 def test_an_open_copy_that_goes_can_be_read_to_its_end(tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ for use in (store.write, store.create):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    line = f"the store must be a folder that can be written; received {tmp_path / 'store'}: File too large; "
+    received = f"received {tmp_path / 'store'}: File too large"
+    line = f"the store must be a folder that can be written; {received}; free space, or set STORE_URI or --store to "
     assert [text.startswith(line) for text in done.stdout.splitlines()] == [True, True]
     assert [p for p in (tmp_path / "store").rglob("*") if p.is_file()] == []
 

@@ -162,43 +162,6 @@ def test_a_forked_process_has_a_client_of_its_own(s3_environment) -> None:
     assert os.read(reading, 10) == b"another"
 
 
-SHARED = "[default]\naws_access_key_id = a\naws_secret_access_key = b\n"
-BROKEN: dict[str, tuple[dict[str, str], str, str]] = {
-    # Variables, what ~/.aws/config says, and what the error names.
-    "attempts of 0": (
-        {"AWS_MAX_ATTEMPTS": "0"},
-        "",
-        "AWS_MAX_ATTEMPTS must be a whole number from 1 to 100; received '0'",
-    ),
-    "no number of attempts": ({"AWS_MAX_ATTEMPTS": "many"}, "", "AWS_MAX_ATTEMPTS must be a whole number"),
-    "half a config": ({}, "[default\nregion", "Unable to parse config file: "),
-    "a config in Latin-1": ({}, "[default]\nregion = \udce4", "Unable to parse config file: "),
-    "a flat config": ({}, "[default]\ns3 = flat", "S3 cannot be set up: "),
-    "an unknown profile": ({"AWS_PROFILE": "none"}, SHARED, "The config profile (none) could not be found"),
-    "a region with spaces": ({"AWS_REGION": "us east"}, "", "us east"),
-    "an endpoint of no host": ({"AWS_ENDPOINT_URL_S3": "http://"}, "", "AWS_ENDPOINT_URL_S3"),
-    "an endpoint of IPv6": ({"AWS_ENDPOINT_URL_S3": "http://[::1"}, "", "AWS_ENDPOINT_URL_S3"),
-    "a port that is none": ({"AWS_ENDPOINT_URL_S3": "http://host:port"}, "", "AWS_ENDPOINT_URL_S3"),
-    "certificates that are not there": ({"AWS_CA_BUNDLE": "/none.pem"}, "", "AWS_CA_BUNDLE must name a file of CA"),
-    "certificates that are none": ({"AWS_CA_BUNDLE": __file__}, "", "AWS_CA_BUNDLE must name a file of CA"),
-    "a mode that is none": ({}, "[default]\ndefaults_mode = odd", "S3 cannot be set up: "),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_setting_that_is_broken_is_named_for_good(
-    name: str, s3_environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    variables, config, named = BROKEN[name]
-    (tmp_path / "config").write_bytes(config.encode(errors="surrogateescape"))
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    for variable, value in variables.items():
-        monkeypatch.setenv(variable, value)
-    with pytest.raises(PermanentError) as error:
-        open_store(f"s3://{s3_environment.bucket}/p", tmp_path).list("x")
-    assert named in message(error)
-
-
 def test_empty_variables_count_as_not_set(s3_environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in (
         "AWS_MAX_ATTEMPTS",
