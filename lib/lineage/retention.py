@@ -263,6 +263,6 @@ def _old(manifests: Manifests) -> Iterator[Removal]:
             for address in sorted(address for address, each in manifests.items() if each.kind == step.kind):
                 manifest, reason = manifests[address], f"old {step.kind}"
                 yield Removal(f"{address}/{MANIFEST}", reason, len(manifest.to_json()), address)
-                for file in manifest.files.values():
+                for file in {each.path: each for each in manifest.files.values()}.values():
                     if _within(file.path, {address}):
                         yield Removal(file.path, reason, file.size_bytes, address)

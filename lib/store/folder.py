@@ -233,7 +233,7 @@ def _copy(data: bytes | Path, target: BinaryIO) -> None:
 
 def _where(root: Path, error: OSError) -> str:
     """What in the store is meant, where it is not all of it."""
-    inner = os.path.relpath(error.filename, root) if error.filename else ""
+    inner = os.path.relpath(error.filename, root) if error.filename and root.is_dir() else ""
     return f" at {inner}" if inner and not inner.startswith(".") else ""
 
 

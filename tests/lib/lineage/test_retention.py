@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lib.errors import PermanentError, TransientError
+from lib.errors import TransientError
 from lib.lineage import retention
 from lib.lineage.manifests import find, load
 from lib.lineage.retention import CleanUp, apply, plan
@@ -289,40 +289,3 @@ def test_what_lies_in_a_linked_folder_is_seen(history: LocalStore, tmp_path: Pat
     assert [path for path in history.list("reports") if path.endswith("manifest.json")] == [
         "reports/toy/r4/manifest.json", "reports/toy/rl/manifest.json",
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "written",
-    ["{store}/models/toy/cnn/m1", "file://{store}/models/toy/cnn/m1/", "models/toy/cnn/m1/manifest.json"],
-)
-def test_an_alias_may_name_an_output_as_verify_takes_it(history: LocalStore, written: str) -> None:
-    alias = {"uri": written.format(store=history.uri)}
-    history.write("registry/champion.json", json.dumps(alias).encode())
-    clean(history, keep=1)
-    assert "toy/cnn/m1" in addresses(history, "models")
-
-
-@pytest.mark.parametrize(
-    ("alias", "received"),
-    [
-        ({"uri": "models/toy/cnn/gone"}, "'models/toy/cnn/gone'"),
-        ({"uri": "s3://other/models/toy/cnn/m1"}, "'s3://other/models/toy/cnn/m1'"),
-        ({"uri": "../m1"}, "'../m1'"),
-        ({"was": [{"uri": "models/toy/cnn/m1"}, {"uri": "models/toy/cnn/gone"}]}, "'models/toy/cnn/gone'"),
-        ({"url": "models/toy/cnn/m1"}, "none"),
-    ],
-)
-def test_an_alias_that_names_no_output_stops_all(history: LocalStore, alias: object, received: str) -> None:
-    history.write("registry/champion.json", json.dumps(alias).encode())
-    with pytest.raises(PermanentError) as refused:
-        plan(history, policy(1))
-    assert str(refused.value) == (
-        f"the alias registry/champion.json must name an output of {history.uri} by its uri; received {received}; "
-        "mend or remove it"
-    )
-
-
-def test_a_damaged_alias_stops_all(history: LocalStore) -> None:
-    history.write("registry/toy/champion.json", b'{"uri": ')
-    with pytest.raises(PermanentError, match=r"an alias must be JSON; received registry/toy/champion\.json in"):
-        plan(history, policy(1))
