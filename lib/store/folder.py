@@ -233,7 +233,8 @@ def _copy(data: bytes | Path, target: BinaryIO) -> None:
 
 def _where(root: Path, error: OSError) -> str:
     """What in the store is meant, where it is not all of it."""
-    inner = os.path.relpath(error.filename, root) if error.filename and root.is_dir() else ""
+    in_it = error.filename and error.errno not in {errno.ENAMETOOLONG, errno.ELOOP} and root.is_dir()
+    inner = os.path.relpath(error.filename, root) if in_it else ""
     return f" at {inner}" if inner and not inner.startswith(".") else ""
 
 
