@@ -144,9 +144,9 @@ def defaults_of_recipes() -> Any:
 
 @of_step("model")
 def augmented_chunk() -> Any:
-    from lib.training.batches import TrainingImages
+    from lib.training.batches import PaddedImages, TrainingImages
 
-    rows = TrainingImages(images(24), labels(24), toy().augmentation, 8, seed=3)
+    rows = TrainingImages(PaddedImages.of(images(24), toy().augmentation), labels(24), 8, seed=3)
     return [digest_array(part) for part in rows.chunk(epoch=1, chunk=1, chunk_steps=2)]
 
 
@@ -162,14 +162,14 @@ def chunk_of_features() -> Any:
 def first_weights_and_those_after_a_step() -> Any:
     from lib.models.networks import build
     from lib.models.schema import Phase
-    from lib.training.batches import TrainingImages
+    from lib.training.batches import PaddedImages, TrainingImages
     from lib.training.devices import prepare_keras
     from lib.training.fit import Trainer
 
     # By SGD: of Adam's first step only the gradients' signs count, and those near 0 may differ from CPU to CPU.
     recipe = toy(phases=(Phase(epochs=2, learning_rate=0.01, optimizer="sgd"),))
     prepare_keras(recipe, allow_cpu=True)
-    rows = TrainingImages(images(8), labels(8), recipe.augmentation, 8, seed=3)
+    rows = TrainingImages(PaddedImages.of(images(8), recipe.augmentation), labels(8), 8, seed=3)
     network = build(recipe, (8, 8, 3), 3, seed=3)
     first = [moments(weight) for weight in network.get_weights()]
     trainer = Trainer(recipe, network, rows, (images(6), labels(6)), 3, lambda event: None, 30)

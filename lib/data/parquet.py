@@ -4,9 +4,12 @@ Fixed-size binary reads 80 times faster than a list of numbers, and DuckDB, pand
 """
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,19 +20,34 @@ from lib.data.parsers import SourceSplit
 from lib.errors import PermanentError
 
 ROW_GROUP_ROWS = 5_000
+BATCH_ROWS = 500
+"""Of 32 px in colour, so many fit into a core's own cache."""
 LARGEST_SIDE = 65_536
 COLUMNS = ("image", "label", "coarse_label", "index")
 
 
 @dataclass(frozen=True)
-class ImageTable:
-    """A split as read back."""
+class LabelTable:
+    """A split as read back, without its images."""
 
-    images: np.ndarray  # (N, H, W, C) uint8
     labels: np.ndarray  # (N,) int32; -1 where one is missing
     coarse_labels: np.ndarray | None  # (N,) int32, likewise
     missing: dict[str, int]
     """Nulls by column."""
+
+
+@dataclass(frozen=True)
+class ImageTable(LabelTable):
+    """A split as read back."""
+
+    images: np.ndarray  # (N, H, W, C) uint8
+
+
+class Destination(NamedTuple):
+    """Where images are to be read to: row `rows[k]` of a file to `images[k]`."""
+
+    rows: np.ndarray  # ascending
+    images: np.ndarray  # (n, H, W, C) uint8, perhaps a part of a larger array
 
 
 def write_images(path: Path, spec: DatasetSpec, split: SourceSplit) -> None:
@@ -73,15 +91,41 @@ def _as_int16(labels: np.ndarray) -> pa.Array:
 
 
 def read_images(path: Path) -> ImageTable:
-    """Read a file of `write_images`, a row group at a time into one array.
+    """Read a file of `write_images`.
 
     Raises PermanentError where it is no such file.
     """
+    with _opened(path) as file:
+        images = np.empty((file.metadata.num_rows, *_shape(file)), np.uint8)
+        table = _read(file, [Destination(np.arange(len(images)), images)])
+    return ImageTable(**vars(table), images=images)
+
+
+def copy_images(path: Path, destinations: Sequence[Destination]) -> LabelTable:
+    """Read a file of `write_images` once, and copy each image to where it is asked for, if anywhere.
+
+    Raises PermanentError where it is no such file, has images of another shape, or has not all rows asked for.
+    """
+    with _opened(path) as file:
+        for rows, images in destinations:
+            if not (rows[0] >= 0 and (np.diff(rows) > 0).all() and rows[-1] < file.metadata.num_rows):
+                raise PermanentError(
+                    f"{path.name} must have rows {rows.min():,} to {rows.max():,}, each asked for once and in order; "
+                    f"it has {file.metadata.num_rows:,}"
+                )
+            if images.shape[1:] != _shape(file):
+                raise ValueError(f"images of {_shape(file)}")
+        return _read(file, destinations)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     if not path.is_file():  # opening a pipe would wait for ever
         raise _no_table(path, "no file")
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
-            return _read(file, path)
+            _check_size(file, path)
+            yield file
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise _no_table(path, " ".join(str(error).split())[:300]) from error
 
@@ -93,30 +137,32 @@ def _no_table(path: Path, received: str) -> PermanentError:
     )
 
 
-def _read(file: pq.ParquetFile, path: Path) -> ImageTable:
-    shape, rows = _shape(file), file.metadata.num_rows
-    width, names = prod(shape), file.schema_arrow.names
+def _check_size(file: pq.ParquetFile, path: Path) -> None:
+    rows, width = file.metadata.num_rows, prod(_shape(file))
     if not 0 < rows * width <= path.stat().st_size:  # pixels are not compressed
         raise ValueError(f"{rows:,} rows of {width:,} bytes in {path.stat().st_size:,}")
     if file.metadata.num_row_groups > rows:
         raise ValueError(f"{rows:,} rows in {file.metadata.num_row_groups:,} groups")
-    images, missing = np.empty((rows, width), np.uint8), dict.fromkeys(names, 0)
-    rest, start = [], 0
-    for group in range(file.metadata.num_row_groups):
-        part = file.read_row_group(group)
-        for name in missing:
-            missing[name] += part[name].null_count
-        for chunk in part["image"].chunks:
-            raw = np.frombuffer(chunk.buffers()[1], np.uint8)
-            rows_of_chunk = raw[chunk.offset * width : (chunk.offset + len(chunk)) * width]
-            images[start : start + len(chunk)] = rows_of_chunk.reshape(-1, width)
-            start += len(chunk)
-        rest.append(part.drop_columns(["image"]))
-    table = pa.concat_tables(rest)
+
+
+def _read(file: pq.ParquetFile, destinations: Sequence[Destination]) -> LabelTable:
+    shape, rows, names = _shape(file), file.metadata.num_rows, file.schema_arrow.names
+    rest, start, missing_images = [], 0, 0
+    for batch in file.iter_batches(BATCH_ROWS, use_threads=False):
+        column, end = batch["image"], start + len(batch)
+        missing_images += column.null_count
+        raw = np.frombuffer(column.buffers()[1], np.uint8, len(column) * prod(shape), column.offset * prod(shape))
+        for wanted, images in destinations:
+            first, last = np.searchsorted(wanted, (start, end))
+            images[first:last] = raw.reshape(-1, *shape)[wanted[first:last] - start]
+        rest.append(batch.drop_columns(["image"]))
+        start = end
+    table = pa.Table.from_batches(rest)
     if start != rows or not np.array_equal(table["index"].to_numpy(), np.arange(rows)):
         raise ValueError("an index that does not number its rows")
+    missing = {name: missing_images if name == "image" else table[name].null_count for name in names}
     coarse = _labels(table["coarse_label"]) if "coarse_label" in names else None
-    return ImageTable(images.reshape(rows, *shape), _labels(table["label"]), coarse, missing)
+    return LabelTable(_labels(table["label"]), coarse, missing)
 
 
 def _shape(file: pq.ParquetFile) -> tuple[int, int, int]:

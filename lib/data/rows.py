@@ -1,10 +1,11 @@
 """The rows of a prepared dataset, as arrays."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from lib.data.parquet import read_images
+from lib.data.parquet import Destination, copy_images
 from lib.data.splits import Splits, read_splits
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, load, local_file
@@ -20,20 +21,29 @@ class Rows:
     index: np.ndarray
 
 
-def read_rows(store: Store, prepared: Manifest, splits: tuple[str, ...]) -> dict[str, Rows]:
+def read_rows(
+    store: Store, prepared: Manifest, splits: tuple[str, ...], into: Mapping[str, np.ndarray] | None = None
+) -> dict[str, Rows]:
     """The images and labels of `splits`, out of train, validation and test.
 
-    Raises PermanentError where the dataset or its splits are not as `prepare` left them.
+    A file is read once, and each pixel copied once: to an array of `into` (split → (N, H, W, C) uint8, perhaps a part
+    of a larger one), or to a new one. Raises PermanentError where the dataset or its splits are not as `prepare` left
+    them.
     """
     dataset = load(store, prepared.inputs["dataset"])
     chosen: Splits = read_splits(store, prepared)
-    found = {}
+    found: dict[str, Rows] = {}
     for source, names in (("train", ("train", "validation")), ("test", ("test",))):
-        if wanted := [name for name in names if name in splits]:
-            table = read_images(local_file(store, dataset, source))
-            for name in wanted:
-                index = getattr(chosen, name)
-                if sum(table.missing.values()) or not 0 <= index.min() <= index.max() < len(table.labels):
-                    raise PermanentError(f"{dataset.files[source].path} must have each row of the {name} split")
-                found[name] = Rows(table.images[index], table.labels[index], index)
+        destinations = {}
+        for name in names:
+            if name in splits:
+                rows = getattr(chosen, name)
+                images = (into or {}).get(name)
+                new = np.empty((len(rows), *prepared.facts["image_shape"]), np.uint8) if images is None else images
+                destinations[name] = Destination(rows, new)
+        if destinations:
+            table = copy_images(local_file(store, dataset, source), [*destinations.values()])
+            if sum(table.missing.values()):
+                raise PermanentError(f"{dataset.files[source].path} must have no missing values")
+            found |= {name: Rows(images, table.labels[rows], rows) for name, (rows, images) in destinations.items()}
     return found

@@ -37,7 +37,11 @@ def build(
             features = layers.Average(name="both_views")([features, mirrored])
         probabilities = build_head(recipe, features.shape[-1], classes, seed)(features)
     elif recipe.backbone is None:
-        probabilities = _classify(layers.Rescaling(1 / 255, name="to_unit_range")(images), recipe, classes)
+        network = build_for_training(recipe, image_shape, classes, seed=seed)
+        if not recipe.both_views:
+            return network
+        views = [network(images), network(keras.ops.flip(images, axis=2))]
+        probabilities = layers.Average(name="both_views")(views)
     else:
         probabilities = _classify(pooled_features(images, recipe.backbone, weights), recipe, classes)
     return keras.Model(images, probabilities, name=recipe.name.replace("-", "_"))
@@ -56,6 +60,22 @@ def load_network(store: Store, model: Manifest) -> keras.Model:
             f"the model at {address} cannot be read: {file.name}: {cause(error)}; remove that folder and run again"
         ) from error
     return network
+
+
+def build_for_training(
+    recipe: Recipe, image_shape: ImageShape, classes: int, weights: Path | None = None, seed: int = 0
+) -> keras.Model:
+    """What is trained of `build`'s network, all of its weights in the same order.
+
+    It says what it says of one view, and takes images of other sizes where the recipe trains on them.
+    """
+    if recipe.backbone:
+        return build(recipe, image_shape, classes, weights, seed)
+    _seed(seed)
+    any_size = any(phase.sizes for phase in recipe.phases)
+    images = keras.Input((None, None, image_shape[2]) if any_size else image_shape, dtype="uint8", name="images")
+    probabilities = _classify(layers.Rescaling(1 / 255, name="to_unit_range")(images), recipe, classes)
+    return keras.Model(images, probabilities, name=recipe.name.replace("-", "_"))
 
 
 def build_features(recipe: Recipe, image_shape: ImageShape, weights: Path | None = None, seed: int = 0) -> keras.Model:
@@ -152,6 +172,42 @@ def fashion_cnn(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     return x
 
 
+def cifar_fast(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+    """Residual blocks of 3×3 convolutions; half of the work is done on maps of half the side."""
+    return _residual(x, (32, 64, 128, 240), recipe)
+
+
+def fashion_fast(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+    """The same, with more filters."""
+    return _residual(x, (32, 64, 144, 288), recipe)
+
+
+def _residual(x: keras.KerasTensor, filters: tuple[int, ...], recipe: Recipe) -> keras.KerasTensor:
+    """Mean features of the last map. He et al., 2015 (arXiv:1512.03385), with one block a width, and none at first."""
+    x = _normalised_relu(_convolution(x, filters[0]))
+    for width in filters[1:-1]:
+        x = _normalised_relu(_convolution(x, width, stride=2))
+        y = _normalised_relu(_convolution(x, width))
+        x = layers.ReLU()(layers.Add()([x, _normalised(_convolution(y, width))]))
+    x = _normalised_relu(_convolution(x, filters[-1], stride=2))
+    x = _normalised_relu(_convolution(x, filters[-1]))
+    x = layers.GlobalAveragePooling2D()(x)
+    return layers.Dropout(recipe.dropout)(x) if recipe.dropout else x
+
+
+def _convolution(x: keras.KerasTensor, filters: int, stride: int = 1) -> keras.KerasTensor:
+    start = keras.initializers.HeNormal()
+    return layers.Conv2D(filters, 3, stride, padding="same", use_bias=False, kernel_initializer=start)(x)
+
+
+def _normalised(x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+
+
+def _normalised_relu(x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.ReLU()(_normalised(x))
+
+
 def digits_cnn(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     """Small and quick: the 4×4 blocks of the enlarged scans are averaged away first."""
     x = layers.AveragePooling2D(2)(x)
@@ -172,9 +228,11 @@ def softmax(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
 NETWORKS: dict[str, Callable[[keras.KerasTensor, Recipe], keras.KerasTensor]] = {
     "alexnet": alexnet,
     "cifar-cnn": cifar_cnn,
+    "cifar-fast": cifar_fast,
     "dense-1024": dense_1024,
     "digits-cnn": digits_cnn,
     "fashion-cnn": fashion_cnn,
+    "fashion-fast": fashion_fast,
     "softmax": softmax,
     "standardised-dense-1024": standardised_dense_1024,
 }

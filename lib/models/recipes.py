@@ -4,7 +4,7 @@ from typing import Any
 
 from lib.errors import PermanentError, shortened
 from lib.lineage.manifests import Manifest
-from lib.models.schema import Augmentation, Backbone, Phase, Recipe
+from lib.models.schema import Augmentation, Backbone, Phase, Recipe, Size
 
 WARM_COSINE: dict[str, Any] = {"schedule": "warmup-cosine", "weight_decay": 5e-4}
 FINE_TUNED: dict[str, Any] = {
@@ -73,6 +73,28 @@ RECIPES: dict[str, Recipe] = {
             phases=(Phase(epochs=30, learning_rate=2e-3, **WARM_COSINE),),
             augmentation=Augmentation(shift_px=4, flip=True),
             label_smoothing=0.1,
+        ),
+        Recipe(
+            name="cifar-fast",
+            datasets=("cifar100",),
+            description="A small residual network, trained on 16, 24 and then 32 px.",
+            network="cifar-fast",
+            dropout=0.0,
+            phases=(
+                Phase(
+                    epochs=15,
+                    optimizer="sgd",
+                    learning_rate=0.2,
+                    nesterov=True,
+                    schedule="warmup-cosine",
+                    warmup=0.25,
+                    weight_decay=5e-3,
+                    sizes=(Size(epochs=6, px=16), Size(epochs=5, px=24)),
+                ),
+            ),
+            augmentation=Augmentation(shift_px=4, flip=True),
+            label_smoothing=0.1,
+            both_views=True,
         ),
         Recipe(
             name="alexnet",

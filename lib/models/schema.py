@@ -12,12 +12,16 @@ from lib.models.values import Described, Float32
 IMAGENET, RANDOM = "imagenet", "none"
 NOT_IN_KEY = {"datasets", "description", "baseline", "runs_on"}
 """Fields of a recipe that change no model."""
+SHOWN_IF_SET = {"averaging", "both_views", "nesterov", "sizes", "warmup"}
+"""Fields that are younger than the pages of reports: a page without them still is what its recipe gives."""
 WeightsName = Annotated[str, Field(min_length=1, max_length=1_024, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 """The name of weights, as `Backbone.weights` explains."""
 STORE_ADDRESS = re.compile(r"weights/[a-z0-9-]+/[0-9a-f]{16}")
 
 # Names alone, since the builders load TensorFlow: `lib.models.networks.NETWORKS` and `lib.models.backbones.BACKBONES`.
-IMAGE_NETWORKS = {"alexnet", "cifar-cnn", "digits-cnn", "fashion-cnn"}
+IMAGE_NETWORKS = {"alexnet", "cifar-cnn", "cifar-fast", "digits-cnn", "fashion-cnn", "fashion-fast"}
+ANY_SIZE_NETWORKS = {"cifar-fast", "fashion-fast"}
+"""Those whose weights fit images of any size: they can be trained on smaller ones first."""
 FEATURE_NETWORKS = {"dense-1024", "standardised-dense-1024"}
 NETWORKS = {*IMAGE_NETWORKS, *FEATURE_NETWORKS, "softmax"}
 """Networks by name: those of images, those of a backbone's features, and one that takes either."""
@@ -61,6 +65,14 @@ class Backbone(Described):
         return bool(STORE_ADDRESS.fullmatch(self.weights))
 
 
+class Size(Described):
+    """Epochs on images of another size."""
+
+    epochs: int = Field(gt=0, le=MOST_EPOCHS)
+    px: int = Field(gt=0, le=LARGEST_PX)
+    """The sides that images are resized to."""
+
+
 class Phase(Described):
     """A stretch of training with one optimizer and one schedule."""
 
@@ -71,11 +83,28 @@ class Phase(Described):
     schedule: Literal["constant", "warmup-cosine", "decay-per-epoch"] = "constant"
     decay_per_epoch: Float32 = Field(default=1.0, gt=0, le=1)
     """Factor on the rate after each epoch, for schedule decay-per-epoch."""
+    warmup: Float32 = Field(default=0.1, gt=0, lt=1)
+    """For schedule warmup-cosine: the share of steps in which the rate rises to its peak, before it falls to 0."""
     momentum: Float32 = Field(default=0.9, ge=0, lt=1)
-    """For sgd, with Nesterov's look-ahead off."""
+    """For sgd."""
+    nesterov: bool = False
+    """For sgd: with Nesterov's look-ahead."""
     weight_decay: Float32 = Field(default=0.0, ge=0)
+    """For adamw and sgd: the share of its value, times the rate, that a kernel loses in a step."""
+    averaging: Float32 = Field(default=0.0, ge=0, lt=1)
+    """Above 0: keep a moving average of the weights with this momentum. It is what is validated and kept."""
+    sizes: tuple[Size, ...] = Field(default=(), max_length=20)
+    """Train the first epochs on images of other sizes, which for smaller ones takes less time."""
     trains: Literal["all", "head"] = "all"
     """What moves: all weights, or only the layers after the backbone."""
+
+    def px_of(self, epoch: int) -> int | None:
+        """The side that images are resized to in its epoch `epoch`, from 0; None where they are left as they are."""
+        for size in self.sizes:
+            if epoch < size.epochs:
+                return size.px
+            epoch -= size.epochs
+        return None
 
 
 class Augmentation(Described):
@@ -107,6 +136,8 @@ class Recipe(Described):
     batch_size: int = Field(default=128, gt=0, le=65_536)
     augmentation: Augmentation = Augmentation()
     label_smoothing: Float32 = Field(default=0.0, ge=0, lt=1)
+    both_views: bool = False
+    """The finished model gives the mean of what its network says of an image and of its mirror image."""
     early_stopping_epochs: int | None = Field(default=None, gt=0, le=MOST_EPOCHS)
     """End a phase after this many epochs without a lower validation loss."""
     keep: Literal["last", "best"] = "last"
@@ -142,6 +173,10 @@ class Recipe(Described):
             raise ValueError("a frozen backbone's features are computed once: of augmentation it allows flip alone")
         if self.backbone is None and any(phase.trains == "head" for phase in self.phases):
             raise ValueError("a phase that trains the head alone needs a backbone before it")
+        if any(phase.sizes for phase in self.phases) and self.network not in ANY_SIZE_NETWORKS:
+            raise ValueError(f"images of other sizes need one of the networks {', '.join(sorted(ANY_SIZE_NETWORKS))}")
+        if self.both_views and self.backbone is not None:
+            raise ValueError("both_views is for networks without a backbone; with a frozen one, augmentation.flip is")
         if self.backbone is None and self.network in FEATURE_NETWORKS:
             raise ValueError(f"network {self.network} needs a backbone before it")
         if self.backbone and self.network in IMAGE_NETWORKS:
@@ -162,7 +197,12 @@ class Recipe(Described):
 
     def settings(self) -> dict[str, Any]:
         """Every field that changes the model, for people to read."""
-        return self._settings(exclude_defaults=False)
+        shown, given = self._settings(exclude_defaults=False), self._settings(exclude_defaults=True)
+        pairs = [(shown, given), *zip(shown["phases"], given["phases"], strict=True)]
+        for fields, differing in pairs:
+            for name in SHOWN_IF_SET & fields.keys() - differing.keys():
+                del fields[name]
+        return shown
 
     def _settings(self, exclude_defaults: bool) -> dict[str, Any]:
         settings = self.model_dump(mode="json", exclude=NOT_IN_KEY, exclude_defaults=exclude_defaults)

@@ -4,12 +4,11 @@ Errors are `NotFound`, `PermanentError` (denied, missing, full) or `TransientErr
 library's own.
 """
 
-import hashlib
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from lib.errors import PermanentError, shortened
-from lib.files import open_regular
+from lib.files import file_digest
 
 LARGEST_RECORD_BYTES = 16 << 20
 """Of what is read whole and is no data: manifests, leases, lists."""
@@ -89,9 +88,7 @@ def check_source(data: bytes | Path) -> None:
 
 
 def check_digest(file: Path, sha256: str, path: str) -> Path:
-    with open_regular(file) as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != sha256:
+    if (found := file_digest(file)) != sha256:
         raise PermanentError(
             f"{path} in the store does not match its digest: expected sha256 {sha256}, received {found}; "
             "it was changed after it was written: remove it and its manifest, and run again"

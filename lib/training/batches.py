@@ -4,10 +4,13 @@ from abc import ABC, abstractmethod
 from math import ceil
 
 import numpy as np
+import tensorflow as tf
 from numpy.lib.stride_tricks import as_strided
 
 from lib.models.schema import Augmentation
 from lib.training.streams import Use, stream
+
+EVALUATION_BATCH = 512
 
 
 class TrainingRows(ABC):
@@ -54,39 +57,98 @@ class TrainingFeatures(TrainingRows):
         return chosen
 
 
-class TrainingImages(TrainingRows):
-    """Images, padded once so that a shifted crop is one strided read."""
+class PaddedImages:
+    """Images within borders of 0, and their mirror images behind them where they are flipped: a crop is one read."""
 
-    def __init__(
-        self, images: np.ndarray, labels: np.ndarray, augmentation: Augmentation, batch_size: int, seed: int
-    ) -> None:
-        """`images` is (N, H, W, C) uint8, `labels` (N,)."""
+    def __init__(self, shape: tuple[int, int, int, int], augmentation: Augmentation) -> None:
+        """Room for images of `shape` (N, H, W, C), to be filled in through `images`."""
+        self.rows, self.augmentation = shape[0], augmentation
+        height, width = (side + 2 * augmentation.shift_px for side in shape[1:3])
+        self._pixels = np.zeros((self.rows * (1 + augmentation.flip), height, width, shape[3]), np.uint8)
+        self._windows = _windows(self._pixels, self.offsets)
+
+    @classmethod
+    def of(cls, images: np.ndarray, augmentation: Augmentation) -> "PaddedImages":
+        """A padded copy of `images` (N, H, W, C) uint8."""
+        padded = cls(images.shape, augmentation)
+        padded.images[:] = images
+        return padded
+
+    @property
+    def images(self) -> np.ndarray:
+        """(N, H, W, C) uint8, to be written to."""
+        border = self.augmentation.shift_px
+        height, width = self._pixels.shape[1:3]
+        return self._pixels[: self.rows, border : height - border, border : width - border]
+
+    @property
+    def offsets(self) -> int:
+        """How many places a crop can begin at, down and right."""
+        return 2 * self.augmentation.shift_px + 1
+
+    def mirror(self) -> None:
+        """Make the mirror images, once all images are in. Mirroring each crop anew would take three times as long."""
+        if self.augmentation.flip:
+            self._pixels[self.rows :] = self._pixels[: self.rows, :, ::-1]
+
+    def crops(self, rows: np.ndarray, down: np.ndarray, right: np.ndarray, mirrored: np.ndarray | None) -> np.ndarray:
+        """(n, H, W, C): of each of `rows` the crop that begins at `down`, `right`, then mirrored if so."""
+        if mirrored is not None:
+            rows = rows + self.rows * mirrored
+            right = np.where(mirrored, self.offsets - 1 - right, right)
+        crops: np.ndarray = self._windows[rows, down, right]
+        return crops
+
+
+class TrainingImages(TrainingRows):
+    """Images, augmented anew each time."""
+
+    def __init__(self, images: PaddedImages, labels: np.ndarray, batch_size: int, seed: int) -> None:
+        """`labels` is (N,)."""
         super().__init__(labels, batch_size, seed)
-        self.augmentation = augmentation
-        pad = augmentation.shift_px
-        padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else images
-        self._windows = _windows(padded, images.shape[1:3])
+        images.mirror()
+        self._images = images
 
     def _augmented(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        span = 2 * self.augmentation.shift_px + 1
-        images: np.ndarray = self._windows[
-            rows, random.integers(span, size=len(rows)), random.integers(span, size=len(rows))
-        ]
-        if self.augmentation.flip:
-            flipped = random.random(len(rows)) < 0.5
-            images[flipped] = images[flipped, :, ::-1]
-        if size := self.augmentation.cutout_px:
+        offsets, augmentation = self._images.offsets, self._images.augmentation
+        down, right = random.integers(offsets, size=len(rows)), random.integers(offsets, size=len(rows))
+        mirrored = random.random(len(rows)) < 0.5 if augmentation.flip else None
+        images = self._images.crops(rows, down, right, mirrored)
+        if size := augmentation.cutout_px:
             _cut_out(images, size, random)
         return images
 
 
-def _windows(padded: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """(N, dy, dx, H, W, C): every crop of `shape`, as a view."""
+class ValidationRows:
+    """The validation split, of the size that is trained on."""
+
+    def __init__(self, inputs: np.ndarray, labels: np.ndarray) -> None:
+        self.inputs, self.labels = inputs, labels
+        self._made: dict[int | None, tf.data.Dataset] = {}
+
+    def of(self, px: int | None) -> tf.data.Dataset:
+        """Batches. Made once: for a small model, making them anew in each epoch takes longer than reading them."""
+        if px not in self._made:
+            rows = tf.data.Dataset.from_tensor_slices((resized(self.inputs, px), self.labels))
+            self._made[px] = rows.batch(EVALUATION_BATCH)
+        return self._made[px]
+
+
+def resized(images: np.ndarray, px: int | None) -> np.ndarray:
+    """`images` (N, H, W, C) uint8 as squares of side `px`, each pixel a mean of those that it covers."""
+    if px is None or images.shape[1:3] == (px, px):
+        return images
+    mean = tf.image.resize(images, (px, px), tf.image.ResizeMethod.AREA)
+    return tf.cast(tf.round(mean), tf.uint8).numpy()  # type: ignore[no-any-return]
+
+
+def _windows(padded: np.ndarray, offsets: int) -> np.ndarray:
+    """(N, offsets, offsets, H, W, C): every crop, as a view."""
     rows, height, width, channels = padded.shape
     row, line, column, byte = padded.strides
     return as_strided(
         padded,
-        (rows, height - shape[0] + 1, width - shape[1] + 1, *shape, channels),
+        (rows, offsets, offsets, height - offsets + 1, width - offsets + 1, channels),
         (row, line, column, line, column, byte),
         writeable=False,
     )
@@ -97,5 +159,7 @@ def _cut_out(images: np.ndarray, size: int, random: np.random.Generator) -> None
     height, width = images.shape[1:3]
     tops = random.integers(-(size // 2), height - size // 2, len(images))
     lefts = random.integers(-(size // 2), width - size // 2, len(images))
-    for image, top, left in zip(images, tops, lefts, strict=True):
-        image[max(top, 0) : max(top + size, 0), max(left, 0) : max(left + size, 0)] = 0
+    # What lies outside is taken to the edge, which is within the square then.
+    lines = np.clip(tops[:, None] + np.arange(size), 0, height - 1)
+    columns = np.clip(lefts[:, None] + np.arange(size), 0, width - 1)
+    images[np.arange(len(images))[:, None, None], lines[:, :, None], columns[:, None, :]] = 0

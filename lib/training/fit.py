@@ -23,16 +23,15 @@ from lib.runtime.leases import LEASE, lease
 from lib.settings import Settings
 from lib.store import Store
 from lib.training import checkpoints
-from lib.training.batches import TrainingRows
+from lib.training.batches import TrainingRows, ValidationRows, resized
 from lib.training.callbacks import StopInTime, Watch, check_finite
 from lib.training.checkpoints import Progress, State, UnusableState
 from lib.training.devices import machine, prepare_keras, start_tensorflow
-from lib.training.optimizers import make_loss, make_optimizer
+from lib.training.optimizers import averaged, make_loss, make_optimizer
 from lib.training.streams import Use, stream
 from lib.training.task import TrainingTask
 
 CHUNK_STEPS = 50
-EVALUATION_BATCH = 512
 SHARE_OF_CHUNK = 0.5
 """Of the time that a process has to stop; the rest is for saving its state."""
 
@@ -102,8 +101,7 @@ class Trainer:
     ) -> None:
         """`validation` is inputs and labels; after a signal, state is to be saved within `stop_within_s`."""
         self.recipe, self.model, self.rows, self.seed, self.emit = recipe, model, rows, seed, emit
-        # Made once: for a small model, making it anew in each epoch takes longer than reading it.
-        self.validation = tf.data.Dataset.from_tensor_slices(validation).batch(EVALUATION_BATCH)
+        self.validation = ValidationRows(*validation)
         self.stop_within_s, self._told_of_slow_saves = stop_within_s, False
         self.progress = Progress(machine=machine())
         self.best_weights: list[np.ndarray] = []
@@ -204,6 +202,7 @@ class Trainer:
         progress = self.progress
         _seed_layers(self.model, self.seed, progress.epoch, progress.chunk)
         images, labels = self.rows.chunk(progress.epoch, progress.chunk, CHUNK_STEPS)
+        images = resized(images, self._px)
         first_step = progress.chunk * CHUNK_STEPS
         self.emit({"event": "chunk", **self._epoch_facts(), "step": first_step})
         watch = Watch(self._patience_s, self.emit, self._epoch_facts(), first_step, self._phase.learning_rate)
@@ -219,8 +218,10 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         progress, recipe = self.progress, self.recipe
-        watch = StopInTime(self._patience_s)
-        validation = self.model.evaluate(self.validation, verbose=0, return_dict=True, callbacks=[watch])
+        rows, watch = self.validation.of(self._px), StopInTime(self._patience_s)
+        with averaged(self.model):
+            validation = self.model.evaluate(rows, verbose=0, return_dict=True, callbacks=[watch])
+            weights = self.model.get_weights()
         line = {
             "epoch": progress.epoch + 1,
             "phase": progress.phase + 1,
@@ -235,7 +236,7 @@ class Trainer:
         progress.history = [*progress.history, line]
         if recipe.keep == "best" and validation["accuracy"] > progress.best.get("validation_accuracy", -1):
             progress.best = {"epoch": line["epoch"], "validation_accuracy": validation["accuracy"]}
-            self.best_weights = self.model.get_weights()
+            self.best_weights = weights
         gained = progress.lowest_validation_loss is None or validation["loss"] < progress.lowest_validation_loss
         progress.lowest_validation_loss = validation["loss"] if gained else progress.lowest_validation_loss
         progress.epochs_without_gain = 0 if gained else progress.epochs_without_gain + 1
@@ -263,6 +264,10 @@ class Trainer:
             self.emit({"event": "warning", "message": message})
 
     @property
+    def _px(self) -> int | None:
+        return self._phase.px_of(self.progress.phase_epoch)
+
+    @property
     def _patience_s(self) -> float:
         return self.stop_within_s * SHARE_OF_CHUNK
 
@@ -276,7 +281,8 @@ class Trainer:
 
     def kept_weights(self) -> list[np.ndarray]:
         """Those of the epoch that the recipe keeps."""
-        return self.best_weights or list(self.model.get_weights())
+        with averaged(self.model):
+            return self.best_weights or list(self.model.get_weights())
 
 
 def _shapes(arrays: list[np.ndarray]) -> list[Any]:

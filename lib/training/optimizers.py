@@ -1,27 +1,53 @@
 """Optimizers and schedules of a phase. The rate is a function of the step, which is part of the optimizer's state."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import keras
 
 from lib.models.schema import Phase, Recipe
 
-WARMUP_SHARE = 0.1
-
 
 def make_optimizer(phase: Phase, epoch_steps: int) -> keras.Optimizer:
     """The optimizer of `phase`, for epochs of `epoch_steps` steps."""
-    rate = _schedule(phase, epoch_steps)
-    if phase.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, momentum=phase.momentum)
+    optimizer = _optimizer(phase, _schedule(phase, epoch_steps))
+    # At the end of each fit, and so of each chunk, Keras would put the average in the place of the weights for good.
+    optimizer.finalize_variable_values = lambda variables: None
+    return optimizer
+
+
+def _optimizer(phase: Phase, rate: float | keras.optimizers.schedules.LearningRateSchedule) -> keras.Optimizer:
+    averaging: dict[str, Any] = {"use_ema": True, "ema_momentum": phase.averaging} if phase.averaging else {}
     if phase.optimizer == "adam":
-        return keras.optimizers.Adam(rate)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=phase.weight_decay)
+        return keras.optimizers.Adam(rate, **averaging)
+    if phase.optimizer == "sgd":
+        decay = phase.weight_decay or None
+        optimizer = keras.optimizers.SGD(rate, phase.momentum, phase.nesterov, weight_decay=decay, **averaging)
+    else:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=phase.weight_decay, **averaging)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 
 
+@contextmanager
+def averaged(model: keras.Model) -> Iterator[None]:
+    """Have the moving average of the weights in their place, where the optimizer keeps one."""
+    if not model.optimizer.use_ema:
+        yield
+        return
+    before = [variable.numpy() for variable in model.trainable_variables]
+    type(model.optimizer).finalize_variable_values(model.optimizer, model.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, before, strict=True):
+            variable.assign(value)
+
+
 def _schedule(phase: Phase, epoch_steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
     steps = phase.epochs * epoch_steps
-    warmup = max(1, round(steps * WARMUP_SHARE))
+    warmup = max(1, round(steps * phase.warmup))
     if phase.schedule == "warmup-cosine":
         return keras.optimizers.schedules.CosineDecay(
             phase.learning_rate / 10, max(1, steps - warmup), warmup_target=phase.learning_rate, warmup_steps=warmup

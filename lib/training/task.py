@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ from lib.lineage.digests import digest_arrays, digest_json
 from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.verify import Recomputed, check_address, must_equal
-from lib.models.networks import HEAD, build, build_head, load_network
+from lib.models.networks import HEAD, build, build_for_training, build_head, load_network
 from lib.models.schema import RANDOM, Recipe, features_address
 from lib.models.weights import check_start, weights_file
 from lib.store import Store
 from lib.temporary import temporary_folder
-from lib.training.batches import TrainingFeatures, TrainingImages, TrainingRows
+from lib.training.batches import PaddedImages, TrainingFeatures, TrainingImages, TrainingRows
 from lib.training.checkpoints import Progress, State
 from lib.training.features import predicting_features, read_features
 
@@ -55,16 +56,19 @@ class TrainingTask:
 
     def inputs(self, store: Store, data: Manifest) -> Inputs:
         """Model and rows: features and the head alone where the recipe freezes its backbone, images and all else."""
-        recipe, rows = self.recipe, read_rows(store, data, ("train", "validation"))
-        train, validation = rows["train"], rows["validation"]
+        recipe = self.recipe
         if self.features is None:
-            images = TrainingImages(train.images, train.labels, recipe.augmentation, recipe.batch_size, self.seed)
-            return Inputs(self._build(store, data), images, (validation.images, validation.labels))
+            padded = PaddedImages((data.facts["rows"]["train"], *data.facts["image_shape"]), recipe.augmentation)
+            rows = read_rows(store, data, ("train", "validation"), {"train": padded.images})
+            images = TrainingImages(padded, rows["train"].labels, recipe.batch_size, self.seed)
+            network = self._build(store, data, build_for_training)
+            return Inputs(network, images, (rows["validation"].images, rows["validation"].labels))
+        rows = read_rows(store, data, ("train", "validation"))
         features = read_features(store, load(store, self.features), ("train", "validation"))
         return Inputs(
             build_head(recipe, features["train"].shape[2], len(data.facts["class_names"]), self.seed),
-            TrainingFeatures(features["train"], train.labels, recipe.batch_size, self.seed),
-            (predicting_features(features["validation"]), validation.labels),
+            TrainingFeatures(features["train"], rows["train"].labels, recipe.batch_size, self.seed),
+            (predicting_features(features["validation"]), rows["validation"].labels),
         )
 
     def commit(
@@ -106,11 +110,11 @@ class TrainingTask:
         )
         return commit(store, address, manifest)
 
-    def _build(self, store: Store, data: Manifest) -> keras.Model:
+    def _build(self, store: Store, data: Manifest, builder: Callable[..., keras.Model] = build) -> keras.Model:
         shape, classes = tuple(data.facts["image_shape"]), len(data.facts["class_names"])
         with temporary_folder() as folder:
             file = weights_file(store, load(store, self.weights), folder) if self.weights else None
-            return build(self.recipe, shape, classes, file, self.seed)
+            return builder(self.recipe, shape, classes, file, self.seed)
 
     def _facts(self, store: Store, data: Manifest, model: keras.Model, progress: Progress) -> dict[str, Any]:
         start = load(store, self.weights).facts["name"] if self.weights else RANDOM

@@ -23,6 +23,10 @@ TRAININGS = {
     "fashion-cnn": (
         "--dataset", "fashion-mnist", "--limit", "2000", "--epochs", "2", "--set", "batch_size=32",
     ),
+    "cifar-fast": (  # of two sizes, and with a moving average
+        "--dataset", "cifar100", "--limit", "1000", "--epochs", "2", "--set", "batch_size=16",
+        "--set", "averaging=0.99", "--set", 'sizes=[{"epochs": 1, "px": 16}]',
+    ),
     "mobilenet": (
         "--dataset", "cifar100", "--limit", "500", "--epochs", "1", "--allow-cpu", "--set", "batch_size=8", "--set",
         "backbone.image_px=32",
@@ -53,7 +57,10 @@ class Training:
 
 
 @pytest.fixture(
-    params=["digits-cnn", *(pytest.param(name, marks=pytest.mark.real_data) for name in ("fashion-cnn", "mobilenet"))]
+    params=[
+        "digits-cnn",
+        *(pytest.param(name, marks=pytest.mark.real_data) for name in ("fashion-cnn", "cifar-fast", "mobilenet")),
+    ]
 )
 def training(request: pytest.FixtureRequest, commands: Commands) -> Training:
     mirror = "" if request.param == "digits-cnn" else request.getfixturevalue("real_mirror")

@@ -1,10 +1,14 @@
 """What lies where a file should, and what follows: one line, at once."""
 
+import hashlib
 import os
 import socket
+import time
 from collections.abc import Callable
+from io import BufferedReader
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +17,7 @@ from lib import command_line
 from lib.data.datasets import find_dataset
 from lib.data.ingest import ingest
 from lib.errors import InTheWay, PermanentError, TooLarge
-from lib.files import open_regular
+from lib.files import SETTLED_NS, file_digest, open_regular
 from lib.lineage.manifests import find
 from lib.runtime.gpus import one_gpu
 from lib.runtime.leases import lease
@@ -122,3 +126,27 @@ def test_what_is_in_the_way_is_told_from_what_is_not_there(tmp_path: Path) -> No
     (tmp_path / "output" / "manifest.json").mkdir(parents=True)
     with pytest.raises(InTheWay, match="Is a directory"):
         find(LocalStore(tmp_path), "output")
+
+
+def test_a_file_is_digested_once_a_process_and_anew_where_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, hashed = tmp_path / "file", []
+
+    def noting(stream: BufferedReader, kind: str) -> Any:
+        hashed.append(stream.name)
+        return file_digest_of_stream(stream, kind)
+
+    file_digest_of_stream = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", noting)
+    file.write_bytes(b"one")
+    assert [file_digest(file) for _ in range(2)] == [hashlib.sha256(b"one").hexdigest()] * 2
+    assert len(hashed) == 2, "just written: it might change once more within a step of the file system's clock"
+    time.sleep(SETTLED_NS / 1e9 + 0.1)
+    for _ in range(3):
+        assert file_digest(file) == hashlib.sha256(b"one").hexdigest()
+    assert len(hashed) == 3
+    times = file.stat()
+    file.write_bytes(b"two")
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))  # as one would who hides a change
+    assert file_digest(file) == hashlib.sha256(b"two").hexdigest()

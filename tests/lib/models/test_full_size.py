@@ -13,7 +13,7 @@ from lib.models.counts import Counts, count, find_counts
 from lib.models.overrides import override
 from lib.models.recipes import RECIPES
 from lib.models.schema import Recipe
-from lib.training.batches import TrainingFeatures, TrainingImages, TrainingRows
+from lib.training.batches import PaddedImages, TrainingFeatures, TrainingImages, TrainingRows
 
 # Dataset, recipe → the design's parameters, and those that training moves: of a pretrained backbone not BatchNorm's
 # mean, variance, gamma and beta (four equal shares; InceptionV3's has no gamma).
@@ -22,6 +22,7 @@ PARAMETERS = {
     ("digits", "digits-softmax"): (10_250, 10_250),
     ("digits", "digits-cnn-gpu"): (50_138, 49_946),
     ("cifar100", "cifar-cnn"): (1_316_356, 1_316_356),
+    ("cifar100", "cifar-fast"): (1_284_996, 1_284_996 - 2 * 1_088),
     ("cifar100", "cifar-cnn-baseline"): (1_316_356, 1_316_356),
     ("fashion-mnist", "fashion-cnn"): (1_813_050, 1_811_706),
     ("fashion-mnist", "fashion-cnn-plain"): (1_813_050, 1_811_706),
@@ -74,17 +75,16 @@ def photographs(rows: int, shape: tuple[int, int, int]) -> np.ndarray:
 
 def step(recipe: Recipe, shape: tuple[int, int, int], classes: int, images: np.ndarray) -> list[np.ndarray]:
     """The weights of the recipe's network after one step in each phase, through the real training loop."""
-    from lib.models.networks import HEAD, build, build_features
+    from lib.models.networks import HEAD, build_features, build_for_training
     from lib.training.devices import prepare_keras
     from lib.training.fit import Trainer
 
     prepare_keras(recipe, allow_cpu=True)
-    model = build(recipe, shape, classes)
-    labels = np.arange(len(images)) % classes
-    part, inputs = model, images
-    rows: TrainingRows = TrainingImages(images, labels, recipe.augmentation, recipe.batch_size, 0)
+    whole = part = build_for_training(recipe, shape, classes)
+    labels, inputs = np.arange(len(images)) % classes, images
+    rows: TrainingRows = TrainingImages(PaddedImages.of(images, recipe.augmentation), labels, recipe.batch_size, 0)
     if recipe.backbone and recipe.backbone.frozen:
-        part = model.get_layer(HEAD)
+        part = whole.get_layer(HEAD)
         inputs = build_features(recipe, shape, None).predict(images, verbose=0)
         rows = TrainingFeatures(inputs[:, None], labels, recipe.batch_size, 0)
     before = {weight.path: weight.numpy().copy() for weight in part.trainable_weights}
@@ -93,7 +93,7 @@ def step(recipe: Recipe, shape: tuple[int, int, int], classes: int, images: np.n
     trainer.run(lambda _: None, interval_s=600)
     moved = [not np.array_equal(before[weight.path], weight.numpy()) for weight in part.trainable_weights]
     assert np.mean(moved) > 0.9, f"{recipe.name}: a step moves nearly all weights"
-    return list(model.get_weights())
+    return list(whole.get_weights())
 
 
 def check(keys: list[tuple[str, str]], folder: Path) -> None:

@@ -168,7 +168,12 @@ def test_an_unknown_key_is_answered_with_the_known_ones(key: str) -> None:
         ("augmentation.shift_px", "1000000000", "augmentation.shift_px: Input should be less than or", "1000000000"),
         ("augmentation.cutout_px", "1000000000", "augmentation.cutout_px: Input should be less than or", "1000000000"),
         ("augmentation", "x" * 5000, "augmentation: Input should be a valid dictionary", f"received '{'x' * 99}…"),
-        ("network", "nope", "network: unknown network; known: alexnet, cifar-cnn, dense-1024", "received 'nope'"),
+        (
+            "network",
+            "nope",
+            "network: unknown network; known: alexnet, cifar-cnn, cifar-fast, ",
+            "received 'nope'",
+        ),
         ("network", "[]", "network: Input should be a valid string", "received []"),
         ("network", "dense-1024", "network dense-1024 needs a backbone before it", "before it"),
         ("backbone", '{"name": "mobilenet", "image_px": 100000}', "backbone.image_px: Input should be less", "100000"),
@@ -272,6 +277,26 @@ def test_settings_are_kept_for_the_recipes_that_have_them() -> None:
     asked = {"backbone.image_px": "96", "learning_rate": "0.5", "phases.1.epochs": "3", "nothing": "1"}
     assert settings_for(TOY, asked) == {"learning_rate": "0.5", "phases.1.epochs": "3"}
     assert set(settings_for(RECIPES["mobilenet-frozen"], asked)) == {"backbone.image_px", "learning_rate"}
+
+
+def test_younger_settings_are_shown_where_they_are_set() -> None:
+    plain, fast = RECIPES["cifar-cnn"].settings(), RECIPES["cifar-fast"].settings()
+    assert "both_views" not in plain
+    assert not {"averaging", "nesterov", "sizes", "warmup"} & plain["phases"][0].keys()
+    assert plain["phases"][0]["trains"] == "all"
+    assert fast["both_views"] is True
+    assert fast["phases"][0]["sizes"] == [{"epochs": 6, "px": 16}, {"epochs": 5, "px": 24}]
+    assert "averaging" not in fast["phases"][0]
+
+
+def test_images_of_other_sizes_need_a_network_that_takes_them() -> None:
+    sizes = '[{"epochs": 1, "px": 16}]'
+    with pytest.raises(
+        PermanentError, match=r"images of other sizes need one of the networks cifar-fast, fashion-fast"
+    ):
+        override(TOY, None, {"sizes": sizes})
+    with pytest.raises(PermanentError, match=r"both_views is for networks without a backbone"):
+        override(RECIPES["mobilenet-frozen"], None, {"both_views": "true"})
 
 
 def test_settings_that_a_backbone_cannot_follow_are_refused() -> None:

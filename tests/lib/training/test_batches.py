@@ -5,7 +5,7 @@ import pytest
 
 from lib.models.schema import Augmentation
 from lib.training import batches
-from lib.training.batches import TrainingFeatures, TrainingImages
+from lib.training.batches import PaddedImages, TrainingFeatures, TrainingImages
 from lib.training.streams import Use, stream
 
 PLAIN = Augmentation()
@@ -24,10 +24,12 @@ def noise(rows: int, shape: tuple[int, int, int] = (6, 7, 3)) -> np.ndarray:
     return np.random.default_rng(0).integers(1, 256, (rows, *shape), np.uint8)
 
 
-def rows_of(images: np.ndarray, labels: np.ndarray | None = None, **changes: object) -> TrainingImages:
+def rows_of(
+    images: np.ndarray, labels: np.ndarray | None = None, augmentation: Augmentation = PLAIN, **changes: int
+) -> TrainingImages:
     labels = np.arange(len(images)) if labels is None else labels
-    options = {"augmentation": PLAIN, "batch_size": 4, "seed": 3, **changes}
-    return TrainingImages(images, labels, **options)  # type: ignore[arg-type]
+    options = {"batch_size": 4, "seed": 3, **changes}
+    return TrainingImages(PaddedImages.of(images, augmentation), labels, **options)  # type: ignore[arg-type]
 
 
 def test_shifted_crops_are_those_of_padding_and_slicing_each_image() -> None:
@@ -40,6 +42,27 @@ def test_shifted_crops_are_those_of_padding_and_slicing_each_image() -> None:
     for found, row, y, x in zip(chunk, order, down, right, strict=True):
         padded = np.pad(images[row], ((2, 2), (2, 2), (0, 0)))
         assert np.array_equal(found, padded[y : y + 6, x : x + 7])
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 20])
+def test_all_augmentations_together_are_those_of_one_image_after_the_other(size: int) -> None:
+    images, augmentation = noise(40), Augmentation(shift_px=2, flip=True, cutout_px=size)
+    chunk, labels = rows_of(images, augmentation=augmentation, batch_size=30).chunk(epoch=1, chunk=0, chunk_steps=1)
+    draws = numpy_stream(3, 1, 1, 0)
+    down, right = draws.integers(5, size=30), draws.integers(5, size=30)
+    mirrored = draws.random(30) < 0.5
+    assert set(mirrored.tolist()) == {True, False}
+    tops = draws.integers(-(size // 2), 6 - size // 2, 30) if size else np.zeros(30, int)
+    lefts = draws.integers(-(size // 2), 7 - size // 2, 30) if size else np.zeros(30, int)
+    for number, row in enumerate(labels):
+        padded = np.pad(images[row], ((2, 2), (2, 2), (0, 0)))
+        crop = padded[down[number] : down[number] + 6, right[number] : right[number] + 7].copy()
+        crop = crop[:, ::-1] if mirrored[number] else crop
+        for y in range(6):
+            for x in range(7):
+                if 0 <= y - tops[number] < size and 0 <= x - lefts[number] < size:
+                    crop[y, x] = 0
+        assert np.array_equal(chunk[number], crop)
 
 
 def test_shifts_reach_as_far_as_promised_each_way() -> None:

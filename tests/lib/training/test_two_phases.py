@@ -12,7 +12,7 @@ from lib.models.schema import Augmentation, Backbone, Phase, Recipe
 from lib.runtime.interrupts import Interrupted
 from lib.store import LocalStore
 from lib.training import checkpoints
-from lib.training.batches import TrainingImages
+from lib.training.batches import PaddedImages, TrainingImages
 from lib.training.checkpoints import State
 
 RECIPE = Recipe(
@@ -63,7 +63,7 @@ def trainer(weights: Path | None = None, recipe: Recipe = RECIPE, policy: str = 
     keras.config.set_dtype_policy(policy)  # what prepare_keras does where there is a GPU
     model = build(recipe, (4, 4, 1), 2, weights)
     keras.config.set_dtype_policy("float32")
-    rows = TrainingImages(IMAGES, LABELS, recipe.augmentation, recipe.batch_size, 0)
+    rows = TrainingImages(PaddedImages.of(IMAGES, recipe.augmentation), LABELS, recipe.batch_size, 0)
     return Trainer(recipe, model, rows, (IMAGES, LABELS), 0, lambda _: None, 30)
 
 
