@@ -32,8 +32,8 @@ develop: .venv/.ready-to-develop ## add what tests, checks and the trial install
 	@touch $@
 
 lock: develop ## pin all packages anew, from the ranges in pyproject.toml
-	$(BIN)/uv pip compile $(LOCK) -o requirements.lock
-	$(BIN)/uv pip compile $(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
+	$(BIN)/uv pip compile --upgrade $(LOCK) -o requirements.lock
+	$(BIN)/uv pip compile --upgrade $(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
 
 train: setup ## run the main job; pass options with ARGS="--dataset cifar100 --epochs 2"
 	@$(BIN)/python -m flows.train $(ARGS)
