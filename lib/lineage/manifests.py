@@ -195,6 +195,10 @@ def commit(store: Store, address: str, manifest: Manifest) -> Ref:
 
 
 def local_file(store: Store, manifest: Manifest, name: str) -> Path:
-    """A local, checked copy of the file that the manifest calls `name`."""
+    """A local, checked copy of the file that the manifest calls `name`. Raises PermanentError where it is gone."""
     file = manifest.files[name]
-    return store.local_path(file.path, file.sha256)
+    try:
+        return store.local_path(file.path, file.sha256)
+    except NotFound as error:
+        address = file.path.rpartition("/")[0]
+        raise PermanentError(f"{error}; remove {address}/{MANIFEST} and run again, which makes it anew") from error

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,6 +17,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 
 from lib.data.datasets import readable
+
+mpl.rcdefaults()  # with a matplotlibrc of the user's, equal results would have other pictures
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"

@@ -177,8 +177,10 @@ def report_summary(store: Store, report: Ref) -> str:
 
 
 def report_url(store: Store, report: Ref) -> str:
-    """Where a browser finds index.html."""
-    return store.url(load(store, report).files["index"].path)
+    """Where a browser finds index.html. Raises PermanentError where it is gone or changed."""
+    manifest = load(store, report)
+    local_file(store, manifest, "index")
+    return store.url(manifest.files["index"].path)
 
 
 def _input_name(evaluation: Ref) -> str:

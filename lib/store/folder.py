@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 import os
+import re
 import shutil
 import time
 import uuid
@@ -19,6 +20,8 @@ from lib.files import LEADS_NOWHERE, check_regular, first_free_space, open_lock,
 from lib.store.contract import LARGEST_RECORD_BYTES, check_digest, check_names, check_path, check_source
 
 PARTIAL = ".partial-"
+OURS = re.compile(re.escape(PARTIAL) + "[0-9a-f]{32}")
+"""Others may name their files so, where a folder was taken for a store by mistake."""
 LOCK = ".lock"
 """Beside the folders of the store, so that no listing shows it."""
 
@@ -80,7 +83,7 @@ class LocalStore:
     def incomplete_uploads(self, older_than_s: float) -> list[str]:
         latest = time.time() - older_than_s
         with _explained(self.root, "read"):
-            partials = (p for p in self._walk(self.root) if p.name.startswith(PARTIAL) and _written_at(p) <= latest)
+            partials = (p for p in self._walk(self.root) if OURS.fullmatch(p.name) and _written_at(p) <= latest)
             return sorted(p.relative_to(self.root).as_posix() for p in partials)
 
     def discard(self, incomplete_upload: str) -> None:

@@ -54,6 +54,21 @@ class Progress:
     machine: dict[str, Any] = field(default_factory=dict)
     """What bit-for-bit equality depends on: TensorFlow, CPU and threads."""
 
+    def check(self, epochs: list[int], chunks: int, stops_early: bool) -> None:
+        """Raise UnusableState where no training of phases of `epochs`, each of `chunks`, comes to stand here."""
+        done = [sum(line["phase"] == number for line in self.history) for number in range(1, len(epochs) + 1)]
+        finished = zip(done[: self.phase], epochs, strict=False)
+        if not (
+            0 <= self.phase <= len(epochs)
+            and self.epoch == len(self.history) == sum(done)
+            and all(count == most or (stops_early and 0 < count < most) for count, most in finished)
+            and not any(done[self.phase + 1 :])
+            and self.phase_epoch == (done[self.phase] if self.phase < len(epochs) else 0)
+            and (self.phase == len(epochs) or self.phase_epoch < epochs[self.phase])
+            and 0 <= self.chunk < chunks
+        ):
+            raise UnusableState("its progress is none of this training's")
+
 
 PROGRESS = TypeAdapter(Progress)
 
@@ -73,9 +88,22 @@ class State:
         """Every array by name, in a fixed order."""
         return {f"{name}-{index:04d}": array for name in ARRAYS for index, array in enumerate(getattr(self, name))}
 
+    def check_fits(self, ours: "State") -> None:
+        """Raise UnusableState where it is none of the network that `ours` is of, or has weights that are no numbers."""
+        best = ours.weights if self.best_weights else []
+        for name, expected in {**vars(ours), "best_weights": best}.items():
+            if name in ARRAYS and _shapes(getattr(self, name)) != _shapes(expected):
+                raise UnusableState(f"its state of {name} has other shapes than this model's")
+        if not all(np.isfinite(array).all() for array in [*self.weights, *self.best_weights]):
+            raise UnusableState("its weights are not all finite numbers")
+
     def digest(self) -> str:
         """sha256 over every variable: two trainings with equal digests are the same to the last bit."""
         return digest_arrays(self.arrays().items())
+
+
+def _shapes(arrays: list[np.ndarray]) -> list[Any]:
+    return [(array.shape, array.dtype) for array in arrays]
 
 
 def save(store: Store, address: str, state: State) -> None:
@@ -118,8 +146,8 @@ def newest_first(store: Store, address: str, max_bytes: int) -> Iterator[tuple[s
 
 
 def largest_bytes(parameters: int) -> int:
-    """Of a state of a network with so many: float32 weights, two more for the optimizer, and the best ones so far."""
-    return 4 * 4 * parameters + HISTORY_BYTES
+    """Of a state of a network with so many: float32 weights, two more for the optimizer, averages, the best so far."""
+    return 4 * 5 * parameters + HISTORY_BYTES
 
 
 def clear(store: Store, address: str) -> None:

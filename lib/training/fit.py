@@ -127,7 +127,9 @@ class Trainer:
             return
         # After the last epoch no phase is under way; its optimizer is still that of the last.
         self._enter_phase(min(state.progress.phase, len(self.recipe.phases) - 1))
-        self._check_shapes(state)
+        epochs, stops_early = [phase.epochs for phase in self.recipe.phases], bool(self.recipe.early_stopping_epochs)
+        state.progress.check(epochs, ceil(self.rows.steps / CHUNK_STEPS), stops_early)
+        state.check_fits(self.state())
         self.progress, self.best_weights = state.progress, state.best_weights
         self.model.set_weights(state.weights)
         variables = [*self.model.optimizer.variables, *_random_states(self.model)]
@@ -139,13 +141,6 @@ class Trainer:
             self.emit({"event": "warning", "message": message})
         epoch, chunk = self.progress.epoch, self.progress.chunk
         self.emit({"event": "resumed", "epoch": epoch, "step": chunk * CHUNK_STEPS, "history": self.progress.history})
-
-    def _check_shapes(self, state: State) -> None:
-        ours = self.state()
-        best = ours.weights if state.best_weights else []
-        for name, expected in {**vars(ours), "best_weights": best}.items():
-            if name in checkpoints.ARRAYS and _shapes(getattr(state, name)) != _shapes(expected):
-                raise UnusableState(f"its state of {name} has other shapes than this model's")
 
     def state(self) -> State:
         """A copy of everything, as it is between two chunks."""
@@ -283,10 +278,6 @@ class Trainer:
         """Those of the epoch that the recipe keeps."""
         with averaged(self.model):
             return self.best_weights or list(self.model.get_weights())
-
-
-def _shapes(arrays: list[np.ndarray]) -> list[Any]:
-    return [(array.shape, array.dtype) for array in arrays]
 
 
 def _seed_layers(model: keras.Model, seed: int, *place: int) -> None:

@@ -59,12 +59,14 @@ def test_a_second_run_finds_all_done_and_starts_no_server(finished: tuple[Path, 
 
 
 @pytest.mark.slow
-def test_s3_and_another_matplotlib_backend_give_the_same_layout_and_refs(
+def test_s3_and_matplotlib_settings_of_the_users_give_the_same_layout_and_refs(
     finished: tuple[Path, str], commands: Commands, s3_environment: object, s3_server: object, tmp_path: Path
 ) -> None:
     uri = f"s3://{s3_server.bucket}/flows-test"  # type: ignore[attr-defined]
     keys = s3_server.environment()  # type: ignore[attr-defined]
-    done = commands.run("flows.train", *QUICK, STORE_URI=uri, MPLBACKEND="svg", **keys)
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.size: 14\naxes.grid: True\n")
+    own = {"MPLBACKEND": "svg", "MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}
+    done = commands.run("flows.train", *QUICK, STORE_URI=uri, **own, **keys)
     assert done.returncode == 0, done.stderr
     assert refs(open_store(uri, tmp_path)) == refs(LocalStore(finished[0]))
     elsewhere = commands.run("flows.train", *QUICK, STORE_URI=uri, CACHE_DIR=str(tmp_path / "other"), **keys)

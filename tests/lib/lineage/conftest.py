@@ -29,6 +29,6 @@ def history(store: LocalStore) -> LocalStore:
     store.write("checkpoints/models/toy/cnn/m1/lease.json", b"{}")
     age(store, "models/toy/cnn/m1/data-loser.bin", days=2)
     age(store, "checkpoints", days=2)
-    (store.root / "models/toy/.partial-cut").write_bytes(b"half")
-    os.utime(store.root / "models/toy/.partial-cut", (0, 0))
+    (store.root / "models/toy/.partial-00000000000000000000000000000000").write_bytes(b"half")
+    os.utime(store.root / "models/toy/.partial-00000000000000000000000000000000", (0, 0))
     return store

@@ -212,6 +212,17 @@ def test_a_file_changed_behind_our_back_is_refused(store: LocalStore) -> None:
         local_file(store, changed(files={"model": file}), "model")
 
 
+def test_a_file_that_is_gone_is_said_with_what_to_do(store: LocalStore) -> None:
+    file = put_file(store, "models/toy/1", "model.keras", b"hello")
+    store.delete(file.path)
+    with pytest.raises(PermanentError) as caught:
+        local_file(store, changed(files={"model": file}), "model")
+    assert str(caught.value) == (
+        f"nothing is stored at {file.path} in {store.uri}; remove models/toy/1/manifest.json and run again, "
+        "which makes it anew"
+    )
+
+
 def test_json_is_digested_with_sorted_keys_and_no_spaces() -> None:
     assert digest_json({"b": [1, 2], "a": "ü"}) == hashlib.sha256('{"a":"ü","b":[1,2]}'.encode()).hexdigest()
 

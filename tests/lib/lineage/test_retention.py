@@ -74,12 +74,13 @@ def test_checkpoints_go_once_what_they_were_for_is_finished(store: LocalStore) -
 
 
 def test_what_an_incomplete_upload_left_goes_after_a_day(store: LocalStore) -> None:
-    for name, hours in (("younger", 23), ("older", 25)):
-        store.write(f"raw/{name}", b"whole")
-        (store.root / f"raw/.partial-{name}").write_bytes(b"half")
-        os.utime(store.root / f"raw/.partial-{name}", (time.time() - hours * 3600,) * 2)
-    assert clean(store) == ["raw/.partial-older"]
-    assert everything(store) == ["raw/.partial-younger", "raw/older", "raw/younger"]
+    partials = [f"raw/.partial-{hours:032}" for hours in (23, 25)]
+    for path, hours in zip(partials, (23, 25), strict=True):
+        store.write(f"raw/{hours}", b"whole")
+        (store.root / path).write_bytes(b"half")
+        os.utime(store.root / path, (time.time() - hours * 3600,) * 2)
+    assert clean(store) == partials[1:]
+    assert everything(store) == [partials[0], "raw/23", "raw/25"]
 
 
 def test_a_cut_upload_to_s3_goes_after_its_time(
@@ -95,7 +96,11 @@ def test_a_cut_upload_to_s3_goes_after_its_time(
 
 
 def test_without_keep_old_models_stay(history: LocalStore) -> None:
-    litter = ["models/toy/cnn/m1/data-loser.bin", "checkpoints/models/toy/cnn/m1/lease.json", "models/toy/.partial-cut"]
+    litter = [
+        "models/toy/cnn/m1/data-loser.bin",
+        "checkpoints/models/toy/cnn/m1/lease.json",
+        "models/toy/.partial-00000000000000000000000000000000",
+    ]
     assert clean(history) == litter
     assert len(addresses(history, "models")) == 6
 

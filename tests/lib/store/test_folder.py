@@ -117,9 +117,16 @@ def test_a_half_written_file_is_not_listed(tmp_path: Path) -> None:
 def test_a_local_incomplete_upload_is_as_old_as_its_last_byte(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     for age_s in (50, 70):
-        (tmp_path / f".partial-{age_s}").write_bytes(b"half")
-        os.utime(tmp_path / f".partial-{age_s}", (time.time() - age_s,) * 2)
-    assert store.incomplete_uploads(older_than_s=60) == [".partial-70"]
+        file = tmp_path / f".partial-{age_s:032x}"
+        file.write_bytes(b"half")
+        os.utime(file, (time.time() - age_s,) * 2)
+    assert store.incomplete_uploads(older_than_s=60) == [f".partial-{70:032x}"]
+
+
+def test_what_others_call_partial_is_no_incomplete_upload(tmp_path: Path) -> None:
+    for name in ("thesis.tar", "70", f"{70:032X}x", f"{70:033x}"):
+        (tmp_path / f".partial-{name}").touch()
+    assert LocalStore(tmp_path).incomplete_uploads(older_than_s=0) == []
 
 
 def test_ages_leave_nothing_in_the_folder(tmp_path: Path) -> None:

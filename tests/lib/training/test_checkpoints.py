@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lib.store import LocalStore
-from lib.training.checkpoints import Progress, State, clear, newest_first, save
+from lib.training.checkpoints import Progress, State, UnusableState, clear, newest_first, save
 
 WORK = "checkpoints/toy/recipe/key"
 
@@ -182,3 +182,62 @@ def test_without_any_there_is_nothing_to_go_on_from(store: LocalStore) -> None:
     save(store, WORK, state(1))
     clear(store, WORK)
     assert found(store) == (None, [])
+
+
+def progress(**changes: Any) -> Progress:
+    """Of a training of two phases of 2 and 3 epochs, each of 4 chunks, in the second chunk of its fourth epoch."""
+    history = [{"phase": number} for number in (1, 1, 2)]
+    return Progress(**{"epoch": 3, "phase": 1, "phase_epoch": 1, "chunk": 1, "history": history, **changes})
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        progress(),
+        Progress(),
+        progress(epoch=5, phase=2, phase_epoch=0, chunk=0, history=[{"phase": number} for number in (1, 1, 2, 2, 2)]),
+    ],
+    ids=["under way", "begun", "ended"],
+)
+def test_progress_of_this_training_is_taken(whole: Progress) -> None:
+    whole.check([2, 3], 4, stops_early=False)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epoch": 999},
+        {"phase": 7, "phase_epoch": 0},
+        {"phase": -1},
+        {"phase": 0},
+        {"phase_epoch": -5},
+        {"phase_epoch": 2},
+        {"chunk": 4},
+        {"chunk": -1},
+        {"history": []},
+        {"epoch": 2, "history": [{"phase": 1}, {"phase": 2}]},
+        {"phase": 2, "phase_epoch": 0},
+        {"epoch": 5, "phase_epoch": 3, "history": [{"phase": number} for number in (1, 1, 2, 2, 2)]},
+        {"history": [{"phase": 1}, {"phase": 1}, {"phase": 9}]},
+    ],
+    ids=str,
+)
+def test_progress_that_no_training_of_these_phases_comes_to_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(UnusableState, match=r"^its progress is none of this training's$"):
+        progress(**changes).check([2, 3], 4, stops_early=False)
+
+
+def test_a_phase_that_stopped_early_may_be_shorter() -> None:
+    short = progress(epoch=2, history=[{"phase": 1}, {"phase": 2}])
+    short.check([2, 3], 4, stops_early=True)
+    with pytest.raises(UnusableState):
+        progress(epoch=1, history=[{"phase": 2}]).check([2, 3], 4, stops_early=True)
+
+
+def test_a_state_whose_weights_are_no_numbers_is_refused() -> None:
+    good = State(Progress(), [np.ones(2, np.float32)], [], [], [])
+    good.check_fits(good)
+    for bad in (np.nan, np.inf):
+        spoilt = State(Progress(), [np.array([1, bad], np.float32)], [], [], [])
+        with pytest.raises(UnusableState, match=r"^its weights are not all finite numbers$"):
+            spoilt.check_fits(good)
