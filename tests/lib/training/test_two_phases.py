@@ -186,17 +186,16 @@ def test_mixed_precision_keeps_its_weights_in_float32_and_resumes_with_its_loss_
 
 @pytest.mark.slow
 def test_gpu_recipes_compile_under_xla(request: pytest.FixtureRequest) -> None:
-    import tensorflow as tf
-    from tensorflow.python.framework.config import is_op_determinism_enabled
+    from tensorflow.python.framework import config
 
     from lib.models.networks import build
     from lib.models.overrides import override
     from lib.models.recipes import find_recipe
     from lib.training.optimizers import make_loss, make_optimizer
 
-    if is_op_determinism_enabled():  # by a test before this one; Keras then leaves XLA out
-        tf.config.experimental.disable_op_determinism()
-        request.addfinalizer(tf.config.experimental.enable_op_determinism)
+    if config.is_op_determinism_enabled():  # by a test before this one; Keras then leaves XLA out
+        config.disable_op_determinism()
+        request.addfinalizer(config.enable_op_determinism)
     recipe = override(find_recipe("mobilenet"), 1, {"backbone.image_px": "32"})
     model = build(recipe, (32, 32, 3), 2)
     model.compile(optimizer=make_optimizer(recipe.phases[1], 1), loss=make_loss(recipe, 2), jit_compile=True)
