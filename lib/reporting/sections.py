@@ -220,6 +220,8 @@ def _inline(values: dict[str, Any]) -> str:
 def _value(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none", True: "yes", False: "no"}[value]
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return f"({'; '.join(map(_inline, value))})"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

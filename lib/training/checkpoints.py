@@ -56,7 +56,7 @@ class Progress:
 
     def check(self, epochs: list[int], chunks: int, stops_early: bool) -> None:
         """Raise UnusableState where no training of phases of `epochs`, each of `chunks`, comes to stand here."""
-        done = [sum(line["phase"] == number for line in self.history) for number in range(1, len(epochs) + 1)]
+        done = [sum(line.get("phase") == number for line in self.history) for number in range(1, len(epochs) + 1)]
         finished = zip(done[: self.phase], epochs, strict=False)
         if not (
             0 <= self.phase <= len(epochs)

@@ -33,11 +33,12 @@ def _optimizer(phase: Phase, rate: float | keras.optimizers.schedules.LearningRa
 @contextmanager
 def averaged(model: keras.Model) -> Iterator[None]:
     """Have the moving average of the weights in their place, where the optimizer keeps one."""
-    if not model.optimizer.use_ema:
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # in mixed precision Keras wraps it
+    if not optimizer.use_ema:
         yield
         return
     before = [variable.numpy() for variable in model.trainable_variables]
-    type(model.optimizer).finalize_variable_values(model.optimizer, model.trainable_variables)
+    type(optimizer).finalize_variable_values(optimizer, model.trainable_variables)
     try:
         yield
     finally:

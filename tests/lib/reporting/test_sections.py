@@ -39,3 +39,10 @@ def test_settings_leave_out_what_optimizer_and_schedule_ignore() -> None:
 )
 def test_times_are_said_as_a_person_says_them(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_sizes_are_words_and_not_python() -> None:
+    sizes = [{"epochs": 6, "px": 16}, {"epochs": 5, "px": 24}]
+    assert settings({"phases": [{"epochs": 15, "sizes": sizes}]}) == [
+        ("phase 1", "epochs 15, sizes (epochs 6, px 16; epochs 5, px 24)")
+    ]

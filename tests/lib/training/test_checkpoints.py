@@ -219,6 +219,7 @@ def test_progress_of_this_training_is_taken(whole: Progress) -> None:
         {"phase": 2, "phase_epoch": 0},
         {"epoch": 5, "phase_epoch": 3, "history": [{"phase": number} for number in (1, 1, 2, 2, 2)]},
         {"history": [{"phase": 1}, {"phase": 1}, {"phase": 9}]},
+        {"history": [{"phase": 1}, {"phase": 1}, {}]},
     ],
     ids=str,
 )

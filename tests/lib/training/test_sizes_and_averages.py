@@ -38,13 +38,17 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3)).astype(np.uint
 LABELS = np.arange(24) % 3
 
 
-def trainer(recipe: Recipe = RECIPE) -> Any:
+def trainer(recipe: Recipe = RECIPE, policy: str = "float32") -> Any:
+    import keras
+
     from lib.models.networks import build_for_training
     from lib.training.devices import prepare_keras
 
     prepare_keras(recipe, allow_cpu=True)
     rows = TrainingImages(PaddedImages.of(IMAGES, recipe.augmentation), LABELS, recipe.batch_size, 0)
+    keras.config.set_dtype_policy(policy)  # what prepare_keras does where there is a GPU
     model = build_for_training(recipe, (8, 8, 3), 3)
+    keras.config.set_dtype_policy("float32")
     return fit.Trainer(recipe, model, rows, (IMAGES, LABELS), 0, lambda _: None, 30)
 
 
@@ -108,6 +112,18 @@ def test_what_is_kept_is_the_moving_average_and_training_goes_on_from_the_weight
         assert np.array_equal(ours, theirs)
     for kept, now in zip(plain.kept_weights(), plain.model.get_weights(), strict=True):
         assert np.array_equal(kept, now)
+
+
+def test_in_mixed_precision_the_average_is_kept_too() -> None:
+    import keras
+
+    one = trainer(RECIPE.model_copy(update={"precision": "mixed_float16"}), policy="mixed_float16")
+    one.start(None)
+    one.run(lambda state: None, interval_s=60)
+    assert isinstance(one.model.optimizer, keras.optimizers.LossScaleOptimizer)
+    moves = [weight.trainable for weight in one.model.weights]
+    kept, raw = one.kept_weights(), one.model.get_weights()
+    assert [not np.array_equal(a, b) for a, b in zip(kept, raw, strict=True)] == moves
 
 
 def averages(states: dict[tuple[int, int], State]) -> list[list[np.ndarray]]:
