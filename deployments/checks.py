@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlparse
 
 import httpx
@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
+from deployments.configuration import Parameters
 from deployments.deploy import check_webhook
 from lib.addresses import file_in, folder
 from lib.data.fetch import SCHEMES
@@ -27,8 +28,6 @@ from lib.store import LocalStore, Store, open_store
 from lib.store.probe import DO_NOT_USE, broken_promise
 from tasks.server import ask_server
 
-Parameters = dict[tuple[str, str], dict[str, Any]]
-"""Of each schedule, by deployment and slug."""
 MAKE_DEPLOY = "make deploy"
 WATCHED_FOR_S = 25.0
 """At most. By default a lease is renewed every 20 s."""
@@ -214,11 +213,7 @@ def check_gpu(gpus: list[str]) -> Verdict:
     """Which GPUs are here. None is no fault."""
     if gpus:
         return Verdict("gpu", "ok", f"{_counted(gpus, 'GPU')}: {', '.join(gpus)}")
-    return Verdict(
-        "gpu",
-        "ok",
-        "none here: commands leave GPU recipes out; workers of pool gpu train them",
-    )
+    return Verdict("gpu", "ok", "none here: commands leave GPU recipes out; workers of pool gpu train them")
 
 
 def check_clock(addresses: list[str]) -> Verdict:

@@ -28,6 +28,8 @@ NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 LONGEST_NUMBER = 100
 """Python writes no number of thousands of digits, not even into an error."""
 CRON_FIELDS = 5
+Parameters = dict[tuple[str, str], dict[str, Any]]
+"""Of schedules, by deployment and slug."""
 UNREADABLE = (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError, yaml.YAMLError)
 """What PyYAML raises on a value that is not of the kind it is said to be."""
 
@@ -201,8 +203,8 @@ class Configuration(Strict):
         return list(dict.fromkeys(deployment.work_pool.name for deployment in self.deployments))
 
 
-def parameters_of(configuration: Configuration) -> dict[tuple[str, str], dict[str, Any]]:
-    """Of each schedule, by deployment and slug."""
+def parameters_of(configuration: Configuration) -> Parameters:
+    """Those of each schedule."""
     deployments = configuration.deployments
     return {(each.full_name, one.slug): one.parameters for each in deployments for one in each.schedules}
 

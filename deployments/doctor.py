@@ -17,7 +17,6 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL
 
 from deployments.checks import (
-    Parameters,
     Verdict,
     check_clock,
     check_deployments,
@@ -32,7 +31,7 @@ from deployments.checks import (
     check_weights,
     not_set_up,
 )
-from deployments.configuration import parameters_of, read_configuration
+from deployments.configuration import Parameters, parameters_of, read_configuration
 from deployments.deploy import read_deployed
 from deployments.version import code_version
 from lib.command_line import add_store_option, main_of, parser, settings_of

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -22,7 +23,7 @@ class Rows:
 
 
 def read_rows(
-    store: Store, prepared: Manifest, splits: tuple[str, ...], into: Mapping[str, np.ndarray] | None = None
+    store: Store, prepared: Manifest, splits: tuple[str, ...], into: Mapping[str, np.ndarray] = MappingProxyType({})
 ) -> dict[str, Rows]:
     """The images and labels of `splits`, out of train, validation and test.
 
@@ -35,12 +36,10 @@ def read_rows(
     found: dict[str, Rows] = {}
     for source, names in (("train", ("train", "validation")), ("test", ("test",))):
         destinations = {}
-        for name in names:
-            if name in splits:
-                rows = getattr(chosen, name)
-                images = (into or {}).get(name)
-                new = np.empty((len(rows), *prepared.facts["image_shape"]), np.uint8) if images is None else images
-                destinations[name] = Destination(rows, new)
+        for name in (name for name in names if name in splits):
+            rows = getattr(chosen, name)
+            shape = len(rows), *prepared.facts["image_shape"]
+            destinations[name] = Destination(rows, into[name] if name in into else np.empty(shape, np.uint8))
         if destinations:
             table = copy_images(local_file(store, dataset, source), [*destinations.values()])
             if sum(table.missing.values()):

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from deployments.checks import (
-    Parameters,
     Verdict,
     check_clock,
     check_deployments,
@@ -13,6 +12,7 @@ from deployments.checks import (
     check_schedules,
     check_weights,
 )
+from deployments.configuration import Parameters
 from deployments.doctor import attempt
 from deployments.ports import free_ports
 from lib.models.recipes import RECIPES
