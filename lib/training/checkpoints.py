@@ -83,6 +83,7 @@ class State:
     random: list[np.ndarray]
     """Of each layer that draws."""
     best_weights: list[np.ndarray]
+    """Those to be kept so far, where they are not `weights`: of the best epoch, or averages."""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Every array by name, in a fixed order."""

@@ -23,15 +23,18 @@ from lib.runtime.leases import LEASE, lease
 from lib.settings import Settings
 from lib.store import Store
 from lib.training import checkpoints
+from lib.training.averaging import averaged
 from lib.training.batches import TrainingRows, ValidationRows, resized
 from lib.training.callbacks import StopInTime, Watch, check_finite
 from lib.training.checkpoints import Progress, State, UnusableState
 from lib.training.devices import machine, prepare_keras, start_tensorflow
-from lib.training.optimizers import averaged, make_loss, make_optimizer
+from lib.training.optimizers import make_loss, make_optimizer
 from lib.training.streams import Use, stream
 from lib.training.task import TrainingTask
 
 CHUNK_STEPS = 50
+STATISTICS_STEPS = 16
+"""Batches that BatchNorm's statistics of averaged weights are taken from."""
 SHARE_OF_CHUNK = 0.5
 """Of the time that a process has to stop; the rest is for saving its state."""
 
@@ -214,7 +217,7 @@ class Trainer:
     def _end_epoch(self) -> None:
         progress, recipe = self.progress, self.recipe
         rows, watch = self.validation.of(self._px), StopInTime(self._patience_s)
-        with averaged(self.model):
+        with averaged(self.model, self._images_for_statistics, self.rows.batch_size):
             validation = self.model.evaluate(rows, verbose=0, return_dict=True, callbacks=[watch])
             weights = self.model.get_weights()
         line = {
@@ -232,6 +235,8 @@ class Trainer:
         if recipe.keep == "best" and validation["accuracy"] > progress.best.get("validation_accuracy", -1):
             progress.best = {"epoch": line["epoch"], "validation_accuracy": validation["accuracy"]}
             self.best_weights = weights
+        if recipe.keep == "last":
+            self.best_weights = weights if self._phase.averaging else []
         gained = progress.lowest_validation_loss is None or validation["loss"] < progress.lowest_validation_loss
         progress.lowest_validation_loss = validation["loss"] if gained else progress.lowest_validation_loss
         progress.epochs_without_gain = 0 if gained else progress.epochs_without_gain + 1
@@ -246,6 +251,10 @@ class Trainer:
             progress.lowest_validation_loss, progress.epochs_without_gain = None, 0
             if progress.phase < len(recipe.phases):
                 self._enter_phase(progress.phase)
+
+    def _images_for_statistics(self) -> np.ndarray:
+        """The same in each epoch, in the size that is trained on."""
+        return resized(self.rows.chunk(0, 0, STATISTICS_STEPS)[0], self._px)
 
     def _tell_of_slow_saves(self, took_s: float) -> None:
         left_s = self.stop_within_s * (1 - SHARE_OF_CHUNK)
@@ -275,9 +284,8 @@ class Trainer:
                 "steps": self.rows.steps}  # fmt: skip
 
     def kept_weights(self) -> list[np.ndarray]:
-        """Those of the epoch that the recipe keeps."""
-        with averaged(self.model):
-            return self.best_weights or list(self.model.get_weights())
+        """Those that the recipe keeps."""
+        return self.best_weights or list(self.model.get_weights())
 
 
 def _seed_layers(model: keras.Model, seed: int, *place: int) -> None:

@@ -1,7 +1,5 @@
 """Optimizers and schedules of a phase. The rate is a function of the step, which is part of the optimizer's state."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -28,22 +26,6 @@ def _optimizer(phase: Phase, rate: float | keras.optimizers.schedules.LearningRa
         optimizer = keras.optimizers.AdamW(rate, weight_decay=phase.weight_decay, **averaging)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
-
-
-@contextmanager
-def averaged(model: keras.Model) -> Iterator[None]:
-    """Have the moving average of the weights in their place, where the optimizer keeps one."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # in mixed precision Keras wraps it
-    if not optimizer.use_ema:
-        yield
-        return
-    before = [variable.numpy() for variable in model.trainable_variables]
-    type(optimizer).finalize_variable_values(optimizer, model.trainable_variables)
-    try:
-        yield
-    finally:
-        for variable, value in zip(model.trainable_variables, before, strict=True):
-            variable.assign(value)
 
 
 def _schedule(phase: Phase, epoch_steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
