@@ -8,7 +8,7 @@ INSTALL := $(BIN)/uv pip install --quiet --no-cache --python $(BIN)/python
 LOCK := pyproject.toml --universal --python-version 3.11 --no-annotate --quiet --custom-compile-command "make lock"
 # Each process of a run would compile TensorFlow and Prefect anew, for 20 s, where this variable keeps that from the disk.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help setup develop lock train test test-all faults docs lint stack deploy doctor
+.PHONY: help setup develop lock train test test-all faults bench docs lint stack deploy doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ test-all: develop ## run the default tests and those on real data
 
 faults: develop ## inject faults into real runs and print how each ended; only some: make faults ARGS="--only clock"
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+bench: develop ## measure speed against peers and print one table: about half an hour; STORE_URI and MIRROR_URL as for training
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 stack: develop ## start a complete installation on this machine, for trial: server, store, workers; Ctrl-C stops it
 	@$(BIN)/python -m deployments.stack $(ARGS)

@@ -1,0 +1,43 @@
+"""Run all benchmarks and print one table: `make bench`, or `python -m tests.benchmarks [NAME …]`.
+
+Each is a process of its own: reading, augmentation, training_step, no_op, time_to_accuracy. CIFAR-100 and Fashion-MNIST
+are ingested first, where the store (STORE_URI) lacks them. Run it on an otherwise idle machine.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+
+from lib.lineage.provenance import environment
+from tests.benchmarks.measuring import Measured, own_process, print_table
+from tests.running_stack import REPOSITORY
+
+BENCHMARKS = ("reading", "augmentation", "training_step", "no_op", "time_to_accuracy")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("names", nargs="*", metavar="NAME", help="only these")
+    return options
+
+
+def main() -> None:
+    options = make_parser()
+    names = options.parse_args().names or BENCHMARKS
+    if unknown := set(names) - set(BENCHMARKS):
+        options.error(f"NAME must be one of {', '.join(BENCHMARKS)}; received {', '.join(sorted(unknown))}")
+    for dataset in ("cifar100", "fashion-mnist"):
+        subprocess.run([sys.executable, "-m", "flows.ingest", "--dataset", dataset], cwd=REPOSITORY, check=True)
+    found, began = list[Measured](), time.monotonic()
+    for name in names:
+        found += [Measured(**each) for each in json.loads(own_process(f"tests.benchmarks.{name}"))]
+        print(f"{name}: done after {(time.monotonic() - began) / 60:.1f} minutes", file=sys.stderr)
+    print_table(found)
+    hardware = environment()["hardware"]
+    print(f"{time.strftime('%Y-%m-%d')}: {hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB")
+
+
+if __name__ == "__main__":
+    main()

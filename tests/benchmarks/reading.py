@@ -1,0 +1,95 @@
+"""Measure how training reads its rows: `python -m tests.benchmarks.reading`.
+
+CIFAR-100 from the store (STORE_URI) to the padded array that training indexes, in processor seconds against one copy
+of the same bytes in memory, digest apart; and the memory that it takes against that of the pixels.
+"""
+
+import sys
+import threading
+import time
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from lib.data.datasets import find_dataset
+from lib.data.rows import read_rows
+from lib.lineage.manifests import Manifest, load
+from lib.models.recipes import RECIPES
+from lib.planning.outputs import find_prepared
+from lib.settings import read_settings
+from lib.store import Store, open_store
+from lib.training.batches import PaddedImages
+from tests.benchmarks.measuring import Measured, in_turn, over, own_process, said, show, spent
+
+MODULE, TURNS, MEMORY = "tests.benchmarks.reading", 7, "memory"
+
+
+@cache
+def prepared(dataset: str) -> tuple[Store, Manifest]:
+    """The store and the prepared data in it."""
+    settings = read_settings()
+    store = open_store(settings.store_uri, settings.cache_dir)
+    found = find_prepared(store, find_dataset(dataset), None)
+    if found is None:
+        sys.exit(f"{dataset} must be in the store: python -m flows.ingest --dataset {dataset}")
+    return store, load(store, found)
+
+
+def padded(dataset: str = "cifar100", recipe: str = "cifar-cnn") -> PaddedImages:
+    """The rows that the recipe trains on, as training reads them."""
+    store, data = prepared(dataset)
+    room = PaddedImages((data.facts["rows"]["train"], *data.facts["image_shape"]), RECIPES[recipe].augmentation)
+    read_rows(store, data, ("train",), {"train": room.images})
+    return room
+
+
+def measure() -> list[Measured]:
+    images = np.array(padded().images)  # the digest is worked out here, once a process
+    turns = in_turn(TURNS, lambda: spent(padded), lambda: spent(images.copy))
+    memory = [float(own_process(MODULE, MEMORY)) for _ in range(3)]
+    return [
+        Measured(
+            "CIFAR-100's training rows, file → padded array, digest apart",
+            said([1000 * each for each in turns[0]], "ms", ",.0f"),
+            f"one copy in memory: {said([1000 * each for each in turns[1]], 'ms', ',.0f')}",
+            over(*turns),
+            "≤ 4.5",
+            f"copying {images.nbytes / 1e9 / min(turns[1]):.1f} GB a processor second",
+        ),
+        Measured(
+            "the same, highest anonymous memory",
+            said([each * images.nbytes / 1e6 for each in memory], "MB", ",.0f"),
+            f"the pixels: {images.nbytes / 1e6:,.0f} MB",
+            memory,
+            "≤ 1.6",
+        ),
+    ]
+
+
+def _print_memory() -> None:
+    """Growth of anonymous memory while rows are read, at its highest, over the bytes of their pixels."""
+    prepared("cifar100")
+    before, seen, reading = _anonymous_bytes(), [0], True
+
+    def watch() -> None:
+        while reading:
+            seen.append(_anonymous_bytes())
+            time.sleep(0.001)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    pixels = padded().images.nbytes
+    reading = False
+    watching.join()
+    print((max(seen) - before) / pixels)
+
+
+def _anonymous_bytes() -> int:
+    """Resident; a file that is mapped to memory is not part of it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+
+
+if __name__ == "__main__":
+    _print_memory() if sys.argv[1:] == [MEMORY] else show(measure())
