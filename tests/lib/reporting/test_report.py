@@ -13,6 +13,7 @@ from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit, load
 from lib.lineage.provenance import made_by
 from lib.models.recipes import RECIPES
+from lib.models.schema import Size
 from lib.reporting.leaderboard import BASELINE
 from lib.reporting.report import (
     _render,
@@ -248,6 +249,22 @@ def test_a_recipe_that_does_not_promise_equal_bits_says_so(store: LocalStore, pr
     inexact = made.index(store, build_report(store, prepared, [made.evaluated(store, prepared, deterministic=False)]))
     assert "do not promise" in inexact
     assert "do not promise" not in page
+
+
+def test_a_model_trained_on_other_sizes_first_says_what_its_curves_are_validated_on(
+    store: LocalStore, prepared: Ref, page: str
+) -> None:
+    (phase,) = RECIPES["digits-cnn"].phases
+    changed = phase.model_copy(update={"sizes": (Size(epochs=1, px=16),)})
+    fast = made.evaluated(store, prepared, network="cifar-fast", phases=(changed,))
+    said = "Epochs on images of another size are validated on images of that size."
+    assert said in made.index(store, build_report(store, prepared, [fast]))
+    assert said not in page
+
+
+def test_a_recipe_that_this_code_no_longer_knows_is_shown_as_it_was_resolved(store: LocalStore, prepared: Ref) -> None:
+    other = made.evaluated(store, prepared, network="of another version")
+    assert "of another version" in made.index(store, build_report(store, prepared, [other]))
 
 
 def test_reporting_loads_no_tensorflow_and_no_plotting_to_show_a_leaderboard() -> None:
