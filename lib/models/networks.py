@@ -37,14 +37,19 @@ def build(
             features = layers.Average(name="both_views")([features, mirrored])
         probabilities = build_head(recipe, features.shape[-1], classes, seed)(features)
     elif recipe.backbone is None:
-        network = build_for_training(recipe, image_shape, classes, seed=seed)
-        if not recipe.both_views:
-            return network
-        views = [network(images), network(keras.ops.flip(images, axis=2))]
-        probabilities = layers.Average(name="both_views")(views)
+        return of_views(recipe, build_for_training(recipe, image_shape, classes, seed=seed), image_shape)
     else:
         probabilities = _classify(pooled_features(images, recipe.backbone, weights), recipe, classes)
     return keras.Model(images, probabilities, name=recipe.name.replace("-", "_"))
+
+
+def of_views(recipe: Recipe, network: keras.Model, image_shape: tuple[int | None, ...]) -> keras.Model:
+    """`network` itself or, where the recipe says so, the mean of what it says of an image and of its mirror image."""
+    if not recipe.both_views:
+        return network
+    images = keras.Input(image_shape, dtype="uint8", name="images")
+    views = [network(images), network(keras.ops.flip(images, axis=2))]
+    return keras.Model(images, layers.Average(name="both_views")(views), name=recipe.name.replace("-", "_"))
 
 
 def load_network(store: Store, model: Manifest) -> keras.Model:
@@ -67,7 +72,7 @@ def build_for_training(
 ) -> keras.Model:
     """What is trained of `build`'s network, all of its weights in the same order.
 
-    It says what it says of one view, and takes images of other sizes where the recipe trains on them.
+    It takes one view, and images of other sizes where the recipe trains on them.
     """
     if recipe.backbone:
         return build(recipe, image_shape, classes, weights, seed)

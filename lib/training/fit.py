@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from lib.lineage.manifests import Ref, find, load
 from lib.lineage.steps import checkpoints_address
-from lib.models.networks import enter_phase
+from lib.models.networks import enter_phase, of_views
 from lib.models.schema import Phase, Recipe, model_address
 from lib.runtime.interrupts import Interrupted, deferred_interrupts
 from lib.runtime.jobs import Emit, waits, warns
@@ -29,7 +29,7 @@ from lib.training.callbacks import StopInTime, Watch, check_finite
 from lib.training.checkpoints import Progress, State, UnusableState
 from lib.training.devices import machine, prepare_keras, start_tensorflow
 from lib.training.optimizers import make_loss, make_optimizer
-from lib.training.streams import Use, stream
+from lib.training.streams import random_states, seed_layers
 from lib.training.task import TrainingTask
 
 CHUNK_STEPS = 50
@@ -104,6 +104,7 @@ class Trainer:
     ) -> None:
         """`validation` is inputs and labels; after a signal, state is to be saved within `stop_within_s`."""
         self.recipe, self.model, self.rows, self.seed, self.emit = recipe, model, rows, seed, emit
+        self.validated = of_views(recipe, model, model.input_shape[1:])
         self.validation = ValidationRows(*validation)
         self.stop_within_s, self._told_of_slow_saves = stop_within_s, False
         self.progress = Progress(machine=machine())
@@ -135,7 +136,7 @@ class Trainer:
         state.check_fits(self.state())
         self.progress, self.best_weights = state.progress, state.best_weights
         self.model.set_weights(state.weights)
-        variables = [*self.model.optimizer.variables, *_random_states(self.model)]
+        variables = [*self.model.optimizer.variables, *random_states(self.model)]
         for variable, value in zip(variables, [*state.optimizer, *state.random], strict=True):
             variable.assign(value)
         if self.progress.machine != machine():
@@ -151,7 +152,7 @@ class Trainer:
             progress=Progress(**vars(self.progress)),
             weights=self.model.get_weights(),
             optimizer=[np.array(keras.ops.convert_to_numpy(v)) for v in self.model.optimizer.variables],
-            random=[np.array(keras.ops.convert_to_numpy(v)) for v in _random_states(self.model)],
+            random=[np.array(keras.ops.convert_to_numpy(v)) for v in random_states(self.model)],
             best_weights=self.best_weights,
         )
 
@@ -191,14 +192,16 @@ class Trainer:
         self.model.compile(
             optimizer=make_optimizer(phase, self.rows.steps),
             loss=make_loss(self.recipe, self.model.output_shape[-1]),
-            metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
+            metrics=_metrics(),
             jit_compile=not self.recipe.deterministic and bool(tf.config.list_physical_devices("GPU")),
         )
+        if self.validated is not self.model:
+            self.validated.compile(loss=self.model.loss, metrics=_metrics())
         self.model.optimizer.build(self.model.trainable_variables)
 
     def _chunk(self) -> None:
         progress = self.progress
-        _seed_layers(self.model, self.seed, progress.epoch, progress.chunk)
+        seed_layers(self.model, self.seed, progress.epoch, progress.chunk)
         images, labels = self.rows.chunk(progress.epoch, progress.chunk, CHUNK_STEPS)
         images = resized(images, self._px)
         first_step = progress.chunk * CHUNK_STEPS
@@ -218,7 +221,7 @@ class Trainer:
         progress, recipe = self.progress, self.recipe
         rows, watch = self.validation.of(self._px), StopInTime(self._patience_s)
         with averaged(self.model, self._images_for_statistics, self.rows.batch_size):
-            validation = self.model.evaluate(rows, verbose=0, return_dict=True, callbacks=[watch])
+            validation = self.validated.evaluate(rows, verbose=0, return_dict=True, callbacks=[watch])
             weights = self.model.get_weights()
         line = {
             "epoch": progress.epoch + 1,
@@ -288,12 +291,5 @@ class Trainer:
         return self.best_weights or list(self.model.get_weights())
 
 
-def _seed_layers(model: keras.Model, seed: int, *place: int) -> None:
-    """Set every layer's random state for the chunk at `place` (epoch, chunk)."""
-    for number, state in enumerate(_random_states(model)):
-        state.assign(stream(seed, Use.LAYER_SEEDS, *place, number).integers(2**32, size=2, dtype=np.uint32))
-
-
-def _random_states(model: keras.Model) -> list[Any]:
-    """Of each layer that draws. Backbones have none."""
-    return [layer.seed_generator.state for layer in model.layers if hasattr(layer, "seed_generator")]
+def _metrics() -> list[keras.Metric]:
+    return [keras.metrics.SparseCategoricalAccuracy("accuracy")]
