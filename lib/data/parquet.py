@@ -20,7 +20,7 @@ from lib.data.parsers import SourceSplit
 from lib.errors import PermanentError
 
 ROW_GROUP_ROWS = 5_000
-BATCH_ROWS = 500
+BATCH_ROWS = 250
 """Of 32 px in colour, so many fit into a core's own cache."""
 LARGEST_SIDE = 65_536
 COLUMNS = ("image", "label", "coarse_label", "index")
@@ -154,7 +154,7 @@ def _read(file: pq.ParquetFile, destinations: Sequence[Destination]) -> LabelTab
         raw = np.frombuffer(column.buffers()[1], np.uint8, len(column) * prod(shape), column.offset * prod(shape))
         for wanted, images in destinations:
             first, last = np.searchsorted(wanted, (start, end))
-            images[first:last] = raw.reshape(-1, *shape)[wanted[first:last] - start]
+            _lines(images)[first:last] = _lines(raw.reshape(-1, *shape))[wanted[first:last] - start]
         rest.append(batch.drop_columns(["image"]))
         start = end
     table = pa.Table.from_batches(rest)
@@ -163,6 +163,13 @@ def _read(file: pq.ParquetFile, destinations: Sequence[Destination]) -> LabelTab
     missing = {name: missing_images if name == "image" else table[name].null_count for name in names}
     coarse = _labels(table["coarse_label"]) if "coarse_label" in names else None
     return LabelTable(_labels(table["label"]), coarse, missing)
+
+
+def _lines(images: np.ndarray) -> np.ndarray:
+    """`images` (N, H, W, C) as (N, H, 1) lines of pixels, which are moved faster than bytes: a view, never a copy."""
+    rows, height, width, channels = images.shape
+    lines: np.ndarray = images.reshape(rows, height, width * channels, copy=False).view(f"V{width * channels}")
+    return lines
 
 
 def _shape(file: pq.ParquetFile) -> tuple[int, int, int]:

@@ -40,7 +40,7 @@ def cifar(seed: int = 0) -> Script:
     model = keras.Sequential([keras.Input((32, 32, 3)), *_blocks(), layers.Flatten(), layers.Dense(128)])
     model.add(layers.LeakyReLU())
     model.add(layers.Dense(100, activation="softmax"))
-    model.compile("adam", "categorical_crossentropy", ["accuracy"])
+    model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
     return Script(model, _arrays(rows["train"]), _arrays(rows["validation"]))
 
 
