@@ -177,7 +177,7 @@ def fashion_cnn(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     return x
 
 
-def cifar_fast(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+def small_resnet(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     """Mean features of the last map of a small residual network (He et al., 2015, arXiv:1512.03385).
 
     One block each of 64 and 128 filters; half of the work is done on maps of half the side.
@@ -225,10 +225,10 @@ def softmax(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
 NETWORKS: dict[str, Callable[[keras.KerasTensor, Recipe], keras.KerasTensor]] = {
     "alexnet": alexnet,
     "cifar-cnn": cifar_cnn,
-    "cifar-fast": cifar_fast,
     "dense-1024": dense_1024,
     "digits-cnn": digits_cnn,
     "fashion-cnn": fashion_cnn,
+    "small-resnet": small_resnet,
     "softmax": softmax,
     "standardised-dense-1024": standardised_dense_1024,
 }

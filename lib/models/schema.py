@@ -19,8 +19,8 @@ WeightsName = Annotated[str, Field(min_length=1, max_length=1_024, pattern=r"^[^
 STORE_ADDRESS = re.compile(r"weights/[a-z0-9-]+/[0-9a-f]{16}")
 
 # Names alone, since the builders load TensorFlow: `lib.models.networks.NETWORKS` and `lib.models.backbones.BACKBONES`.
-IMAGE_NETWORKS = {"alexnet", "cifar-cnn", "cifar-fast", "digits-cnn", "fashion-cnn"}
-ANY_SIZE_NETWORKS = {"cifar-fast"}
+IMAGE_NETWORKS = {"alexnet", "cifar-cnn", "digits-cnn", "fashion-cnn", "small-resnet"}
+ANY_SIZE_NETWORKS = {"small-resnet"}
 """Those whose weights fit images of any size: they can be trained on smaller ones first."""
 FEATURE_NETWORKS = {"dense-1024", "standardised-dense-1024"}
 NETWORKS = {*IMAGE_NETWORKS, *FEATURE_NETWORKS, "softmax"}

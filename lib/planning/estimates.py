@@ -68,9 +68,9 @@ def _features_flops(recipe: Recipe, counts: Counts, rows: Mapping[str, int]) -> 
 
 def _training_flops(recipe: Recipe, counts: Counts, rows: Mapping[str, int]) -> float:
     """Forward and backward over train each epoch, forward over validation."""
-    total = 0.0
+    total, views = 0.0, 2 if recipe.both_views else 1  # counted of the finished model, trained on one
     for phase in recipe.phases:
-        forward = 2 * counts.trainable if recipe.frozen else counts.flops
+        forward = 2 * counts.trainable if recipe.frozen else counts.flops / views
         moved = 0 if phase.trains == "head" else forward
         total += phase.epochs * (forward * (rows["train"] + rows["validation"]) + BACKWARD * moved * rows["train"])
     return total

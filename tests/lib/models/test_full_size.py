@@ -25,6 +25,7 @@ PARAMETERS = {
     ("cifar100", "cifar-fast"): (1_284_996, 1_284_996 - 2 * 1_088),
     ("cifar100", "cifar-cnn-baseline"): (1_316_356, 1_316_356),
     ("fashion-mnist", "fashion-cnn"): (1_813_050, 1_811_706),
+    ("fashion-mnist", "fashion-fast"): (1_262_730, 1_262_730 - 2 * 1_088),
     ("fashion-mnist", "fashion-cnn-plain"): (1_813_050, 1_811_706),
     ("fashion-mnist", "fashion-cnn-baseline"): (1_813_050, 1_811_706),
     ("cifar100", "alexnet"): (24_350_180, 24_350_180),

@@ -171,7 +171,7 @@ def test_an_unknown_key_is_answered_with_the_known_ones(key: str) -> None:
         (
             "network",
             "nope",
-            "network: unknown network; known: alexnet, cifar-cnn, cifar-fast, ",
+            "network: unknown network; known: alexnet, cifar-cnn, dense-1024, ",
             "received 'nope'",
         ),
         ("network", "[]", "network: Input should be a valid string", "received []"),
@@ -285,13 +285,13 @@ def test_younger_settings_are_shown_where_they_are_set() -> None:
     assert not {"averaging", "nesterov", "sizes", "warmup"} & plain["phases"][0].keys()
     assert plain["phases"][0]["trains"] == "all"
     assert fast["both_views"] is True
-    assert fast["phases"][0]["sizes"] == [{"epochs": 6, "px": 16}, {"epochs": 5, "px": 24}]
-    assert "averaging" not in fast["phases"][0]
+    assert fast["phases"][0]["sizes"][0] == {"epochs": 2, "px": 12}
+    assert fast["phases"][0]["averaging"] == 0.98
 
 
 def test_images_of_other_sizes_need_a_network_that_takes_them() -> None:
     sizes = '[{"epochs": 1, "px": 16}]'
-    with pytest.raises(PermanentError, match=r"images of other sizes need one of the networks cifar-fast"):
+    with pytest.raises(PermanentError, match=r"images of other sizes need one of the networks small-resnet"):
         override(TOY, None, {"sizes": sizes})
     with pytest.raises(PermanentError, match=r"both_views is for networks without a backbone"):
         override(RECIPES["mobilenet-frozen"], None, {"both_views": "true"})

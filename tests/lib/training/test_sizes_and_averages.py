@@ -15,7 +15,7 @@ RECIPE = Recipe(
     name="toy",
     datasets=(),
     description="",
-    network="cifar-fast",
+    network="small-resnet",
     dropout=0.2,
     phases=(
         Phase(
