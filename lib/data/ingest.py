@@ -61,7 +61,7 @@ def _read(
 ) -> tuple[dict[str, Path], dict[str, SourceSplit]]:
     """The files by role, of which `bring` gets what is not `kept`, and what they decode to."""
     sources = {
-        file.role: store.local_path(kept[file.name].path, kept[file.name].sha256) if file.name in kept else bring(file)
+        file.role: store.local_path(**kept[file.name].model_dump()) if file.name in kept else bring(file)
         for file in spec.files
     }
     return sources, decode(spec, sources)
