@@ -33,7 +33,8 @@ def web_server(
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.do_GET()
 
-        do_DELETE = do_GET
+        def do_DELETE(self) -> None:
+            self.do_GET()
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing."""
