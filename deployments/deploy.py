@@ -250,6 +250,7 @@ def make_parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--resume",
         nargs="+",
+        action="extend",
         default=[],
         metavar="FLOW/NAME",
         help="also start the paused schedules of these deployments, such as train-all/digits (default: none)",

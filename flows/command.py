@@ -11,8 +11,8 @@ from lib import command_line
 from lib.errors import PermanentError
 from lib.lineage.provenance import code
 from lib.settings import Settings, read_settings
-from lib.store import Store
-from lib.store.probe import require_promises
+from lib.store import Store, open_store
+from lib.store.probe import require_answer, require_promises
 
 
 def add_place_options(options: argparse.ArgumentParser, hardware: bool = False) -> None:
@@ -34,6 +34,13 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
     return settings
 
 
+def reach_store(settings: Settings) -> Store:
+    """The store that the settings name. Raises within half a minute where it is a server that does not answer."""
+    store = open_store(settings.store_uri, settings.cache_dir)
+    require_answer(store)
+    return store
+
+
 def check_ready(store: Store) -> None:
     """Raise, within half a minute, where a run lacks what it needs: it is called before the run makes anything."""
     require_promises(store)
@@ -44,9 +51,9 @@ def check_ready(store: Store) -> None:
     require_server()
 
 
-def main_of(command: Callable[[], None]) -> NoReturn:
-    """Run `command`, which runs flows, and exit as all our commands do."""
-    command_line.main_of(lambda: _checked(command))
+def main_of(command: Callable[[], None], go_on: str) -> NoReturn:
+    """Run `command`, which runs flows, and exit as all our commands do; `go_on` says what to do after a stop."""
+    command_line.main_of(lambda: _checked(command), go_on)
 
 
 def _checked(command: Callable[[], None]) -> None:

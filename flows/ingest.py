@@ -5,16 +5,16 @@ import argparse
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.command import add_place_options, check_ready, main_of, settings_of
+from flows.command import add_place_options, check_ready, main_of, reach_store, settings_of
 from flows.parameters import add_options, read_options, takes
-from lib.command_line import parser
+from lib.command_line import RUN_AGAIN, parser
 from lib.data.datasets import find_dataset
 from lib.errors import shortened
 from lib.lineage.manifests import Ref, load
 from lib.planning.outputs import find_prepared
 from lib.planning.plan import check_limit
 from lib.planning.request import DataRequest, read_request
-from lib.store import Store, open_store
+from lib.store import Store
 from tasks.endings import completed
 from tasks.ingestion import ingest_dataset
 from tasks.preparation import prepare_dataset
@@ -55,8 +55,9 @@ def make_parser() -> argparse.ArgumentParser:
 def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
     request, settings = read_options(DataRequest, chosen), settings_of(chosen)
-    spec, store = find_dataset(request.dataset), open_store(settings.store_uri, settings.cache_dir)
+    spec = find_dataset(request.dataset)
     check_limit(spec, request.limit)
+    store = reach_store(settings)
     done = find_prepared(store, spec, request.limit)
     if not done:
         check_ready(store)
@@ -66,4 +67,4 @@ def command(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main_of(command)
+    main_of(command, RUN_AGAIN)

@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+from collections import Counter
 from collections.abc import Callable
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -9,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 
+from lib.errors import PermanentError, shortened
 from lib.planning.request import AnyRequest, read_request
 
 AnyFlow = TypeVar("AnyFlow", bound=Callable[..., Any])
@@ -56,8 +58,18 @@ def read_options(kind: type[AnyRequest], chosen: argparse.Namespace) -> AnyReque
     """The request that the options make. Raises PermanentError where they break a rule."""
     values = {name: getattr(chosen, name) for name in kind.model_fields if hasattr(chosen, name)}
     if values.get("overrides") is not None:
-        values["overrides"] = dict(values["overrides"])
+        values["overrides"] = _once_each(values["overrides"])
     return read_request(kind, values)
+
+
+def _once_each(settings: list[tuple[str, str]]) -> dict[str, str]:
+    keys = Counter(key for key, _ in settings)
+    if twice := [key for key, count in keys.items() if count > 1]:
+        raise PermanentError(
+            f"{FLAGS['overrides']} must give each field once; received {shortened(repr(twice[0]))} "
+            f"{keys[twice[0]]} times: leave all but one out"
+        )
+    return dict(settings)
 
 
 def _seed(text: str) -> int | str:
@@ -78,7 +90,7 @@ FLAGS = {"overrides": "--set"}
 SHAPES: dict[Any, dict[str, Any]] = {
     bool: {"action": "store_true"},
     dict: {"action": "append", "type": _setting, "metavar": "KEY=VALUE"},
-    list: {"nargs": "+", "metavar": "NAME"},
+    list: {"nargs": "+", "action": "extend", "metavar": "NAME"},
     Literal: {"type": _seed, "metavar": "N"},
     int: {"type": int, "metavar": "N"},
 }

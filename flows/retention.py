@@ -16,14 +16,14 @@ from collections.abc import Callable
 
 from prefect import flow
 
-from flows.command import settings_of
+from flows.command import reach_store, settings_of
 from flows.parameters import takes
-from lib.command_line import add_store_option, main_of, parser
+from lib.command_line import RUN_AGAIN, add_store_option, main_of, parser
 from lib.errors import printable
 from lib.lineage.retention import Policy, Removal, apply, plan
 from lib.models.recipes import is_try
 from lib.planning.request import CleanUpRequest, read_request
-from lib.store import Store, open_store
+from lib.store import Store
 from tasks.settings import current_store
 
 
@@ -82,7 +82,7 @@ def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
     settings = settings_of(chosen)
     request = read_request(CleanUpRequest, {"keep": chosen.keep, "grace_hours": chosen.grace_hours})
-    store = open_store(settings.store_uri, settings.cache_dir)
+    store = reach_store(settings)
     clean_up(store, request, chosen.delete, "add --delete", lambda line: print(line, file=sys.stderr))
 
 
@@ -93,4 +93,4 @@ def _sum(removals: list[Removal]) -> str:
 
 
 if __name__ == "__main__":
-    main_of(command)
+    main_of(command, f"what is left of the store is whole: {RUN_AGAIN} for the rest")

@@ -10,12 +10,12 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from flows.command import add_place_options, check_ready, main_of, settings_of
+from flows.command import add_place_options, check_ready, main_of, reach_store, settings_of
 from flows.ingest import ingest
 from flows.parameters import add_options, read_options, takes
 from flows.tables import show_leaderboard, show_plan
 from flows.train_model import train_model
-from lib.command_line import parser
+from lib.command_line import GO_ON, parser
 from lib.errors import PipelineError, SomeModelsFailed, shortened
 from lib.lineage.index import read_index
 from lib.lineage.manifests import Ref
@@ -25,7 +25,6 @@ from lib.planning.preview import preview
 from lib.planning.request import Seed, TrainingRequest, read_request
 from lib.planning.titles import run_title
 from lib.reporting.report import report_summary
-from lib.store import open_store
 from tasks.endings import completed, started_by
 from tasks.inputs import untraced
 from tasks.launching import train_models
@@ -96,7 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
 def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
     settings, request = settings_of(chosen), read_options(TrainingRequest, chosen)
-    store, plan = open_store(settings.store_uri, settings.cache_dir), make_plan(request)
+    plan, store = make_plan(request), reach_store(settings)
     if chosen.plan:
         show_plan(plan, preview(store, plan, settings.allow_cpu))
         return
@@ -111,4 +110,4 @@ def command(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main_of(command)
+    main_of(command, GO_ON)

@@ -9,11 +9,11 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.command import add_place_options, check_ready, main_of, settings_of
+from flows.command import add_place_options, check_ready, main_of, reach_store, settings_of
 from flows.ingest import ingest
 from flows.parameters import add_options, read_options, takes
 from flows.tables import show_use
-from lib.command_line import parser
+from lib.command_line import GO_ON, parser
 from lib.errors import PipelineError, shortened
 from lib.lineage.manifests import Ref, load
 from lib.planning.outputs import check_prepared, find_evaluation, find_prepared
@@ -21,7 +21,7 @@ from lib.planning.plan import make_plan
 from lib.planning.request import ModelRequest, Seed, read_request
 from lib.planning.titles import run_title
 from lib.runtime.hardware import require_hardware
-from lib.store import Store, open_store
+from lib.store import Store
 from tasks.endings import completed
 from tasks.evaluation import evaluate_model
 from tasks.ingestion import ingest_backbone
@@ -83,7 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
 def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
     settings, request = settings_of(chosen), read_options(ModelRequest, chosen)
-    store, plan = open_store(settings.store_uri, settings.cache_dir), make_plan(request.alone())
+    plan, store = make_plan(request.alone()), reach_store(settings)
     prepared = find_prepared(store, plan.dataset, plan.limit)
     done = find_evaluation(store, plan, plan.trials[0], prepared) if prepared else None
     if not done:
@@ -103,4 +103,4 @@ def accuracies(store: Store, evaluation: Ref) -> str:
 
 
 if __name__ == "__main__":
-    main_of(command)
+    main_of(command, GO_ON)

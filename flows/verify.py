@@ -11,13 +11,12 @@ import re
 import sys
 from pathlib import Path
 
-from flows.command import settings_of
-from lib.command_line import add_store_option, main_of, parser
+from flows.command import reach_store, settings_of
+from lib.command_line import RUN_AGAIN, add_store_option, main_of, parser
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, address_of
 from lib.lineage.verify import verify
 from lib.runtime.environment import set_for_computing
-from lib.store import open_store
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -34,8 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
-    settings = settings_of(chosen)
-    store = open_store(settings.store_uri, settings.cache_dir)
+    store = reach_store(settings_of(chosen))
     _start_keras_quietly()
     for text in chosen.ref:
         place, sha256 = split_ref(text)
@@ -77,4 +75,4 @@ def _start_keras_quietly() -> None:
 
 
 if __name__ == "__main__":
-    main_of(command)
+    main_of(command, f"nothing was changed, and not all was verified: {RUN_AGAIN}")

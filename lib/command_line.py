@@ -37,7 +37,9 @@ EXIT_CODES = {
     TERMINATED: "asked to stop (SIGTERM)",
 }
 LAST_LINE = "The last line on standard error is the error."
-GO_ON = "run the same command again to go on from the last checkpoint"
+RUN_AGAIN = "run the same command again"
+GO_ON = f"{RUN_AGAIN} to go on from the last checkpoint"
+"""For commands that train."""
 
 ENV_FILE = REPOSITORY / ".env"
 LARGEST_ENV_FILE_BYTES = 1 << 20
@@ -56,6 +58,8 @@ _errors: list[str] = []
 _from_file: dict[str, Path] = {}
 _left: set[int] = set()
 """Streams that cannot be written."""
+_go_on: list[str] = []
+"""What to do after the command of this process was stopped."""
 
 
 def begin() -> None:
@@ -216,11 +220,17 @@ def settings_of(chosen: argparse.Namespace, **changes: Any) -> Settings:
     return read_settings().model_copy(update=changes)
 
 
-def main_of(command: Callable[[], None], go_on: str = GO_ON) -> NoReturn:
+def how_to_go_on() -> str:
+    """What to do where something else than its own error ends the command of this process."""
+    return _go_on[-1] if _go_on else RUN_AGAIN
+
+
+def main_of(command: Callable[[], None], go_on: str = RUN_AGAIN) -> NoReturn:
     """Run `command` and exit with the code its errors ask for, the error being the last line on standard error.
 
     `go_on` says what to do after it was stopped.
     """
+    _go_on.append(go_on)
     atexit.register(_say_error)  # first, so that it runs last: a server that ends says so too
     signal.signal(signal.SIGTERM, lambda *_: _exit(TERMINATED, f"asked to stop; {go_on}"))
     try:

@@ -1,6 +1,7 @@
 """What a person sees while it runs: bars on a terminal; in the logs a line an epoch, or a tenth of the features."""
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,11 +26,12 @@ from tasks.progress import EpochProgress
 
 Logger = logging.Logger | logging.LoggerAdapter
 EPOCH_LINE_EVERY_S = 5.0
+DOWNLOAD_LINE_EVERY_S = 60.0
 
 
 @contextmanager
-def show_download() -> Iterator[FetchProgress]:
-    """A bar for each file that is fetched, where standard error is a terminal."""
+def show_download(logger: Logger, clock: Callable[[], float] = time.monotonic) -> Iterator[FetchProgress]:
+    """A bar for each file that is fetched. Without a terminal, a log line as it begins, and one a minute."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -39,13 +41,22 @@ def show_download() -> Iterator[FetchProgress]:
     )
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bars:
         rows: dict[str, TaskID] = {}
+        told_at: dict[str, float] = {}
 
         def update(name: str, done: int, total: int) -> None:
             if name not in rows:
-                rows[name] = bars.add_task(name)
+                rows[name] = bars.add_task(name, total=None)
             bars.update(rows[name], completed=done, total=total or None)
+            if bars.disable and clock() - told_at.get(name, -math.inf) >= DOWNLOAD_LINE_EVERY_S:
+                told_at[name] = clock()
+                logger.info("fetching %s: %s", name, _fetched(done, total))
 
         yield update
+
+
+def _fetched(done: int, total: int) -> str:
+    """How much of a file has come, of what its server says it to have."""
+    return f"{done / 1e6:,.1f} MB" + (f" of {total / 1e6:,.1f} MB" if total else "")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run, task_run
 
 from lib.data.datasets import dataset_address, find_dataset
@@ -25,7 +26,7 @@ def ingest_dataset(dataset: str) -> Ref:
 
     spec, store = find_dataset(dataset), current_store()
     known = find(store, dataset_address(spec))
-    with show_download() as progress:
+    with show_download(get_run_logger()) as progress:
         ingested = ingest(spec, store, current_settings().mirror_url, progress)
     tried_before = flow_run.run_count > 1 or task_run.run_count > 1
     if (tried_before or not known) and not flow_run.parent_flow_run_id:
@@ -39,5 +40,5 @@ def ingest_backbone(backbone: Backbone) -> Ref | None:
     """Keras's address, a mirror or a file → checked weights in the store; None for a random start."""
     from lib.models.weights import ingest_weights
 
-    with show_download() as progress:
+    with show_download(get_run_logger()) as progress:
         return ingest_weights(current_store(), backbone, current_settings().mirror_url, progress)

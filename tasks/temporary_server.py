@@ -23,7 +23,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from lib.command_line import GO_ON, end_at_once
+from lib.command_line import end_at_once, how_to_go_on
 from lib.errors import PermanentError, PipelineError, TransientError
 
 ENDS_WITHIN_S = 5.0
@@ -90,7 +90,7 @@ class TemporaryServer(SubprocessASGIServer):
     def _end_after(self, process: "subprocess.Popen[bytes]") -> None:
         process.wait()
         if self.running:
-            end_at_once(f"Prefect's temporary server ended; {GO_ON}", TransientError.exit_code)
+            end_at_once(f"Prefect's temporary server ended; {how_to_go_on()}", TransientError.exit_code)
 
     def _answers_within(self, limit_s: float, process: "subprocess.Popen[bytes]") -> bool:
         deadline = time.monotonic() + limit_s

@@ -29,6 +29,13 @@ def web_server(
         def date_time_string(self, timestamp: float | None = None) -> str:
             return date or super().date_time_string(int(time.time() + ahead_s))
 
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.do_GET()
+
+        def do_DELETE(self) -> None:
+            self.do_GET()
+
         def log_message(self, format: str, *args: object) -> None:
             """Nothing."""
 

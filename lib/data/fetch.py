@@ -38,6 +38,7 @@ def fetch(
     url = file_in(mirror(mirror_url), file.name) if mirror_url else file.url
     target, partial = to / file.name, to / f"{file.name}.partial"
     meter = Meter(url, file, progress, clock)
+    progress(file.name, 0, 0)  # the first byte may take minutes
     try:
         SCHEMES[urlparse(url).scheme](url, partial, meter)
         _check(partial, file, url, meter.total is not None, from_mirror=bool(mirror_url))
@@ -46,6 +47,13 @@ def fetch(
         raise PermanentError(f"{partial} cannot be written: {error.strerror}; free space, or set TMPDIR") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remedy(from_mirror: bool) -> str:
+    """What helps where a file that was fetched is not the one that its publisher had as it was described here."""
+    if from_mirror:
+        return "check MIRROR_URL: each file there must be the publisher's own, under the publisher's name for it"
+    return "run again to fetch it anew, or set MIRROR_URL to a place that has the file"
 
 
 class Meter:
@@ -140,7 +148,7 @@ def _check(partial: Path, file: UpstreamFile, url: str, is_whole: bool, from_mir
             rule = f"{url} must have {algorithm} {expected}; received {received}"
             if not is_whole:
                 raise TransientError(f"{rule}; the server did not say how long it is, so it may have been cut")
-            raise PermanentError(f"{rule}; set MIRROR_URL to a place that has the file")
+            raise PermanentError(f"{rule}; {remedy(from_mirror)}")
     if not is_whole and not any(known.values()):
         logging.getLogger(__name__).warning(
             "%s: the server did not say how long it is, and no digest is known: only its format shows that it is whole",

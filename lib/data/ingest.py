@@ -6,17 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lib.data.datasets import DatasetSpec, dataset_address, find_dataset
-from lib.data.fetch import Progress, fetch
+from lib.data.fetch import Progress, fetch, remedy
 from lib.data.parquet import read_description, read_images, write_images
 from lib.data.parsers import SourceSplit, decode
 from lib.data.upstream import UpstreamFile
 from lib.errors import InTheWay, NotFound, PermanentError
-from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, local_file, put_file
+from lib.lineage.manifests import MANIFEST, Manifest, Ref, StoredFile, commit, find, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.redaction import without_secrets
 from lib.store import Store
 from lib.temporary import temporary_folder
+
+OF_A_PACKAGE = "they come with scikit-learn: install its version of requirements.lock (make setup)"
 
 
 def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Progress) -> Ref:
@@ -31,13 +33,14 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
         def bring(file: UpstreamFile) -> Path:
             return fetch(file, mirror_url, folder, progress)
 
+        advice = remedy(bool(mirror_url)) if spec.files else OF_A_PACKAGE
         try:
-            sources, decoded = _read(spec, store, kept, bring)
+            sources, decoded = _read(spec, store, kept, bring, advice)
         except PermanentError:
             if not kept:
                 raise
             kept = {}  # of an older file of the same name, or damaged: what is published now decides
-            sources, decoded = _read(spec, store, kept, bring)
+            sources, decoded = _read(spec, store, kept, bring, advice)
         # Only what decoded to the right pixels is kept.
         raw = {file.name: kept.get(file.name) or _keep(store, spec, file, sources[file.role]) for file in spec.files}
         if raw:
@@ -57,14 +60,24 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
 
 
 def _read(
-    spec: DatasetSpec, store: Store, kept: dict[str, StoredFile], bring: Callable[[UpstreamFile], Path]
+    spec: DatasetSpec, store: Store, kept: dict[str, StoredFile], bring: Callable[[UpstreamFile], Path], advice: str
 ) -> tuple[dict[str, Path], dict[str, SourceSplit]]:
-    """The files by role, of which `bring` gets what is not `kept`, and what they decode to."""
+    """The files by role, of which `bring` gets what is not `kept`, and what they decode to.
+
+    `advice` is what to do where they are others than the spec says.
+    """
     sources = {
-        file.role: store.local_path(kept[file.name].path, kept[file.name].sha256) if file.name in kept else bring(file)
+        file.role: store.local_path(**kept[file.name].model_dump()) if file.name in kept else bring(file)
         for file in spec.files
     }
-    return sources, decode(spec, sources)
+    return sources, _decoded(spec, sources, advice)
+
+
+def _decoded(spec: DatasetSpec, files: dict[str, Path], advice: str) -> dict[str, SourceSplit]:
+    try:
+        return decode(spec, files)
+    except PermanentError as error:
+        raise PermanentError(f"{error}; {advice}") from error
 
 
 def _write_tables(
@@ -99,7 +112,8 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         table, described = read_images(path), read_description(path)
         content |= split_content(split, SourceSplit(table.images, table.labels, table.coarse_labels))
     raw = {file.role: local_file(store, manifest, f"raw/{file.name}") for file in spec.files}
-    for decoded, data in decode(spec, raw).items():
+    advice = f"remove them and {address}/{MANIFEST}, and ingest it again"
+    for decoded, data in _decoded(spec, raw, f"its raw files are not the published ones: {advice}").items():
         for name, sha256 in split_content(decoded, data).items():
             must_equal(address, f"{name} of the raw files", content.get(name), sha256)
     lists = {name: list(getattr(spec, name)) for name in ("image_shape", "class_names", "superclass_names")}

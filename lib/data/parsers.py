@@ -60,7 +60,7 @@ Decoded = dict[str, SourceSplit]
 def decode(spec: DatasetSpec, files: Mapping[str, Path]) -> Decoded:
     """Decode `files` (role → path) and check every pixel and label against the spec's digests.
 
-    Raises PermanentError where a file is not what the spec says.
+    Raises PermanentError where a file is not what the spec says; what to do depends on where it came from.
     """
     if spec.format not in FORMATS:
         raise PermanentError(f"{spec.name}: unknown format {spec.format!r}; known: {', '.join(sorted(FORMATS))}")
@@ -71,7 +71,7 @@ def decode(spec: DatasetSpec, files: Mapping[str, Path]) -> Decoded:
             if getattr(expected, field) != getattr(received, field):
                 raise PermanentError(
                     f"{spec.name}: {split} {field} must have sha256 {getattr(expected, field)}; received "
-                    f"{getattr(received, field)}; the files are not the published ones: check MIRROR_URL"
+                    f"{getattr(received, field)}"
                 )
     return decoded
 
@@ -161,9 +161,7 @@ def _read_tar(path: Path, limits: Mapping[str, int]) -> dict[str, bytes]:
                     content = archive.extractfile(member)
                     found[name] = content.read() if content else b""
     except (tarfile.TarError, EOFError, OSError, ValueError, RecursionError, OverflowError, zlib.error) as error:
-        raise PermanentError(
-            f"{path.name} must be a whole tar.gz; received a damaged one: {error}; fetch it again"
-        ) from error
+        raise PermanentError(f"{path.name} must be a whole tar.gz; received a damaged one: {error}") from error
     missing = sorted(set(limits) - set(found))
     if missing:
         raise PermanentError(f"{path.name} must hold {', '.join(sorted(limits))}; missing: {', '.join(missing)}")
@@ -215,9 +213,7 @@ def _read_idx(path: Path, shape: tuple[int, ...], types: Mapping[int, str] = IMA
             size = prod(shape) * dtype.itemsize
             body = stream.read(size + 1)
     except (EOFError, OSError, ValueError, zlib.error) as error:
-        raise PermanentError(
-            f"{path.name} must be a whole gzip file; received a damaged one: {error}; fetch it again"
-        ) from error
+        raise PermanentError(f"{path.name} must be a whole gzip file; received a damaged one: {error}") from error
     if len(body) != size:
         raise PermanentError(
             f"{path.name} must hold {size:,} bytes after its header; "
@@ -231,4 +227,4 @@ def _check_gzip(path: Path) -> None:
         start = stream.read(64)
     if start[:2] != b"\x1f\x8b":
         kind = "an HTML page" if start.lstrip()[:1] == b"<" else "another kind of file"
-        raise PermanentError(f"{path.name} must be gzip; received {kind}; check MIRROR_URL")
+        raise PermanentError(f"{path.name} must be gzip; received {kind}")

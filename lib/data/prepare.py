@@ -12,6 +12,7 @@ from lib.data.datasets import DatasetSpec, find_dataset, prepared_address
 from lib.data.parquet import ImageTable, read_images
 from lib.data.profile import channel_statistics, pixel_table, rows_per_class
 from lib.data.splits import Splits, limited, read_splits, split_rows, splits_parquet
+from lib.data.stored_profile import read_profile
 from lib.errors import PermanentError
 from lib.lineage.digests import digest_json
 from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
@@ -54,8 +55,9 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     spec, dataset, limit = find_dataset(manifest.facts["dataset"]), manifest.inputs["dataset"], manifest.facts["limit"]
     check_address("prepared", address, **spec.key_values(), dataset=dataset, limit=limit)
     splits, profile, facts = _derive(spec, store, dataset, limit)
+    must_equal(address, "facts", facts, manifest.facts)  # before its files, which are read by them
     must_equal(address, "the rows of its splits", splits.content(), read_splits(store, manifest).content())
-    stored = json.loads(local_file(store, manifest, "profile").read_bytes())
+    stored = read_profile(store, manifest)
     must_equal(address, "profile", profile, stored)
     return Recomputed(
         inputs=frozenset({"dataset"}),

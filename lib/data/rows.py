@@ -9,7 +9,7 @@ import numpy as np
 from lib.data.parquet import Destination, copy_images
 from lib.data.splits import Splits, read_splits
 from lib.errors import PermanentError
-from lib.lineage.manifests import Manifest, load, local_file
+from lib.lineage.manifests import Manifest, foreign, load, local_file
 from lib.store import Store
 
 
@@ -38,11 +38,17 @@ def read_rows(
         destinations = {}
         for name in (name for name in names if name in splits):
             rows = getattr(chosen, name)
+            if rows[-1] >= (count := dataset.facts["rows"][source]):
+                received = f"row {rows[-1]:,} of {name}, where {source} has {count:,}"
+                raise foreign(store, prepared.files["splits"].path, received)
             shape = len(rows), *prepared.facts["image_shape"]
             destinations[name] = Destination(rows, into[name] if name in into else np.empty(shape, np.uint8))
         if destinations:
             table = copy_images(local_file(store, dataset, source), [*destinations.values()])
+            path, classes = dataset.files[source].path, len(prepared.facts["class_names"])
             if sum(table.missing.values()):
-                raise PermanentError(f"{dataset.files[source].path} must have no missing values")
+                raise PermanentError(f"{path} must have no missing values")
+            if (most := int(table.labels.max())) >= classes or table.labels.min() < 0:
+                raise foreign(store, path, f"labels from {table.labels.min()} to {most} of {classes} classes")
             found |= {name: Rows(images, table.labels[rows], rows) for name, (rows, images) in destinations.items()}
     return found

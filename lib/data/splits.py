@@ -2,15 +2,15 @@
 
 import io
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from lib.data.datasets import DatasetSpec
 from lib.errors import PermanentError
 from lib.lineage.digests import digest_array
-from lib.lineage.manifests import Manifest, local_file
+from lib.lineage.manifests import Manifest, read_file
 from lib.store import Store
 
 
@@ -86,14 +86,15 @@ def splits_parquet(splits: Splits) -> bytes:
 
 def read_splits(store: Store, prepared: Manifest) -> Splits:
     """The rows chosen by `prepare`. Raises PermanentError where the file is not as it left it."""
-    path = local_file(store, prepared, "splits")
-    try:
+
+    def read(path: Path) -> Splits:
         frame = pd.read_parquet(path)
-        rows = {name: group["index"].to_numpy(np.int64) for name, group in frame.groupby("split")}
+        if not pd.api.types.is_integer_dtype(frame["index"]):
+            raise ValueError(f"row numbers of type {frame['index'].dtype}")
+        rows = {str(name): group["index"].to_numpy(np.int64) for name, group in frame.groupby("split")}
+        for name, count in prepared.facts["rows"].items():
+            if len(rows[name]) != count or (rows[name] < 0).any() or (np.diff(rows[name]) <= 0).any():
+                raise ValueError(f"{len(rows[name]):,} rows of {name}, of which there are {count:,}, in order")
         return Splits(rows["train"], rows["validation"], rows["test"])
-    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise PermanentError(
-            f"{path.name} must be a table of index and split; received {reason}; "
-            "it was changed after it was written: remove it and its manifest, and run again"
-        ) from error
+
+    return read_file(store, prepared, "splits", read)

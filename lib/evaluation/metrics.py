@@ -1,11 +1,16 @@
 """Numbers from probabilities. scikit-learn computes what it has."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from lib.errors import PermanentError
+from lib.lineage.manifests import Manifest, load, read_file
+from lib.store import Store
+
+SPLITS = ("train", "validation", "test")
 
 
 class ClassMetrics(BaseModel):
@@ -34,6 +39,22 @@ class SplitMetrics(BaseModel):
     per_class: list[ClassMetrics]
     confusion: list[list[int]]
     """[true class][predicted class] → rows"""
+
+
+def read_metrics(store: Store, evaluation: Manifest) -> dict[str, SplitMetrics]:
+    """Split → its metrics, as they are stored. Raises PermanentError where they are not those of such data."""
+    names = load(store, evaluation.inputs["prepared"]).facts["class_names"]
+
+    def read(path: Path) -> dict[str, SplitMetrics]:
+        metrics = TypeAdapter(dict[str, SplitMetrics]).validate_json(path.read_bytes(), strict=True)
+        if {*metrics} != {*SPLITS}:
+            raise ValueError(f"it has the splits {', '.join(metrics)}")
+        for split, each in metrics.items():
+            if [one.name for one in each.per_class] != names or np.shape(each.confusion) != (len(names), len(names)):
+                raise ValueError(f"{split} has other classes than the data")
+        return metrics
+
+    return read_file(store, evaluation, "metrics", read)
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> SplitMetrics:

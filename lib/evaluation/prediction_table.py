@@ -10,6 +10,10 @@ import pyarrow.parquet as pq
 
 from lib.data.rows import Rows
 from lib.errors import PermanentError
+from lib.lineage.manifests import Manifest, load, read_file
+from lib.store import Store
+
+COLUMNS = ("split", "index", "label", "predicted", "probabilities")
 
 
 def encode_predictions(scored: Mapping[str, tuple[Rows, np.ndarray]]) -> bytes:
@@ -31,12 +35,28 @@ def encode_predictions(scored: Mapping[str, tuple[Rows, np.ndarray]]) -> bytes:
     return buffer.getvalue()
 
 
-def read_probabilities(file: Path, split: str) -> np.ndarray:
-    """Probabilities (N, classes) of the rows of `split`, in their order."""
-    table = pq.read_table(file, filters=[("split", "=", split)])
-    values = table["probabilities"].combine_chunks()
-    probabilities: np.ndarray = values.flatten().to_numpy(zero_copy_only=False).reshape(-1, values.type.list_size)
-    return probabilities
+def read_probabilities(store: Store, evaluation: Manifest, split: str) -> np.ndarray:
+    """Probabilities (N, classes) of the rows of `split`, in their order.
+
+    Raises PermanentError where they are not those of so many rows and classes.
+    """
+    data = load(store, evaluation.inputs["prepared"]).facts
+    shape = data["rows"][split], len(data["class_names"])
+
+    def read(path: Path) -> np.ndarray:
+        kinds = pq.read_schema(path)
+        if missing := {*COLUMNS} - {*kinds.names}:
+            raise KeyError(*missing)
+        table = pq.read_table(path, filters=[("split", "=", split)])
+        values = table["probabilities"].combine_chunks()
+        if values.type != pa.list_(pa.float32(), shape[1]) or values.null_count or len(values) != shape[0]:
+            raise ValueError(f"{len(values):,} of {values.type} for {split}, and not {shape[0]:,} rows of {shape[1]:,}")
+        probabilities: np.ndarray = values.flatten().to_numpy().reshape(shape)
+        if not np.isfinite(probabilities).all():
+            raise ValueError("probabilities that are no numbers")
+        return probabilities
+
+    return read_file(store, evaluation, "predictions", read)
 
 
 def check_predictions(address: str, file: Path, scored: Mapping[str, tuple[Rows, np.ndarray]]) -> None:

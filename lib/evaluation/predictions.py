@@ -8,15 +8,16 @@ import keras
 import numpy as np
 
 from lib.data.rows import Rows, read_rows
-from lib.errors import PermanentError
-from lib.evaluation.metrics import SplitMetrics, from_confusion, measure
+from lib.errors import PermanentError, cause
+from lib.evaluation.metrics import SPLITS, SplitMetrics, from_confusion, measure, read_metrics
 from lib.evaluation.prediction_table import check_predictions, encode_predictions, read_probabilities
 from lib.lineage.digests import digest_array, digest_json
-from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
+from lib.lineage.manifests import Manifest, Ref, commit, find, foreign, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import STEPS
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.models.networks import HEAD, load_network
+from lib.runtime.failures import of_exception
 from lib.runtime.interrupts import deferred_interrupts
 from lib.runtime.jobs import Emit
 from lib.settings import Settings
@@ -29,7 +30,6 @@ BATCH_ROWS = 512
 SAMPLE = 32
 TOLERANCE = 0.02
 """Features are kept as float16."""
-SPLITS = ("train", "validation", "test")
 STORED_SPLITS = ("validation", "test")
 """Those whose probabilities are kept."""
 SUMMARY = {"rows", "loss", "accuracy", "top5_accuracy", "macro_f1"}
@@ -91,10 +91,10 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     check_address("evaluation", address, **name, model=manifest.inputs["model"])
     prepared = load(store, model.inputs["prepared"])
     must_equal(address, "inputs.prepared", model.inputs["prepared"].uri, manifest.inputs["prepared"].uri)
-    metrics = json.loads(local_file(store, manifest, "metrics").read_bytes())
+    metrics = {split: values.model_dump() for split, values in read_metrics(store, manifest).items()}
     file, names = local_file(store, manifest, "predictions"), prepared.facts["class_names"]
     rows = read_rows(store, prepared, SPLITS)
-    scored = {split: (rows[split], read_probabilities(file, split)) for split in STORED_SPLITS}
+    scored = {split: (rows[split], read_probabilities(store, manifest, split)) for split in STORED_SPLITS}
     check_predictions(address, file, scored)
     _check_sample(store, address, model, scored)
     right = {split: measure(values, part.labels, names).model_dump() for split, (part, values) in scored.items()}
@@ -129,7 +129,7 @@ def _check_sample(store: Store, address: str, model: Manifest, scored: dict[str,
 
 def _probabilities(store: Store, model: Manifest, rows: dict[str, Rows], emit: Emit) -> dict[str, np.ndarray]:
     """Split → (N, classes), from the images or, where the backbone is frozen, from its features in the store."""
-    network = load_network(store, model)
+    network = _network(store, model, rows["validation"].images)
     if "features" in model.inputs:
         features = read_features(store, load(store, model.inputs["features"]), tuple(rows))
         inputs = {split: predicting_features(values) for split, values in features.items()}
@@ -139,12 +139,32 @@ def _probabilities(store: Store, model: Manifest, rows: dict[str, Rows], emit: E
     return {split: _predict(predict, values, split, emit) for split, values in inputs.items()}
 
 
+def _network(store: Store, model: Manifest, images: np.ndarray) -> keras.Model:
+    """The model, which must take such images. Raises PermanentError where its file holds another one."""
+    network = load_network(store, model)
+    classes = len(load(store, model.inputs["prepared"]).facts["class_names"])
+    try:
+        fits = network(images[:1], training=False).shape == (1, classes)
+    except Exception as error:
+        if of_exception("predicting", error):  # memory, not the file
+            raise
+        raise foreign(store, model.files["model"].path, cause(error)) from error
+    if not fits or ("features" in model.inputs and HEAD not in {layer.name for layer in network.layers}):
+        raise foreign(store, model.files["model"].path, "a model of other images or classes")
+    return network
+
+
 def _head_of(network: keras.Model, images: np.ndarray, features: np.ndarray) -> keras.Model:
     """The part of `network` that takes a frozen backbone's features: hours of work less, for the same probabilities.
 
     Raises PermanentError where the features are not those that `network` itself computes.
     """
     head: keras.Model = network.get_layer(HEAD)
+    if head.input_shape[-1] != features.shape[1]:
+        raise PermanentError(
+            f"the stored features must be those that the model takes, {head.input_shape[-1]} of an image; received "
+            f"{features.shape[1]}; remove the features and the model, and run again"
+        )
     whole, short = (each.predict_on_batch(x[:SAMPLE]) for each, x in ((network, images), (head, features)))
     if (apart := float(np.abs(whole - short).max())) > TOLERANCE:
         raise PermanentError(

@@ -6,14 +6,15 @@ last and created only once: where it exists, every file it names is whole.
 
 import hashlib
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lib.addresses import folder
-from lib.errors import InTheWay, NotFound, PermanentError, shortened
+from lib.errors import InTheWay, NotFound, PermanentError, PipelineError, cause, shortened
 from lib.lineage.digests import digest_json
 from lib.lineage.steps import STEPS
 from lib.store import Store
@@ -21,6 +22,7 @@ from lib.store import Store
 MANIFEST = "manifest.json"
 SCHEMA_VERSION: Literal[3] = 3
 DEEPEST = 50
+Content = TypeVar("Content")
 
 
 class OtherVersion(PermanentError):
@@ -198,7 +200,32 @@ def local_file(store: Store, manifest: Manifest, name: str) -> Path:
     """A local, checked copy of the file that the manifest calls `name`. Raises PermanentError where it is gone."""
     file = manifest.files[name]
     try:
-        return store.local_path(file.path, file.sha256)
+        return store.local_path(file.path, file.sha256, file.size_bytes)
     except NotFound as error:
         address = file.path.rpartition("/")[0]
         raise PermanentError(f"{error}; remove {address}/{MANIFEST} and run again, which makes it anew") from error
+
+
+def read_file(store: Store, manifest: Manifest, name: str, read: Callable[[Path], Content]) -> Content:
+    """What `read` makes of the file that the manifest calls `name`: THE way to read what an output holds.
+
+    Its digest shows that it is the one which the manifest names, and not that it is what its name says: what another
+    program wrote can be right in itself. So `read` checks all that is needed, and may raise whatever libraries raise.
+    Raises PermanentError that names the file, as `local_file` does where it is gone.
+    """
+    path = local_file(store, manifest, name)
+    try:
+        return read(path)
+    except (MemoryError, PipelineError):
+        raise
+    except Exception as error:
+        raise foreign(store, manifest.files[name].path, cause(error)) from error
+
+
+def foreign(store: Store, path: str, received: str) -> PermanentError:
+    """What is to be said of an output's file at `path` that is whole and not what its name says."""
+    address = path.rpartition("/")[0]
+    return PermanentError(
+        f"{path} in {store.uri} must hold what its output needs; received another content ({received}): it is damaged, "
+        f"or of another program: remove {address}/{MANIFEST} and run again, which makes it anew"
+    )

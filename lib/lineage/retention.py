@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 
 from lib.errors import PermanentError
 from lib.lineage.aliases import aliases
+from lib.lineage.folders import CHECKPOINTS, check_is_store, folders, output_folders
 from lib.lineage.index import read_index
 from lib.lineage.manifests import MANIFEST, Manifest
 from lib.lineage.steps import STEPS, Kept, checkpoints_address
@@ -76,15 +77,17 @@ def plan(store: Store, policy: Policy) -> CleanUp:
 
     What another version of this code wrote is passed over, and so is what is damaged; of a dataset with damaged
     outputs, nothing old goes, for what they refer to is unknown. Raises PermanentError where an alias is damaged or
-    names no output.
+    names no output, and where the folder is no store.
     """
+    check_is_store(store)
     # Checkpoints first: of a training that ends meanwhile, either the lease or the model is seen.
-    checkpoints, ages = store.ages("checkpoints"), _ages(store)
+    checkpoints, ages = store.ages(CHECKPOINTS), _ages(store)
     index = read_index(store, sorted(ages))
     manifests = {address: each for address, each in index.outputs.items() if _in_its_place(address, each)}
     removals = [*_litter(ages, manifests, policy.grace_s), *_finished(checkpoints, manifests, policy.grace_s)]
-    uploads = store.incomplete_uploads(max(policy.grace_s, GRACE_S))
-    removals += [Removal(name, INCOMPLETE_UPLOAD) for name in uploads]
+    # Not of all that lies under the same root: with a folder that others use too, that could be a whole disk.
+    uploads = [each for folder in folders() for each in store.incomplete_uploads(folder, max(policy.grace_s, GRACE_S))]
+    removals += [Removal(name, INCOMPLETE_UPLOAD) for name in sorted(uploads)]
     if policy.keep is not None:
         kept = _kept(store, policy, manifests, ages)
         spared = _in_use(checkpoints, manifests, policy.grace_s) | {_dataset(address) for address in index.damaged}
@@ -111,7 +114,8 @@ def apply(
             allowed, looked_at = {each.path for each in plan(store, policy).removals}, clock()
         if removal.reason == INCOMPLETE_UPLOAD:
             store.discard(removal.path)
-        elif _may_still_go(store, removal, allowed) and _age(store, removal.path) >= policy.grace_s:
+        # Its age by itself: a run that makes the same output again writes its files anew. What is gone has none.
+        elif _may_still_go(store, removal, allowed) and (store.age(removal.path) or 0.0) >= policy.grace_s:
             store.delete(removal.path)
         else:
             continue
@@ -129,14 +133,9 @@ def _may_still_go(store: Store, removal: Removal, allowed: Container[str]) -> bo
 def _ages(store: Store) -> dict[str, float]:
     """Of all files of all outputs."""
     found: dict[str, float] = {}
-    for root in dict.fromkeys(step.root for step in STEPS.values()):
+    for root in output_folders():
         found |= store.ages(root)
     return found
-
-
-def _age(store: Store, path: str) -> float:
-    """Of one file: a run that makes the same output again writes it anew. 0 for what is gone."""
-    return store.ages(str(PurePosixPath(path).parent)).get(path, 0.0)
 
 
 def _in_its_place(address: str, manifest: Manifest) -> bool:

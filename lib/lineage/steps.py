@@ -116,6 +116,7 @@ STEPS: dict[str, Step] = {
                 "facts.dataset": str,
                 "facts.source": str,
                 "facts.licence": str,
+                **{f"facts.rows.{split}": int for split in ("train", "test")},
                 **OF_DATA,
                 "files.train": Any,
                 "files.test": Any,

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lib.errors import PermanentError, explain_validation, shortened
+from lib.models.effects import lacks
 from lib.models.layers import TABLE, read_layers
 from lib.models.schema import NOT_IN_KEY, SMALLEST_PX, Phase, Recipe
 
@@ -20,7 +21,7 @@ def override(recipe: Recipe, epochs: int | None, settings: dict[str, str]) -> Re
     A key is a field of the recipe, a dotted path into it (`augmentation.flip`, `phases.1.learning_rate`), or a
     field of a phase, which is then set in every phase. Values are JSON, or else text. Fields that are no part of a
     model's key cannot be set: its address is the same for all who ask for it.
-    Raises PermanentError where a key is unknown or a value not valid.
+    Raises PermanentError where a key is unknown, a value not valid, or a setting changes nothing.
     """
     data = recipe.model_dump(mode="json")
     for key, text in settings.items():
@@ -38,14 +39,28 @@ def override(recipe: Recipe, epochs: int | None, settings: dict[str, str]) -> Re
             changed = changed.model_copy(update={"phases": tuple(phases)})
     except ValidationError as error:
         raise explain_validation(error, f"recipe {recipe.name}") from error
+    for key in settings:
+        if needs := lacks(changed, key):
+            raise PermanentError(
+                f"overrides (--set KEY=VALUE) must change something; {shortened(key)} does so only with {needs}, "
+                f"which {recipe.name} has not: leave it out, or set what it needs"
+            )
     check_backbone(changed)
     return changed
 
 
 def settings_for(recipe: Recipe, settings: dict[str, str]) -> dict[str, str]:
-    """Those of `settings` that the recipe has: without a backbone it has no `backbone.image_px`."""
+    """Those of `settings` that change something of the recipe, once all are set.
+
+    Without a backbone it has no `backbone.image_px`, and with the optimizer adam no `weight_decay` that counts.
+    """
     data = recipe.model_dump(mode="json")
-    return {key: text for key, text in settings.items() if _set(data, key, text)}
+    had = {key: text for key, text in settings.items() if _set(data, key, text)}
+    try:
+        changed = Recipe.model_validate(data)
+    except ValidationError:  # `override` says so
+        return had
+    return {key: text for key, text in had.items() if not lacks(changed, key)}
 
 
 def check_backbone(recipe: Recipe) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import h5py
 
-from lib.data.fetch import Progress, fetch
+from lib.data.fetch import Progress, fetch, remedy
 from lib.data.upstream import UpstreamFile
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit, find, local_file, put_file
@@ -192,7 +192,7 @@ def _fetch_imagenet(
         if mirror_url or not file.only_in_mirrors:
             try:
                 path = fetch(file, mirror_url, folder, progress)
-                _check_digest(file, path, mirror_url or file.url)
+                _check_digest(file, path, mirror_url)
                 return file, path
             except PermanentError as error:
                 problems.append(str(error))
@@ -201,12 +201,15 @@ def _fetch_imagenet(
     )
 
 
-def _check_digest(file: UpstreamFile, path: Path, origin: str) -> None:
+def _check_digest(file: UpstreamFile, path: Path, mirror_url: str | None) -> None:
     # A mirror may pack an archive anew, and its content is checked; weights are used as they are.
     for algorithm, expected in (("md5", file.md5), ("sha256", file.sha256)):
         with path.open("rb") as stream:
             if expected and (received := hashlib.file_digest(stream, algorithm).hexdigest()) != expected:
-                raise PermanentError(f"{file.name} from {origin} must have {algorithm} {expected}; received {received}")
+                raise PermanentError(
+                    f"{file.name} from {mirror_url or file.url} must have {algorithm} {expected}; received {received}; "
+                    f"{remedy(bool(mirror_url))}"
+                )
 
 
 def _fetch_given(source: str, folder: Path, progress: Progress) -> Path:

@@ -1,20 +1,20 @@
 """The pictures of a report, drawn from what the store holds."""
 
-import json
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
 from lib.data.rows import Rows, read_rows
 from lib.data.splits import limited_rows
-from lib.evaluation.metrics import SplitMetrics
+from lib.data.stored_profile import read_profile
+from lib.evaluation.metrics import read_metrics
 from lib.evaluation.prediction_table import read_probabilities
-from lib.lineage.manifests import Manifest, load, local_file
+from lib.lineage.manifests import Manifest, load
 from lib.reporting import plots
 from lib.reporting.sections import Art
 from lib.reporting.tiles import Caption, sheet
 from lib.store import Store
+from lib.training.history import read_history
 
 SAMPLES = 20
 EXAMPLES = 20
@@ -35,7 +35,7 @@ def draw(store: Store, prepared: Manifest, evaluations: Mapping[str, Manifest]) 
 
 
 def _of_data(store: Store, prepared: Manifest, train: Rows, names: list[str]) -> Art:
-    counts = json.loads(local_file(store, prepared, "profile").read_bytes())["rows_per_class"]
+    counts = read_profile(store, prepared)["rows_per_class"]
     shown = limited_rows(train.labels, np.arange(len(train.labels)), SAMPLES)
     pictures = {
         "samples": sheet(train.images[shown]),
@@ -45,9 +45,9 @@ def _of_data(store: Store, prepared: Manifest, train: Rows, names: list[str]) ->
 
 
 def _of_model(store: Store, evaluation: Manifest, test: Rows, names: list[str]) -> Art:
-    history = pd.read_parquet(local_file(store, load(store, evaluation.inputs["model"]), "history"))
-    metrics = SplitMetrics(**json.loads(local_file(store, evaluation, "metrics").read_bytes())["test"])
-    probabilities = read_probabilities(local_file(store, evaluation, "predictions"), "test")
+    history = read_history(store, load(store, evaluation.inputs["model"]))
+    metrics = read_metrics(store, evaluation)["test"]
+    probabilities = read_probabilities(store, evaluation, "test")
     shown = np.random.default_rng(0).choice(len(test.labels), min(EXAMPLES, len(test.labels)), replace=False)
     figures = {
         "curves": plots.learning_curves(history),

@@ -1,7 +1,6 @@
 """For verify: the pictures of a stored report against those that its inputs give."""
 
 import io
-import json
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -13,6 +12,7 @@ from lib.lineage.provenance import environment
 from lib.lineage.verify import must_equal
 from lib.reporting.pictures import DATA_PICTURES, MODEL_PICTURES
 from lib.reporting.sections import Art
+from lib.reporting.tiles import read_captions
 from lib.store import Store
 
 DRAWN_BY = ("matplotlib", "numpy")
@@ -34,8 +34,7 @@ def check_pictures(
     if others := [f"{name} {made.get(name)}" for name in DRAWN_BY if made.get(name) != here[name]]:
         return names, f"{address}: its pictures are not compared: they were drawn by {', '.join(others)}"
     drawn = draw()
-    captions = json.loads(local_file(store, report, "captions").read_bytes())
-    must_equal(address, "captions", drawn.captions, captions)
+    must_equal(address, "captions", drawn.captions, read_captions(store, report))
     for name in names:
         if not _alike(drawn.pictures[name], local_file(store, report, name).read_bytes()):
             raise PermanentError(

@@ -14,14 +14,16 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from lib.errors import PermanentError
+from lib.evaluation.metrics import SPLITS
 from lib.lineage.digests import digest_json
-from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
+from lib.lineage.manifests import MANIFEST, Manifest, Ref, commit, find, foreign, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import STEPS
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.models.changes import changes
 from lib.reporting.leaderboard import (
     BASELINE,
+    FACTS,
     NARROW,
     PHONE,
     by_validation,
@@ -30,8 +32,8 @@ from lib.reporting.leaderboard import (
     leaderboard_rows,
     shown,
 )
-from lib.reporting.sections import SPLITS, Art, DataSection, ModelSection, data_section, duration, model_section
-from lib.reporting.tiles import Caption
+from lib.reporting.sections import Art, DataSection, ModelSection, data_section, duration, model_section
+from lib.reporting.tiles import read_captions
 from lib.store import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -91,11 +93,10 @@ def build_report(
 
 def read_report(store: Store, report: Ref) -> Report:
     """All that the report at `report` shows, read anew from what it was made of."""
-    manifest = load(store, report)
+    manifest = _load(store, report)
     names = [name for name, file in manifest.files.items() if file.path.endswith(".png")]
     pictures = {name: local_file(store, manifest, name).read_bytes() for name in names}
-    captions = json.loads(local_file(store, manifest, "captions").read_text())
-    art = Art(pictures, {name: [Caption(*each) for each in sheet] for name, sheet in captions.items()})
+    art = Art(pictures, read_captions(store, manifest))
     return _report(store, manifest.inputs["prepared"], _evaluations(manifest), art, manifest.made_by)
 
 
@@ -136,7 +137,7 @@ def report_markdown(store: Store, report: Ref) -> str:
 
 def leaderboard_table(store: Store, report: Ref) -> list[dict[str, str]]:
     """The leaderboard as a person reads it: one row a model, best validation accuracy first."""
-    manifest = load(store, report)
+    manifest = _load(store, report)
     classes = len(load(store, manifest.inputs["prepared"]).facts["class_names"])
     ordered = sorted(
         ((load(store, ref), ref) for ref in _evaluations(manifest)), key=lambda pair: by_validation(pair[0])
@@ -156,14 +157,14 @@ def leaderboard_table(store: Store, report: Ref) -> list[dict[str, str]]:
 
 def best_model(store: Store, report: Ref) -> tuple[str, Ref]:
     """The first model of the leaderboard: its name there, and its ref."""
-    manifest = load(store, report)
+    manifest = _load(store, report)
     first = min((load(store, ref) for ref in _evaluations(manifest)), key=by_validation)
     return manifest.facts["leaderboard"][0]["model"], first.inputs["model"]
 
 
 def report_summary(store: Store, report: Ref) -> str:
     """A report in one line: the best model, what was left out, when and of which seed."""
-    manifest = load(store, report)
+    manifest = _load(store, report)
     rows, left_out = manifest.facts["leaderboard"], manifest.facts["left_out"]
     seeds = ", ".join(sorted({f"seed {row['seed']}" for row in rows}))
     parts = [
@@ -181,6 +182,18 @@ def report_url(store: Store, report: Ref) -> str:
     manifest = load(store, report)
     local_file(store, manifest, "index")
     return store.url(manifest.files["index"].path)
+
+
+def _load(store: Store, report: Ref) -> Manifest:
+    """Its manifest. Raises PermanentError where its leaderboard is not one of its evaluations."""
+    manifest = load(store, report)
+    names = {_input_name(ref) for ref in _evaluations(manifest)}
+    lines = manifest.facts["leaderboard"]
+    lacking = {name for line in lines for name in FACTS if name not in line} | names - {*manifest.made_by["changes"]}
+    if lacking or len(lines) != len(names):
+        received = f"{len(lines)} lines for {len(names)} evaluations"
+        raise foreign(store, f"{report.uri}/{MANIFEST}", f"{received}, without {', '.join(sorted(lacking))}")
+    return manifest
 
 
 def _input_name(evaluation: Ref) -> str:

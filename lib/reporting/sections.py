@@ -1,21 +1,20 @@
 """What a report says of the data and of each model, read from the store."""
 
 import base64
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lib.data.datasets import DATASETS, readable
-from lib.evaluation.metrics import SplitMetrics
-from lib.lineage.manifests import Manifest, Ref, load, local_file
+from lib.data.stored_profile import read_profile
+from lib.evaluation.metrics import SPLITS, SplitMetrics, read_metrics
+from lib.lineage.manifests import Manifest, Ref, load
 from lib.models.changes import start_of
 from lib.models.schema import settings_of
 from lib.reporting.tiles import Caption, boxes, cut
 from lib.store import Store
 
-SPLITS = ("train", "validation", "test")
 SHOWN_PIXELS = 4
 SHOWN_CONFUSIONS = 10
 Line = tuple[str, str]
@@ -106,7 +105,7 @@ def data_section(store: Store, prepared: Ref, art: Art) -> DataSection:
     """What `prepared` and the dataset behind it say of themselves."""
     manifest = load(store, prepared)
     dataset = load(store, manifest.inputs["dataset"])
-    profile = json.loads(local_file(store, manifest, "profile").read_text())
+    profile = read_profile(store, manifest)
     facts, spec = manifest.facts, DATASETS.get(manifest.facts["dataset"])
     counts = profile["rows_per_class"]
     shape = " × ".join(map(str, facts["image_shape"]))
@@ -144,10 +143,7 @@ def model_section(
     recipe = settings_of(model.facts["recipe"])
     start = start_of(model.facts["weights"]) if model.facts["weights"] else ""
     started = [("weights at the start", start)] if start else []
-    metrics = {
-        split: SplitMetrics.model_validate(values)
-        for split, values in json.loads(local_file(store, manifest, "metrics").read_text()).items()
-    }
+    metrics = read_metrics(store, manifest)
     return ModelSection(
         name=name,
         facts=manifest.facts,

@@ -1,10 +1,15 @@
 """Small images side by side on one sheet, and cut from it again: the page writes their captions."""
 
 import io
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from pydantic import TypeAdapter
+
+from lib.lineage.manifests import Manifest, read_file
+from lib.store import Store
 
 COLUMNS = 5
 ENLARGED = 3
@@ -19,6 +24,15 @@ class Caption(NamedTuple):
     """None: nothing was predicted, the image is a sample."""
     confidence: float = 1.0
     """Probability of the predicted class, 0 to 1."""
+
+
+def read_captions(store: Store, report: Manifest) -> dict[str, list[Caption]]:
+    """The captions of each sheet of a stored report. Raises PermanentError where the file has none."""
+
+    def read(path: Path) -> dict[str, list[Caption]]:
+        return TypeAdapter(dict[str, list[Caption]]).validate_json(path.read_bytes(), strict=True)
+
+    return read_file(store, report, "captions", read)
 
 
 def sheet(images: np.ndarray) -> bytes:

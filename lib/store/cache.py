@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from lib.errors import PermanentError
 from lib.files import first_free_space, open_lock, open_regular
-from lib.store.contract import check_digest, check_path
+from lib.store.contract import check_content, check_path
 
 PARTIAL = ".partial-"
 COPIES = f"{'[0-9a-f]' * 2}/{'[0-9a-f]' * 64}/*"
@@ -35,7 +35,7 @@ class Cache:
     _came_bytes: int | None = field(default=None, init=False)
     """Since the folder was measured; None before the first time."""
 
-    def copy(self, path: str, sha256: str, download: Callable[[BinaryIO], None]) -> Path:
+    def copy(self, path: str, sha256: str, size_bytes: int, download: Callable[[BinaryIO], None]) -> Path:
         """The copy of what the store has at `path`, brought by `download` where there is none or a damaged one."""
         # The name stays: keras goes by its suffix, and an error should say what it is about.
         copy = self.folder / sha256[:2] / sha256 / PurePosixPath(check_path(path)).name
@@ -43,8 +43,8 @@ class Cache:
             self._sweep()
             if self._use(copy):
                 with suppress(PermanentError):  # a damaged copy is fetched anew
-                    return check_digest(copy, sha256, path)
-            self._bring(copy, sha256, path, download)
+                    return check_content(copy, sha256, size_bytes, path)
+            self._bring(copy, sha256, size_bytes, path, download)
             self._shrink(copy.stat().st_size)
             return copy
         except OSError as error:
@@ -66,11 +66,11 @@ class Cache:
             pass
         return True
 
-    def _bring(self, copy: Path, sha256: str, path: str, download: Callable[[BinaryIO], None]) -> None:
+    def _bring(self, copy: Path, sha256: str, size_bytes: int, path: str, download: Callable[[BinaryIO], None]) -> None:
         with _partial(self.folder) as (partial, stream):
             download(stream)
             stream.flush()
-            check_digest(partial, sha256, path)
+            check_content(partial, sha256, size_bytes, path)
             with self._locked(fcntl.LOCK_SH):
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 partial.replace(copy)

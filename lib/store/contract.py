@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from lib.errors import PermanentError, shortened
-from lib.files import file_digest
+from lib.files import check_regular, file_digest
 
 LARGEST_RECORD_BYTES = 16 << 20
 """Of what is read whole and is no data: manifests, leases, lists."""
@@ -42,8 +42,11 @@ class Store(Protocol):
     def exists(self, path: str) -> bool:
         """Whether something lies at `path`."""
 
-    def incomplete_uploads(self, older_than_s: float) -> list[str]:
-        """Temporary files or multipart uploads of at least `older_than_s` ago, sorted; `list` hides them."""
+    def incomplete_uploads(self, prefix: str, older_than_s: float) -> list[str]:
+        """Temporary files or multipart uploads under the folder `prefix`, of at least `older_than_s` ago, sorted.
+
+        `list` hides them.
+        """
 
     def discard(self, incomplete_upload: str) -> None:
         """Remove one of `incomplete_uploads`; nothing happens where nothing is."""
@@ -57,8 +60,14 @@ class Store(Protocol):
         The clock of this machine plays no part, so that machines with wrong clocks agree. Never below 0.
         """
 
-    def local_path(self, path: str, sha256: str) -> Path:
-        """A local file with the content of `path`, checked against `sha256`. Raises PermanentError on mismatch."""
+    def age(self, path: str) -> float | None:
+        """The same of one path, without a look at those beside it; None where nothing is."""
+
+    def local_path(self, path: str, sha256: str, size_bytes: int) -> Path:
+        """A local file with the content of `path`, which must have that digest and size.
+
+        Raises PermanentError on a mismatch; another size is told before anything is read.
+        """
 
     def url(self, path: str) -> str:
         """An address a browser can open."""
@@ -87,10 +96,24 @@ def check_source(data: bytes | Path) -> None:
         raise PermanentError(f"what is to be stored must be a file; received {data}, which is none")
 
 
-def check_digest(file: Path, sha256: str, path: str) -> Path:
+CHANGED = "it was changed after it was written: remove it and its manifest, and run again"
+
+
+def check_stored_size(found_bytes: int, size_bytes: int, path: str) -> None:
+    """Raise PermanentError where what lies at `path` has another size: reading a sparse file can take hours."""
+    if found_bytes != size_bytes:
+        raise PermanentError(
+            f"{path} in the store must have {size_bytes:,} bytes, as its manifest says; received {found_bytes:,}; "
+            f"{CHANGED}"
+        )
+
+
+def check_content(file: Path, sha256: str, size_bytes: int, path: str) -> Path:
+    """`file`, a copy of `path`, if it has that digest and size. Raises PermanentError, and OSError as open() does."""
+    check_regular(file)
+    check_stored_size(file.stat().st_size, size_bytes, path)
     if (found := file_digest(file)) != sha256:
         raise PermanentError(
-            f"{path} in the store does not match its digest: expected sha256 {sha256}, received {found}; "
-            "it was changed after it was written: remove it and its manifest, and run again"
+            f"{path} in the store does not match its digest: expected sha256 {sha256}, received {found}; {CHANGED}"
         )
     return file

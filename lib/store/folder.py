@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from lib.errors import NotFound, PermanentError
 from lib.files import LEADS_NOWHERE, check_regular, first_free_space, open_lock, read_regular
-from lib.store.contract import LARGEST_RECORD_BYTES, check_digest, check_names, check_path, check_source
+from lib.store.contract import LARGEST_RECORD_BYTES, check_content, check_names, check_path, check_source
 
 PARTIAL = ".partial-"
 OURS = re.compile(re.escape(PARTIAL) + "[0-9a-f]{32}")
@@ -80,10 +80,10 @@ class LocalStore:
         with _explained(self.root, "read"):
             return self._at(path).is_file()
 
-    def incomplete_uploads(self, older_than_s: float) -> list[str]:
+    def incomplete_uploads(self, prefix: str, older_than_s: float) -> list[str]:
         latest = time.time() - older_than_s
         with _explained(self.root, "read"):
-            partials = (p for p in self._walk(self.root) if OURS.fullmatch(p.name) and _written_at(p) <= latest)
+            partials = (p for p in self._walk(self._at(prefix)) if OURS.fullmatch(p.name) and _written_at(p) <= latest)
             return sorted(p.relative_to(self.root).as_posix() for p in partials)
 
     def discard(self, incomplete_upload: str) -> None:
@@ -96,8 +96,19 @@ class LocalStore:
     def ages(self, prefix: str) -> dict[str, float]:
         with _explained(self.root, "read"):
             written_at = {p.relative_to(self.root).as_posix(): _written_at(p) for p in self._files(prefix)}
-            now = self._now() if written_at else 0
+            now = _now(self._at(prefix)) if written_at else 0
         return {path: max(0.0, now - at) for path, at in written_at.items() if at < math.inf}
+
+    def age(self, path: str) -> float | None:
+        with _explained(self.root, "read"):
+            written_at = _written_at(self._at(path))
+            return max(0.0, _now(self._at(path).parent) - written_at) if written_at < math.inf else None
+
+    def names(self) -> set[str]:
+        """What lies at its top, apart from what is hidden; nothing where there is no folder yet."""
+        with _explained(self.root, "read"):
+            found = self.root.iterdir() if self.root.is_dir() else ()
+            return {each.name for each in found if not each.name.startswith(".")}
 
     def _files(self, prefix: str) -> Iterator[Path]:
         """With what is in the place of a file: hidden, a damaged output would read as one that was never finished."""
@@ -108,21 +119,9 @@ class LocalStore:
             raise OSError(errno.ENOTDIR, why, self.uri)
         return _walk(folder)
 
-    def _now(self) -> float:
-        """Seconds since the epoch by the clock that dates the files: on a network share, its server's."""
-        probe = self.root / f"{PARTIAL}{uuid.uuid4().hex}"
-        try:
-            probe.touch()
-            return probe.stat().st_mtime
-        except OSError:  # a folder that can only be read, such as a backup
-            return time.time()
-        finally:
-            with suppress(OSError):
-                probe.unlink(missing_ok=True)
-
-    def local_path(self, path: str, sha256: str) -> Path:
+    def local_path(self, path: str, sha256: str, size_bytes: int) -> Path:
         with _explained(self.root, "read"), self._found(path) as file:
-            return check_digest(file, sha256, path)
+            return check_content(file, sha256, size_bytes, path)
 
     def url(self, path: str) -> str:
         return self._at(path).as_uri()
@@ -204,9 +203,22 @@ def _written_at(file: Path) -> float:
         try:
             return file.stat(follow_symlinks=follow).st_mtime
         except OSError as error:
-            if error.errno not in {errno.ENOENT, errno.ELOOP}:
+            if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
                 raise
     return math.inf
+
+
+def _now(folder: Path) -> float:
+    """Seconds since the epoch by the clock that dates the files in `folder`: on a network share, its server's."""
+    probe = folder / f"{PARTIAL}{uuid.uuid4().hex}"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except OSError:  # a folder that can only be read, such as a backup
+        return time.time()
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def _make(folder: Path) -> None:

@@ -3,16 +3,29 @@
 import errno
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
-from lib.errors import PermanentError, PipelineError
+from lib.errors import PermanentError, PipelineError, TransientError
 from lib.store.contract import Store
 from lib.store.folder import LocalStore, why_no_folder
+from lib.time_limits import TooSlow, within
 
 PROBES = "doctor"
+ANSWERS_WITHIN_S = 30.0
+"""In all, with all tries of all calls: of a server that sends a byte now and then, each of them could take as long."""
 DO_NOT_USE = "do not use it: two runs could overwrite each other's work"
+
+
+Result = TypeVar("Result")
+
+
+def require_answer(store: Store) -> None:
+    """Raise, within half a minute, where a server does not answer as a store does: what follows may ask it for much."""
+    if not isinstance(store, LocalStore):
+        _in_time(store, lambda: store.exists(f"{PROBES}/asked-for"))
 
 
 def require_promises(store: Store) -> None:
@@ -24,7 +37,14 @@ def require_promises(store: Store) -> None:
 
 
 def broken_promise(store: Store) -> str | None:
-    """The first promise that `store` does not keep, tried on a file there: `creates only what is absent`, say."""
+    """The first promise that `store` does not keep, tried on a file there: `creates only what is absent`, say.
+
+    Raises as `require_answer` does.
+    """
+    return _in_time(store, lambda: _broken_promise(store))
+
+
+def _broken_promise(store: Store) -> str | None:
     path = f"{PROBES}/{uuid.uuid4().hex}"
     try:
         return next((promise for promise, kept in _promises(store, path) if not kept), None)
@@ -34,6 +54,13 @@ def broken_promise(store: Store) -> str | None:
         if isinstance(store, LocalStore):
             with suppress(OSError):  # another's probe lies there
                 (store.root / PROBES).rmdir()
+
+
+def _in_time(store: Store, ask: Callable[[], Result]) -> Result:
+    try:
+        return within(ANSWERS_WITHIN_S, ask)
+    except TooSlow as error:
+        raise TransientError(f"{store.uri} {error}; check AWS_ENDPOINT_URL_S3 and the network") from None
 
 
 def _promises(store: Store, path: str) -> Iterator[tuple[str, bool]]:

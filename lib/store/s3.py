@@ -15,7 +15,7 @@ from lib.addresses import bucket_and_key
 from lib.errors import NotFound, PermanentError, TransientError, shortened
 from lib.files import check_size
 from lib.store.cache import Cache
-from lib.store.contract import LARGEST_RECORD_BYTES, check_names, check_path, check_source
+from lib.store.contract import LARGEST_RECORD_BYTES, check_names, check_path, check_source, check_stored_size
 from lib.store.s3_client import ATTEMPTS, code, s3_client, s3_errors, status
 
 __all__ = ["S3Store", "s3_client", "s3_errors"]
@@ -91,7 +91,7 @@ class S3Store:
                 # Of a try whose answer was lost, the next one meets what it wrote.
                 tried_before |= error.response["ResponseMetadata"].get("RetryAttempts", 0) > 0
                 return tried_before and self._holds(path, data)
-            if "IfMatch" in condition and code(error) in {"NoSuchKey", "404"}:
+            if "IfMatch" in condition and code(error) == "NoSuchKey":
                 return False
             if status(error) == 501:
                 raise PermanentError(
@@ -112,18 +112,24 @@ class S3Store:
             self._s3.delete_object(**self._at(path))
 
     def exists(self, path: str) -> bool:
-        # Listing, and not HEAD: a HEAD's 403 and 404 come without a body, so nothing could say why.
+        return self._listed(path)[1] is not None
+
+    def _listed(self, path: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """A listing of `path` alone, and what it says of it; None where nothing lies there.
+
+        By a listing, and not by HEAD: a HEAD's 403 and 404 come without a body, so nothing could say why.
+        """
         key = self._at(path)["Key"]
         with s3_errors(f"{self.uri}/{path}"):
-            answer = _listing(self._s3.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1))
-            return any(entry["Key"] == key for entry in answer.get("Contents", []))
+            page = _listing(self._s3.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1))
+            return page, next((entry for entry in page.get("Contents", []) if entry["Key"] == key), None)
 
-    def incomplete_uploads(self, older_than_s: float) -> list[str]:
-        start = f"{self.prefix}/" if self.prefix else ""
-        with s3_errors(self.uri):
+    def incomplete_uploads(self, prefix: str, older_than_s: float) -> list[str]:
+        start = self._at(prefix)["Key"].rstrip("/") + "/"
+        with s3_errors(f"{self.uri}/{prefix}"):
             pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=start)
             return sorted(
-                f"{upload['Key'].removeprefix(start)}{UPLOAD}{upload['UploadId']}"
+                f"{self._path(upload)}{UPLOAD}{upload['UploadId']}"
                 for page in pages
                 for upload in _listing(page).get("Uploads", [])
                 if _age_s(page, upload["Initiated"]) >= older_than_s
@@ -146,6 +152,11 @@ class S3Store:
                 for entry in page.get("Contents", [])
             }
 
+    def age(self, path: str) -> float | None:
+        page, entry = self._listed(path)
+        with s3_errors(f"{self.uri}/{path}"):
+            return _age_s(page, entry["LastModified"]) if entry else None
+
     def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
         start = self._at(prefix)["Key"].rstrip("/") + "/"
         yield from map(_listing, self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start))
@@ -153,12 +164,16 @@ class S3Store:
     def _path(self, entry: dict[str, Any]) -> str:
         return str(entry["Key"]).removeprefix(f"{self.prefix}/" if self.prefix else "")
 
-    def local_path(self, path: str, sha256: str) -> Path:
+    def local_path(self, path: str, sha256: str, size_bytes: int) -> Path:
         def download(stream: BinaryIO) -> None:
             with s3_errors(f"{self.uri}/{path}"):
+                _, entry = self._listed(path)
+                if entry is None:
+                    raise NotFound(f"nothing is stored at {self.uri}/{path}")
+                check_stored_size(entry["Size"], size_bytes, path)
                 self._s3.download_fileobj(self.bucket, self._at(path)["Key"], stream)
 
-        return self.cache.copy(path, sha256, download)
+        return self.cache.copy(path, sha256, size_bytes, download)
 
     def url(self, path: str) -> str:
         with s3_errors(f"{self.uri}/{path}"):

@@ -27,6 +27,8 @@ READ_TIMEOUT_S = 20
 CONNECTIONS = 32
 """At once: one client serves all threads of a process."""
 OTHERS = {"http_proxy", "https_proxy", "no_proxy", "all_proxy", "requests_ca_bundle"}
+BUSY, REFUSALS = {408, 425, 429}, {401, 403}
+"""HTTP statuses: what they mean does not depend on who says it."""
 CREDENTIAL_ERRORS = (
     botocore.exceptions.NoCredentialsError,
     botocore.exceptions.PartialCredentialsError,
@@ -204,9 +206,11 @@ def _explain_ours(address: str, error: botocore.exceptions.BotoCoreError) -> Pip
 
 def _explain(address: str, error: botocore.exceptions.ClientError) -> PipelineError:
     name, http = code(error), status(error)
+    coded = name and not name.isdecimal()  # botocore gives the status for a name where the answer names no error
     if name == "NoSuchBucket":
         return PermanentError(f"the bucket of {address} does not exist; make it, or set STORE_URI or --store")
-    if name in {"NoSuchKey", "404"}:
+    # A HEAD's answer names nothing. We ask by HEAD only for what a listing of S3 has just named.
+    if name == "NoSuchKey" or (http == 404 and error.operation_name == "HeadObject"):
         return NotFound(f"nothing is stored at {address}")
     if name == "RequestTimeTooSkewed":
         return PermanentError(f"S3 refused {address}: its clock and this machine's are too far apart; set this one's")
@@ -214,9 +218,13 @@ def _explain(address: str, error: botocore.exceptions.ClientError) -> PipelineEr
         unable = f"this S3 server cannot do what was asked: {name} (501); use another"
         redirects = f"the endpoint redirects (HTTP {http}); check AWS_ENDPOINT_URL_S3"
         return PermanentError(f"{address}: {unable if http == 501 else redirects}")
-    if http >= 500 or name in {"SlowDown", "Throttling", "RequestTimeout", "TooManyRequests"}:
+    if http >= 500 or http in BUSY or name in {"SlowDown", "Throttling", "RequestTimeout", "TooManyRequests"}:
         return TransientError(f"{address} is not answering now: {name} ({http})")
+    # What has no code is a page of a web server or a proxy: taken for S3's, its 404 would read as an empty store.
     return PermanentError(
         f"S3 refused {address}: {name} ({http}); check the keys in AWS_ACCESS_KEY_ID and "
         "AWS_SECRET_ACCESS_KEY, and what they may do"
+        if coded or http in REFUSALS
+        else f"{address}: the server's answer is not as S3 says it: HTTP {http} without a code such as NoSuchKey; "
+        "check AWS_ENDPOINT_URL_S3"
     )

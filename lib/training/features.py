@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -107,7 +108,12 @@ def read_features(store: Store, features: Manifest, splits: tuple[str, ...]) -> 
     Raises PermanentError where they are not those of the rows of the split.
     """
     rows = read_splits(store, load(store, features.inputs["prepared"]))
-    return {split: _read_split(store, features, split, getattr(rows, split)) for split in splits}
+    found = {split: _read_split(store, features, split, getattr(rows, split)) for split in splits}
+    if len({values.shape[1:] for values in found.values()}) > 1:
+        raise PermanentError(
+            "the features of all splits must be of one kind; received several; remove them and run again"
+        )
+    return found
 
 
 def _read_split(store: Store, features: Manifest, split: str, index: np.ndarray) -> np.ndarray:
@@ -122,14 +128,18 @@ def _read_split(store: Store, features: Manifest, split: str, index: np.ndarray)
             f"the features of {split} must be those of its {len(index):,} rows; received those of its first {end:,}; "
             "remove them and run again"
         )
+    if len({part.shape[1:] for part in found}) > 1:
+        raise PermanentError(
+            f"the features of {split} must be of one kind; received several; remove them and run again"
+        )
     return np.concatenate(found)
 
 
 def parts_of(names: Iterable[str], split: str) -> list[tuple[int, int, str]]:
     """First row, the one after the last, and name of each part of `split`, in the order of its rows."""
-    parts = [(name.rsplit("-", 2), name) for name in names]
+    parts = [found for name in names if (found := re.fullmatch(rf"{split}-([0-9]+)-([0-9]+)", name))]
     # As numbers: as text, the rows from 1,000,000 on would come before row 2,000.
-    return sorted((int(first), int(last), name) for (of, first, last), name in parts if of == split)
+    return sorted((int(part[1]), int(part[2]), part[0]) for part in parts)
 
 
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
@@ -215,7 +225,7 @@ def _encode(features: np.ndarray, index: np.ndarray) -> bytes:
 
 def _read_part(store: Store, part: StoredFile, index: np.ndarray) -> np.ndarray:
     """Features (n, views, D) float16 of the rows `index`."""
-    path = store.local_path(part.path, part.sha256)
+    path = store.local_path(part.path, part.sha256, part.size_bytes)
     try:
         features, its_index = _decode(path)
     except (pa.ArrowException, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

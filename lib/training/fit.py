@@ -25,7 +25,7 @@ from lib.store import Store
 from lib.training import checkpoints
 from lib.training.averaging import averaged
 from lib.training.batches import TrainingRows, ValidationRows, resized
-from lib.training.callbacks import StopInTime, Watch, check_finite
+from lib.training.callbacks import StopInTime, Watch, check_finite, remedy_of
 from lib.training.checkpoints import Progress, State, UnusableState
 from lib.training.devices import machine, prepare_keras, start_tensorflow
 from lib.training.optimizers import make_loss, make_optimizer
@@ -206,7 +206,7 @@ class Trainer:
         images = resized(images, self._px)
         first_step = progress.chunk * CHUNK_STEPS
         self.emit({"event": "chunk", **self._epoch_facts(), "step": first_step})
-        watch = Watch(self._patience_s, self.emit, self._epoch_facts(), first_step, self._phase.learning_rate)
+        watch = Watch(self._patience_s, self.emit, self._epoch_facts(), first_step, self._remedy)
         # From arrays Keras would trace one step for whole batches of this size and one for any, and which of them runs
         # would depend on the chunk that a process began with. They differ in the last bits.
         batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(self.rows.batch_size).prefetch(1)
@@ -233,7 +233,7 @@ class Trainer:
             "learning_rate": float(self.model.optimizer.learning_rate),
         }
         losses = {"loss": line["loss"], "validation loss": line["validation_loss"]}
-        check_finite(self._epoch_facts(), losses, self.model.get_weights(), self._phase.learning_rate)
+        check_finite(self._epoch_facts(), losses, self.model.get_weights(), self._remedy)
         progress.history = [*progress.history, line]
         if recipe.keep == "best" and validation["accuracy"] > progress.best.get("validation_accuracy", -1):
             progress.best = {"epoch": line["epoch"], "validation_accuracy": validation["accuracy"]}
@@ -281,6 +281,10 @@ class Trainer:
     @property
     def _phase(self) -> Phase:
         return self.recipe.phases[self.progress.phase]
+
+    @property
+    def _remedy(self) -> str:
+        return remedy_of(self.recipe, self._phase)
 
     def _epoch_facts(self) -> dict[str, Any]:
         return {"recipe": self.recipe.name, "epoch": self.progress.epoch + 1, "epochs": self.recipe.epochs,

@@ -26,6 +26,7 @@ from lib.temporary import temporary_folder
 from lib.training.batches import PaddedImages, TrainingFeatures, TrainingImages, TrainingRows
 from lib.training.checkpoints import Progress, State
 from lib.training.features import predicting_features, read_features
+from lib.training.history import read_history
 
 TOLERANCE = 1e-3
 """Between probabilities of one network that was built twice."""
@@ -144,7 +145,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     check_address("model", address, dataset_name=data["dataset"], prepared=inputs["prepared"], **key)
     model = load_network(store, manifest)
     _check_function(address, model, build(recipe, tuple(data["image_shape"]), len(data["class_names"])))
-    history = pd.read_parquet(local_file(store, manifest, "history")).to_dict("records")
+    history = read_history(store, manifest).to_dict("records")
     if features := inputs.get("features"):
         expected = features_address(data["dataset"], recipe, inputs["prepared"], stated["seed"], start)
         must_equal(address, "inputs.features", expected, features.uri)

@@ -160,6 +160,7 @@ def make_parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--only",
         nargs="+",
+        action="extend",
         default=[""],
         metavar="TEXT",
         help="inject only faults whose name or place contains one of these texts (default: all faults)",
@@ -168,6 +169,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--except",
         dest="left_out",
         nargs="+",
+        action="extend",
         default=[],
         metavar="TEXT",
         help="inject none whose name or place contains one of these texts (default: leave none out)",

@@ -6,7 +6,7 @@
 import sys
 
 from flows.parameters import add_options, read_options
-from lib.command_line import add_store_option, main_of, parser, settings_of
+from lib.command_line import GO_ON, add_store_option, main_of, parser, settings_of
 from lib.data.ingest import ingest
 from lib.data.prepare import prepare
 from lib.lineage.manifests import Ref
@@ -65,4 +65,4 @@ def say(event: Event) -> None:
 
 
 if __name__ == "__main__":
-    main_of(command)
+    main_of(command, GO_ON)

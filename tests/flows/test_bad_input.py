@@ -78,7 +78,7 @@ CASES = {
     ),
     "invalid setting": Case("greater than 0; received -1", ("--set", "learning_rate=-1"), module="flows.train"),
     "truncated archive": Case(
-        "train-images-idx3-ubyte.gz must be a whole gzip file…fetch it again",
+        "train-images-idx3-ubyte.gz must be a whole gzip file…check MIRROR_URL",
         FASHION,
         fashion=idx((60_000, 28, 28))[:20_000],
     ),
@@ -89,7 +89,14 @@ CASES = {
         cifar=b"<!DOCTYPE html><html>Not found</html>",
         environment={"PREFECT_FLOWS_DEFAULT_RETRIES": "2", "PREFECT_TASKS_DEFAULT_RETRIES": "2"},
     ),
-    "member outside": Case("inside its own folder; received member '../../x'", CIFAR, cifar=cifar_archive("../../x")),
+    "member outside": Case(
+        "inside its own folder; received member '../../x'…check MIRROR_URL", CIFAR, cifar=cifar_archive("../../x")
+    ),
+    "another member": Case(
+        "member 'cifar-100-binary/x' may have 0 bytes…check MIRROR_URL",
+        CIFAR,
+        cifar=cifar_archive("cifar-100-binary/x"),
+    ),
     "gigabytes in tar": Case(
         "may have 153,700,000 bytes; its header promises 8,000,000,000",
         CIFAR,
@@ -142,6 +149,7 @@ ELSEWHERE = {
     "truncated archive",
     "corrupt archive",
     "member outside",
+    "another member",
     "gigabytes in tar",
     "gigabytes in IDX",
     "other pixels",

@@ -110,11 +110,11 @@ def test_what_a_terminal_would_obey_is_shown() -> None:
 def test_a_name_in_the_store_is_listed_without_its_escape_sequences(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "\x1b[31m").mkdir()
-    (file := tmp_path / "\x1b[31m" / f".partial-{0:032x}").touch()
+    (tmp_path / "raw" / "\x1b[31m").mkdir(parents=True)
+    (file := tmp_path / "raw" / "\x1b[31m" / f".partial-{0:032x}").touch()
     os.utime(file, (0, 0))
     retention.clean_up(LocalStore(tmp_path), CleanUpRequest(), False, "", print)
-    assert f"would remove  \\x1b[31m/.partial-{0:032x}  " in capsys.readouterr().out
+    assert f"would remove  raw/\\x1b[31m/.partial-{0:032x}  " in capsys.readouterr().out
 
 
 def test_an_environment_file_that_is_a_link_that_leads_nowhere_is_not_passed_over(

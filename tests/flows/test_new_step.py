@@ -14,7 +14,7 @@ from lib.data.rows import read_rows
 from lib.errors import PermanentError
 from lib.evaluation.prediction_table import read_probabilities
 from lib.lineage import retention
-from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
+from lib.lineage.manifests import Manifest, Ref, commit, find, load, put_file
 from lib.lineage.steps import STEPS, Kept, Step
 from lib.lineage.verify import Recomputed, check_address, verify
 from lib.planning.outputs import find_prepared, model_outputs
@@ -76,7 +76,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
 def _brightness(store: Store, evaluation: Ref) -> float:
     manifest = load(store, evaluation)
     test = read_rows(store, load(store, manifest.inputs["prepared"]), ("test",))["test"]
-    predicted = read_probabilities(local_file(store, manifest, "predictions"), "test").argmax(axis=1)
+    predicted = read_probabilities(store, manifest, "test").argmax(axis=1)
     return float(np.mean(test.images[predicted != test.labels]))
 
 

@@ -1,10 +1,16 @@
 """Form, options and help of a flow are made from the fields of its request."""
 
+import argparse
+
 import pytest
 from prefect import flow
 from prefect.utilities.callables import parameter_schema
 from pydantic import BaseModel, Field
 
+from deployments import deploy
+from flows import ingest as ingest_command
+from flows import retention, train, verify
+from flows import train_model as train_model_command
 from flows.ingest import ingest
 from flows.parameters import add_options, read_options, takes
 from flows.train import train_all
@@ -70,6 +76,35 @@ def test_each_option_has_the_description_default_and_choices_of_its_field() -> N
     assert read_options(Toy, options.parse_args(["--rows", "3", "--names", "a", "b"])) == Toy(rows=3, names=["a", "b"])
     with pytest.raises(PermanentError, match=r"^the request is not valid: rows: .* or equal to 1; received 0$"):
         read_options(Toy, options.parse_args(["--rows", "0"]))
+
+
+def test_a_list_that_is_given_twice_is_added_up() -> None:
+    options = parser("A toy.")
+    add_options(options, Toy)
+    twice = options.parse_args(["--names", "a", "b", "--names", "c"])
+    assert read_options(Toy, twice).names == ["a", "b", "c"]
+    assert read_options(Toy, options.parse_args([])).names is None
+    options = train.make_parser()
+    chosen = options.parse_args(["--models", "a", "--weights", "none", "--models", "b", "c", "--weights", "imagenet"])
+    assert (chosen.models, chosen.weights) == (["a", "b", "c"], ["none", "imagenet"])
+
+
+def test_every_option_of_a_list_adds_up() -> None:
+    """One that does not keeps the last, without a word."""
+    for module in (train, train_model_command, ingest_command, verify, retention, deploy):
+        for action in module.make_parser()._actions:
+            adds_up = isinstance(action, argparse._ExtendAction | argparse._AppendAction)
+            assert action.nargs != "+" or not action.option_strings or adds_up, (module.__name__, action.dest)
+
+
+def test_a_field_that_is_set_twice_is_refused() -> None:
+    options = train.make_parser()
+    chosen = options.parse_args(["--set", "dropout=0.1", "--set", "batch_size=8", "--set", "dropout=0.5"])
+    with pytest.raises(PermanentError) as error:
+        read_options(TrainingRequest, chosen)
+    assert str(error.value) == "--set must give each field once; received 'dropout' 2 times: leave all but one out"
+    chosen = options.parse_args(["--set", "dropout=0.1", "--set", "batch_size=8"])
+    assert read_options(TrainingRequest, chosen).overrides == {"dropout": "0.1", "batch_size": "8"}
 
 
 def test_the_forms_choose_among_the_datasets_and_recipes_there_are() -> None:

@@ -60,12 +60,12 @@ PLACES: dict[str, tuple[str, Callable[[Path], object]]] = {
         ),
     ),
     "checkpoint or data": ("x-1.npz", lambda file: LocalStore(file.parents[1]).read("work/x-1.npz", 1 << 30)),
-    "file of an output": ("x.keras", lambda file: LocalStore(file.parents[1]).local_path("work/x.keras", HELLO)),
+    "file of an output": ("x.keras", lambda file: LocalStore(file.parents[1]).local_path("work/x.keras", HELLO, 5)),
     "written file": ("x.json", lambda file: LocalStore(file.parents[1]).write("work/x.json", b"")),
     "lock of a store": (".lock", lambda file: LocalStore(file.parent).replace("x", b"", "version")),
     "lock of the cache": (
         ".lock",
-        lambda file: Cache(file.parent, 10**9).copy("x", HELLO, lambda stream: stream.write(b"hello")),
+        lambda file: Cache(file.parent, 10**9).copy("x", HELLO, 5, lambda stream: stream.write(b"hello")),
     ),
     "lock on a GPU": ("0.lock", lambda file: one_gpu(["0"], print, file.parent).__enter__()),
     "environment file": (".env", command_line.read_env_file),
@@ -117,7 +117,7 @@ def test_of_a_record_no_more_is_read_than_one_may_have(tmp_path: Path) -> None:
 
 def test_a_fifo_among_what_killed_processes_left_in_the_cache_is_passed_over(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".partial-1")
-    copy = Cache(tmp_path, 10**9).copy("x", HELLO, lambda stream: stream.write(b"hello"))
+    copy = Cache(tmp_path, 10**9).copy("x", HELLO, 5, lambda stream: stream.write(b"hello"))
     assert copy.read_bytes() == b"hello"
 
 

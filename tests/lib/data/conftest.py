@@ -1,12 +1,14 @@
-"""A publisher that runs."""
+"""A publisher that runs, and a mirror."""
 
+import gzip
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from .publisher import Publisher
+from .publisher import FILES, Publisher
 
 
 @pytest.fixture(scope="module")
@@ -18,3 +20,17 @@ def host() -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Callable[..., str]:
+    """Makes a folder of the toy's files and gives its URL."""
+
+    def make(name: str = "mirror", level: int = 9, mtime: int = 0, **changed: bytes) -> str:
+        folder = tmp_path / name
+        folder.mkdir()
+        for role, data in {**FILES, **{role.replace("_", "-"): data for role, data in changed.items()}}.items():
+            (folder / f"{role}.gz").write_bytes(gzip.compress(data, level, mtime=mtime))
+        return folder.as_uri()
+
+    return make

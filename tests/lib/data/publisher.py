@@ -1,12 +1,14 @@
 """A publisher over HTTP that answers in the ways there are, and what tests of downloads share."""
 
 import gzip
+import hashlib
 from base64 import b64encode
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
+from lib.data.datasets import DatasetSpec, SplitDigests
 from lib.data.fetch import fetch
 from lib.data.upstream import UpstreamFile
 from lib.errors import PipelineError
@@ -109,3 +111,34 @@ def refusal(kind: type[PipelineError], file: UpstreamFile, mirror: str | None, f
     assert "\n" not in str(error.value)
     assert list(folder.glob(f"{file.name}*")) == []
     return str(error.value)
+
+
+FILES = {
+    "train-images": bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 10, 20, 30, 40]),
+    "train-labels": bytes([0, 0, 8, 1, 0, 0, 0, 2, 1, 0]),
+    "test-images": bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 50, 60]),
+    "test-labels": bytes([0, 0, 8, 1, 0, 0, 0, 1, 1]),
+}
+
+
+def sha256(*data: int) -> str:
+    return hashlib.sha256(bytes(data)).hexdigest()
+
+
+TOY = DatasetSpec(
+    name="toy",
+    title="Toy",
+    format="idx",
+    files=tuple(UpstreamFile(role=role, url=f"https://host/{role}.gz", max_bytes=1000) for role in FILES),
+    image_shape=(1, 2, 1),
+    rows={"train": 2, "test": 1},
+    class_names=("no", "yes"),
+    digests={
+        "train": SplitDigests(images=sha256(10, 20, 30, 40), labels=sha256(1, 0)),
+        "test": SplitDigests(images=sha256(50, 60), labels=sha256(1)),
+    },
+    validation_rows=1,
+    source="made up",
+    licence="none",
+    citation="nobody",
+)

@@ -71,7 +71,18 @@ def test_the_publishers_checksum_is_held(host: str, tmp_path: Path) -> None:
     assert fetch(upstream(url, md5=found), None, tmp_path, quiet).read_bytes() == BODY
     (tmp_path / "a.bin").unlink()
     said = refusal(PermanentError, upstream(url, md5="0" * 32), None, tmp_path)
-    assert said == f"{url} must have md5 {'0' * 32}; received {found}; set MIRROR_URL to a place that has the file"
+    assert said == (
+        f"{url} must have md5 {'0' * 32}; received {found}; run again to fetch it anew, or set MIRROR_URL to a place "
+        "that has the file"
+    )
+
+
+def test_a_mirrors_file_of_another_digest_is_said_to_be_the_mirrors(host: str, tmp_path: Path) -> None:
+    file = upstream(f"{host}/plain/a.bin").model_copy(update={"sha256": "0" * 64})
+    assert refusal(PermanentError, file, f"{host}/plain", tmp_path) == (
+        f"{host}/plain/a.bin must have sha256 {'0' * 64}; received {hashlib.sha256(BODY).hexdigest()}; "
+        "check MIRROR_URL: each file there must be the publisher's own, under the publisher's name for it"
+    )
 
 
 def test_a_mirror_may_have_packed_it_anew(host: str, tmp_path: Path) -> None:
@@ -121,6 +132,7 @@ def test_progress_grows_to_the_total(host: str, s3_environment, tmp_path: Path) 
     for mirror in mirrors:
         calls: list[tuple[str, int, int]] = []
         fetch(upstream("https://host/a.bin"), mirror, tmp_path, lambda *call, to=calls: to.append(call))
+        assert calls.pop(0) == ("a.bin", 0, 0)
         assert {(name, total) for name, _, total in calls} == {("a.bin", 1_024_000)}
         counts = [done for _, done, _ in calls]
         assert counts == sorted(counts)

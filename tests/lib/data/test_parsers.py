@@ -155,7 +155,6 @@ def test_a_cut_archive_is_named_as_damaged(tmp_path: Path) -> None:
     whole = gzip.compress(tar(MEMBERS), compresslevel=0)
     said = refusal(CIFAR, cifar_files(tmp_path, whole[:700]))
     assert said.startswith("archive.gz must be a whole tar.gz; received a damaged one: ")
-    assert said.endswith("; fetch it again")
 
 
 def test_a_corrupt_archive_is_named_as_damaged(tmp_path: Path) -> None:
@@ -188,7 +187,7 @@ def test_cut_and_corrupt_idx_files_are_named_as_damaged(tmp_path: Path) -> None:
     ids=["page", "indented page", "nothing", "zip"],
 )
 def test_what_is_no_gzip_is_called_by_what_it_is(tmp_path: Path, raw: bytes, kind: str) -> None:
-    rule = f"must be gzip; received {kind}; check MIRROR_URL"
+    rule = f"must be gzip; received {kind}"
     assert refusal(CIFAR, cifar_files(tmp_path, raw)) == f"archive.gz {rule}"
     assert refusal(IDX, idx_files(tmp_path, test_labels=raw)) == f"test-labels.gz {rule}"
 
@@ -279,8 +278,7 @@ def test_an_idx_header_that_is_cut_is_refused(tmp_path: Path) -> None:
 def test_other_pixels_are_refused(tmp_path: Path) -> None:
     said = refusal(IDX, idx_files(tmp_path, test_images=gzip.compress(IMAGES + b"\5\6\7\7")))
     assert said == (
-        f"toy-idx: test images must have sha256 {sha256(bytes([5, 6, 7, 8]))}; "
-        f"received {sha256(bytes([5, 6, 7, 7]))}; the files are not the published ones: check MIRROR_URL"
+        f"toy-idx: test images must have sha256 {sha256(bytes([5, 6, 7, 8]))}; received {sha256(bytes([5, 6, 7, 7]))}"
     )
 
 

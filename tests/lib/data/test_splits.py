@@ -114,7 +114,8 @@ def test_splits_come_back_from_the_store(tmp_path: Path) -> None:
     data = splits_parquet(splits)
     file = put_file(store, "prepared/toy/1", "splits.parquet", data)
     assert file.sha256 == hashlib.sha256(data).hexdigest()
-    manifest = Manifest(kind="prepared", inputs={}, facts={}, content={}, files={"splits": file}, made_by={})
+    facts = {"rows": {"train": 3, "validation": 1, "test": 3}}
+    manifest = Manifest(kind="prepared", inputs={}, facts=facts, content={}, files={"splits": file}, made_by={})
     found = read_splits(store, manifest)
     assert found.train.tolist() == [1, 4, 70_000]
     assert found.validation.tolist() == [2]

@@ -175,7 +175,7 @@ def moved_split(frame: pd.DataFrame) -> pd.DataFrame:
     """A training row goes to validation, which stays as long as it is."""
     train, validation = ((frame["split"] == name).idxmax() for name in ("train", "validation"))
     frame.loc[[train, validation], "split"] = ["validation", "train"]
-    return frame
+    return frame.sort_values("index")
 
 
 def profile_with(forger: Forger) -> None:

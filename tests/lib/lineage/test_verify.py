@@ -37,6 +37,7 @@ from .forger import (
     better_predictions,
     first_of_leaderboard,
     hostile_class,
+    keras_file,
     metrics_with,
     moved,
     moved_split,
@@ -154,7 +155,7 @@ ROWS: dict[str, list[tuple[str, Forge, str]]] = {
         ("loss on validation", metric("validation", loss=0.001), "metrics.validation.loss must be "),
         ("accuracy on train", metric("train", accuracy=0.123), "metrics.train.accuracy must be "),
         ("confusion on train", metric("train", confusion=[[50, 0], [0, 0]]), "must have the rows of each class"),
-        ("classes", metric("test", per_class=[]), "metrics.test.per_class must be "),
+        ("classes", metric("test", per_class=[]), "(ValueError: test has other classes than the data): it is damaged"),
         ("accuracy in the facts alone", fact("metrics.test.accuracy", 0.987), "facts.metrics.test.accuracy must be "),
         ("a fact of its model", fact("parameters", 1), "facts.parameters must be 74,"),
         ("whether it is a baseline", fact("baseline", True), "facts.baseline must be false,"),
@@ -223,6 +224,23 @@ def test_an_evaluation_says_of_a_model_that_cannot_be_read_what_verify_says(stor
     with pytest.raises(PermanentError) as evaluated:
         evaluate(store, lambda event: None, model)
     assert str(evaluated.value) == str(verified.value)
+
+
+@pytest.mark.parametrize("shape", [(6, 6, 3), (5, 6, 1), (6, 6, 1)], ids=["colours", "height", "classes"])
+def test_an_evaluation_names_a_model_of_other_images_or_classes(store: LocalStore, shape: tuple[int, int, int]) -> None:
+    from lib.evaluation.predictions import evaluate
+    from lib.models.networks import build
+
+    def other(network: Any) -> Any:
+        return build(RECIPE, shape, 3 if shape == SPEC.image_shape else 2)
+
+    Forger(store, "model").file("model", keras_file(Forger(store, "model"), other), "model.keras")
+    store.delete(f"{address_of(store, 'evaluation')}/{MANIFEST}")
+    model = read(store, "model")
+    with pytest.raises(PermanentError) as error:
+        evaluate(store, lambda event: None, model.ref(address_of(store, "model")))
+    assert str(error.value).startswith(f"{model.files['model'].path} in {store.uri} must hold what its output needs; ")
+    assert "\n" not in str(error.value)
 
 
 def test_who_forges_one_output_breaks_all_that_was_made_of_it(store: LocalStore) -> None:

@@ -141,13 +141,13 @@ def test_a_limit_of_all_rows_is_none_and_has_the_full_runs_key(store: LocalStore
 
 def test_a_setting_that_some_recipes_have_changes_those_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with_backbones(monkeypatch)
-    plan = planned(models=["one", "fine", "other"], overrides={"backbone.image_px": "96", "dropout": "0.5"})
+    plan = planned(models=["one", "fine", "other"], overrides={"backbone.image_px": "96", "label_smoothing": "0.5"})
     assert [recipe.backbone and recipe.backbone.image_px for recipe in plan.recipes] == [None, 96, 96]
-    assert [recipe.dropout for recipe in plan.recipes] == [0.5, 0.5, 0.5]
+    assert [recipe.label_smoothing for recipe in plan.recipes] == [0.5, 0.5, 0.5]
     assert plan.notes == ("--set backbone.image_px applies to fine, other; not to one",)
     one, fine, _ = (plan.request_for(trial, Ref(uri="prepared/digits/1", sha256="a" * 64)) for trial in plan.trials)
-    assert one.overrides == {"dropout": "0.5"}
-    assert fine.overrides == {"backbone.image_px": "96", "dropout": "0.5"}
+    assert one.overrides == {"label_smoothing": "0.5"}
+    assert fine.overrides == {"backbone.image_px": "96", "label_smoothing": "0.5"}
     assert [make_plan(request.alone()).recipes[0] for request in (one, fine)] == list(plan.recipes[:2])
 
 

@@ -19,7 +19,7 @@ LONG_AGO = time.time() - 7200
 
 
 def bring(cache: Cache, content: bytes) -> Path:
-    return cache.copy("models/x.keras", hashlib.sha256(content).hexdigest(), lambda stream: stream.write(content))
+    return cache.copy("models/x.keras", hashlib.sha256(content).hexdigest(), len(content), lambda s: s.write(content))
 
 
 def refuse(stream: BinaryIO) -> None:
@@ -59,7 +59,7 @@ def test_a_full_folder_says_what_to_do(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.raises(PermanentError) as error:
-        Cache(tmp_path, max_bytes=15).copy("models/x.keras", "0" * 64, fill)
+        Cache(tmp_path, max_bytes=15).copy("models/x.keras", "0" * 64, 5, fill)
     assert str(error.value).endswith(": No space left on device; free space, or set CACHE_DIR to another place")
 
 
@@ -91,7 +91,7 @@ def download(stream):
     stream.flush()
     print("half", flush=True)
     sys.stdin.readline()
-Cache(Path(sys.argv[1]), 100).copy("x", "0" * 64, download)
+Cache(Path(sys.argv[1]), 100).copy("x", "0" * 64, 4, download)
 """
     dead, alive = (
         subprocess.Popen(
@@ -127,7 +127,7 @@ def test_a_folder_that_can_only_be_read_serves_what_it_has(tmp_path: Path, monke
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "utime", refused)
-    copy = Cache(tmp_path, 100).copy("models/x.keras", hashlib.sha256(b"hello").hexdigest(), refuse)
+    copy = Cache(tmp_path, 100).copy("models/x.keras", hashlib.sha256(b"hello").hexdigest(), 5, refuse)
     assert copy == given
 
 
@@ -135,7 +135,16 @@ def test_a_damaged_copy_is_brought_again(tmp_path: Path) -> None:
     cache = Cache(tmp_path, max_bytes=100)
     bring(cache, b"hello").write_bytes(b"jello")
     assert bring(cache, b"hello").read_bytes() == b"hello"
-    assert cache.copy("models/x.keras", hashlib.sha256(b"hello").hexdigest(), refuse).read_bytes() == b"hello"
+    assert cache.copy("models/x.keras", hashlib.sha256(b"hello").hexdigest(), 5, refuse).read_bytes() == b"hello"
+
+
+def test_a_copy_of_another_size_is_brought_again_and_not_read(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, max_bytes=100)
+    with bring(cache, b"hello").open("wb") as copy:
+        copy.truncate(8 * 10**12)
+    started = time.monotonic()
+    assert bring(cache, b"hello").read_bytes() == b"hello"
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -145,5 +154,5 @@ def test_a_download_that_fails_leaves_nothing(tmp_path: Path, error: type[BaseEx
         raise error
 
     with pytest.raises(error):
-        Cache(tmp_path, 100).copy("x", "0" * 64, download)
+        Cache(tmp_path, 100).copy("x", "0" * 64, 4, download)
     assert kept(tmp_path) == set()

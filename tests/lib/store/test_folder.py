@@ -117,22 +117,25 @@ def test_a_half_written_file_is_not_listed(tmp_path: Path) -> None:
 def test_a_local_incomplete_upload_is_as_old_as_its_last_byte(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     for age_s in (50, 70):
-        file = tmp_path / f".partial-{age_s:032x}"
+        file = tmp_path / "a" / f".partial-{age_s:032x}"
+        file.parent.mkdir(exist_ok=True)
         file.write_bytes(b"half")
         os.utime(file, (time.time() - age_s,) * 2)
-    assert store.incomplete_uploads(older_than_s=60) == [f".partial-{70:032x}"]
+    assert store.incomplete_uploads("a", older_than_s=60) == [f"a/.partial-{70:032x}"]
 
 
 def test_what_others_call_partial_is_no_incomplete_upload(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
     for name in ("thesis.tar", "70", f"{70:032X}x", f"{70:033x}"):
-        (tmp_path / f".partial-{name}").touch()
-    assert LocalStore(tmp_path).incomplete_uploads(older_than_s=0) == []
+        (tmp_path / "a" / f".partial-{name}").touch()
+    assert LocalStore(tmp_path).incomplete_uploads("a", older_than_s=0) == []
 
 
 def test_ages_leave_nothing_in_the_folder(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     store.write("a/x", b"")
     assert list(store.ages("a")) == ["a/x"]
+    assert store.age("a/x") is not None
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [tmp_path / "a" / "x"]
 
 
@@ -149,7 +152,7 @@ store.write("a/x", b"half")
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=Path(__file__).parents[3], check=False)
     store = LocalStore(tmp_path)
     assert store.list("a") == ["a/w"]
-    (cut,) = store.incomplete_uploads(older_than_s=0)
+    (cut,) = store.incomplete_uploads("a", older_than_s=0)
     store.discard(cut)
     assert list((tmp_path / "a").iterdir()) == [tmp_path / "a" / "w"]
 
@@ -177,7 +180,7 @@ def test_a_store_under_a_regular_file_is_refused(tmp_path: Path) -> None:
 def test_a_regular_file_in_place_of_a_store_is_no_empty_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     store = LocalStore(tmp_path / "file")
-    for use in (lambda: store.list("a"), lambda: store.ages("a"), lambda: store.incomplete_uploads(0)):
+    for use in (lambda: store.list("a"), lambda: store.ages("a"), lambda: store.incomplete_uploads("a", 0)):
         with pytest.raises(PermanentError, match=r"must be a folder that can be read; received .*: Not a directory; "):
             use()
 
@@ -222,4 +225,4 @@ def test_replace_locks_a_file_that_is_open_for_writing_as_network_shares_ask_for
     assert store.replace("a/x", b"two", store.read_version("a/x")[1])
     assert modes == [os.O_WRONLY]
     assert store.list("a") == ["a/x"]
-    assert store.incomplete_uploads(older_than_s=0) == []
+    assert store.incomplete_uploads("a", older_than_s=0) == []

@@ -1,6 +1,7 @@
 """What S3 alone does, and what is said where it cannot be reached."""
 
 import os
+import time
 import urllib.request
 import uuid
 from collections.abc import Callable
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from lib.errors import NotFound, PermanentError, TransientError
+from lib.lineage.manifests import find
 from lib.store import Store, open_store
+from lib.store.probe import broken_promise, require_answer, require_promises
 from lib.store.s3_client import s3_client
-from tests.web_server import web_server
+from tests.web_server import endless_server, web_server
 
 from .made import HELLO, cut_a_write, message
 
@@ -30,11 +33,11 @@ def test_a_bucket_is_a_store_without_a_prefix(s3_environment, tmp_path: Path) ->
 def test_a_file_from_s3_is_kept_here_and_fetched_again_when_damaged(s3_environment, tmp_path: Path) -> None:
     store = open_store(f"s3://{s3_environment.bucket}/{uuid.uuid4().hex}", tmp_path / "cache")
     store.write("a/x.bin", b"hello")
-    kept = store.local_path("a/x.bin", HELLO)
+    kept = store.local_path("a/x.bin", HELLO, 5)
     kept.write_bytes(b"hellx")
-    assert store.local_path("a/x.bin", HELLO).read_bytes() == b"hello"
+    assert store.local_path("a/x.bin", HELLO, 5).read_bytes() == b"hello"
     store.delete("a/x.bin")
-    assert store.local_path("a/x.bin", HELLO).read_bytes() == b"hello"
+    assert store.local_path("a/x.bin", HELLO, 5).read_bytes() == b"hello"
     assert [p for p in (tmp_path / "cache").rglob("*") if p.is_file() and p.name != ".lock"] == [kept]
 
 
@@ -49,19 +52,18 @@ def test_a_cache_that_cannot_be_written_is_named(s3_environment, tmp_path: Path)
     store = open_store(f"s3://{s3_environment.bucket}/{uuid.uuid4().hex}", tmp_path / "cache")
     store.write("x", b"hello")
     with pytest.raises(PermanentError, match="CACHE_DIR must be a folder that can be written; received") as error:
-        store.local_path("x", HELLO)
+        store.local_path("x", HELLO, 5)
     assert str(tmp_path / "cache") in message(error)
 
 
 def test_incomplete_uploads_are_those_of_this_prefix(s3_environment, tmp_path: Path) -> None:
     prefix = uuid.uuid4().hex
     one, two = (open_store(f"s3://{s3_environment.bucket}/{p}", tmp_path) for p in (prefix, f"{prefix}2"))
-    cut_a_write(two, "x")
-    assert one.incomplete_uploads(older_than_s=0) == []
-    (cut,) = two.incomplete_uploads(older_than_s=0)
-    assert f"{prefix}2/{cut}" in open_store(f"s3://{s3_environment.bucket}", tmp_path).incomplete_uploads(
-        older_than_s=0
-    )
+    cut_a_write(two, "models/x")
+    assert one.incomplete_uploads("models", older_than_s=0) == []
+    (cut,) = two.incomplete_uploads("models", older_than_s=0)
+    whole = open_store(f"s3://{s3_environment.bucket}", tmp_path)
+    assert whole.incomplete_uploads(f"{prefix}2", older_than_s=0) == [f"{prefix}2/{cut}"]
     two.discard(cut)
 
 
@@ -84,7 +86,7 @@ def test_wrong_keys_are_refused_for_good(s3_environment, monkeypatch: pytest.Mon
             use()
         assert "check the keys in AWS_ACCESS_KEY_ID" in message(error)
     with pytest.raises(PermanentError, match="S3 refused s3://test-bucket/p/x"):
-        store.local_path("x", HELLO)
+        store.local_path("x", HELLO, 5)
 
 
 def test_missing_keys_are_asked_for(s3_environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -227,6 +229,49 @@ def test_a_listing_that_is_none_is_refused_and_no_empty_store(
             with pytest.raises(PermanentError) as error:
                 use()
             assert message(error).startswith(f"s3://bucket/x: {says}")
+
+
+PAGE = b"<!DOCTYPE html>\n<html><head><title>404</title></head><body><p>Not found<br></body></html>"
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 410])
+@pytest.mark.parametrize("body", [PAGE, b"<html><body/></html>", b""], ids=["HTML", "XHTML", "nothing"])
+def test_an_error_without_a_code_of_s3_is_no_answer_of_s3_and_no_empty_store(
+    status: int, body: bytes, answering: Callable[[str], Store]
+) -> None:
+    with web_server(status, body=body) as url:
+        store = answering(url)
+        for use in (*uses(store), lambda: store.read_version("x"), lambda: store.delete("x"), lambda: store.ages("x")):
+            with pytest.raises(PermanentError) as error:
+                use()
+            assert not isinstance(error.value, NotFound)
+            assert message(error) == (
+                f"s3://bucket/x: the server's answer is not as S3 says it: HTTP {status} without a code such as "
+                "NoSuchKey; check AWS_ENDPOINT_URL_S3"
+            )
+        with pytest.raises(PermanentError, match="the server's answer is not as S3 says it"):
+            store.replace("x", b"", "version")
+        with pytest.raises(PermanentError, match="the server's answer is not as S3 says it"):
+            store.local_path("x", HELLO, 5)
+        with pytest.raises(PermanentError, match="the server's answer is not as S3 says it"):
+            find(store, "models/toy/x")
+
+
+def test_a_server_that_drips_headers_is_given_up_before_a_run_begins(
+    answering: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the calls, and each try of each of them, would have as long."""
+    monkeypatch.setattr("lib.store.probe.ANSWERS_WITHIN_S", 0.5)
+    with endless_server(b"HTTP/1.1 200 OK\r\nX-A: ", b"x") as url:
+        store = answering(url)
+        for check in (require_answer, require_promises, broken_promise):
+            started = time.monotonic()
+            with pytest.raises(TransientError) as error:
+                check(store)
+            assert time.monotonic() - started < 3
+            assert message(error) == (
+                "s3://bucket did not answer within 0.5 s; check AWS_ENDPOINT_URL_S3 and the network"
+            )
 
 
 @pytest.mark.parametrize(

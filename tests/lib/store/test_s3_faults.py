@@ -24,7 +24,7 @@ CALLS: dict[str, tuple[str, Callable[[Store], object], object]] = {
     "delete": ("DELETE", lambda store: (store.delete("in/there"), store.list("in"))[1], []),
     "exists": ("GET", lambda store: store.exists("in/there"), True),
     "list": ("GET", lambda store: store.list("in"), ["in/there"]),
-    "local_path": ("GET", lambda store: store.local_path("in/there", SHA256).read_bytes(), HELLO),
+    "local_path": ("GET", lambda store: store.local_path("in/there", SHA256, len(HELLO)).read_bytes(), HELLO),
 }
 QUICK = {("503", "list"), ("request reset", "write"), ("answer cut", "read"), ("answer lost", "create")}
 FAULTS: tuple[Kind, ...] = ("500", "503", "request reset", "answer cut", "answer lost")

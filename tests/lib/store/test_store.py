@@ -48,7 +48,7 @@ def test_reading_what_is_not_there_says_what_was_asked_for(store: Store) -> None
         with pytest.raises(NotFound, match=path):
             store.read(path)
         with pytest.raises(NotFound, match=path):
-            store.local_path(path, HELLO)
+            store.local_path(path, HELLO, 5)
 
 
 def test_exists_is_true_of_files_only_and_not_of_longer_names(store: Store) -> None:
@@ -108,10 +108,13 @@ def test_ages_are_seconds_since_each_write_whatever_the_clock_of_this_machine(
             os.utime(store.root / "a/deep/1", (time.time() - 3600,) * 2)
             clock.setattr(time, "time", lambda: 0.0)
         ages = store.ages("a")
+        alone = {path: store.age(path) for path in ages}
+    assert alone == pytest.approx(ages, abs=30)
     assert sorted(ages) == store.list("a") == ["a/2", "a/deep/1"]
     assert 0 <= ages["a/2"] < 60
     assert 3599 * isinstance(store, LocalStore) <= ages["a/deep/1"] < 3660
     assert store.ages("none") == {}
+    assert [store.age(path) for path in ("none", "a/none", "a/deep/1/none")] == [None] * 3
 
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/x", "", ".", "a\0b"])
@@ -125,7 +128,9 @@ def test_a_path_outside_the_store_is_refused(store: Store, path: str) -> None:
         lambda: store.exists(path),
         lambda: store.list(path),
         lambda: store.ages(path),
-        lambda: store.local_path(path, HELLO),
+        lambda: store.age(path),
+        lambda: store.incomplete_uploads(path, 0),
+        lambda: store.local_path(path, HELLO, 5),
         lambda: store.url(path),
     ]
     for use in uses:
@@ -188,20 +193,33 @@ def test_writing_a_source_that_is_missing_leaves_what_was_there(store: Store, tm
 
 def test_local_path_holds_the_content(store: Store) -> None:
     store.write("a/x.bin", b"hello")
-    assert store.local_path("a/x.bin", HELLO).read_bytes() == b"hello"
+    assert store.local_path("a/x.bin", HELLO, 5).read_bytes() == b"hello"
 
 
 def test_a_local_path_keeps_the_names_suffix_by_which_keras_opens_a_model(store: Store) -> None:
     store.write("a/model.keras", b"hello")
-    assert store.local_path("a/model.keras", HELLO).name == "model.keras"
+    assert store.local_path("a/model.keras", HELLO, 5).name == "model.keras"
 
 
 def test_local_path_refuses_content_that_was_changed(store: Store) -> None:
     store.write("a/x.bin", b"jello")
     with pytest.raises(PermanentError, match=r"a/x\.bin in the store does not match its digest") as error:
-        store.local_path("a/x.bin", HELLO)
+        store.local_path("a/x.bin", HELLO, 5)
     found = hashlib.sha256(b"jello").hexdigest()
     assert f"expected sha256 {HELLO}, received {found}; " in message(error)
+
+
+def test_local_path_refuses_another_size_without_reading_what_is_there(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write("a/x.bin", b"hello")
+    monkeypatch.setattr("lib.store.contract.file_digest", lambda path: pytest.fail("it must not be read"))
+    with pytest.raises(PermanentError) as error:
+        store.local_path("a/x.bin", HELLO, 8_000_000_000_000)
+    assert message(error).startswith(
+        "a/x.bin in the store must have 8,000,000,000,000 bytes, as its manifest says; received 5; it was changed "
+    )
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.stat().st_size]
 
 
 def test_url_opens_without_keys(store: Store) -> None:
@@ -212,17 +230,19 @@ def test_url_opens_without_keys(store: Store) -> None:
 
 def test_an_incomplete_upload_is_found_by_its_age_and_discarded_alone(store: Store, tmp_path: Path) -> None:
     store.write("a/whole", b"hello")
-    assert store.incomplete_uploads(older_than_s=0) == []
-    for path in ("a/b/ä?x", "a/b/ä?x", "b/y"):
+    assert store.incomplete_uploads("a", older_than_s=0) == []
+    for path in ("a/b/ä?x", "a/b/ä?x", "a/c/y", "ab/z"):
         cut_a_write(store, path)
     assert store.list("a") == ["a/whole"]
-    assert store.incomplete_uploads(older_than_s=60) == []
-    first, *others = store.incomplete_uploads(older_than_s=0)
+    assert store.incomplete_uploads("a", older_than_s=60) == []
+    first, *others = store.incomplete_uploads("a", older_than_s=0)
     assert [first.startswith("a/b/"), len(others)] == [True, 2]
     store.discard(first)
-    assert store.incomplete_uploads(older_than_s=0) == others
+    assert store.incomplete_uploads("a", older_than_s=0) == others
     store.discard(first)
     for each in others:
         store.discard(each)
-    assert store.incomplete_uploads(older_than_s=0) == []
+    assert store.incomplete_uploads("a", older_than_s=0) == []
+    (elsewhere,) = store.incomplete_uploads("ab", older_than_s=0)
+    store.discard(elsewhere)
     assert store.read("a/whole") == b"hello"

@@ -1,0 +1,45 @@
+"""What a command says that was stopped: only one that trains has checkpoints to go on from."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GO_ON = {
+    "train": "run the same command again to go on from the last checkpoint",
+    "train_model": "run the same command again to go on from the last checkpoint",
+    "ingest": "run the same command again",
+    "verify": "nothing was changed, and not all was verified: run the same command again",
+    "retention": "what is left of the store is whole: run the same command again for the rest",
+}
+ARGUMENTS = {"train_model": ["--model", "digits-cnn"], "verify": ["reports/digits/0"]}
+STOPPED = """
+import os, runpy
+import flows.command
+flows.command.reach_store = lambda settings: os.kill(os.getpid(), STOP)
+runpy.run_module("flows.COMMAND", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "stop"),
+    [*((command, signal.SIGINT) for command in GO_ON), ("verify", signal.SIGTERM), ("train", signal.SIGTERM)],
+)
+def test_a_command_that_was_stopped_says_how_to_go_on_with_it(
+    command: str, stop: signal.Signals, tmp_path: Path
+) -> None:
+    script = STOPPED.replace("COMMAND", command).replace("STOP", str(int(stop)))
+    given = [*ARGUMENTS.get(command, []), "--store", str(tmp_path / "store")]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *given],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    how, code = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("asked to stop", 143)}[stop]
+    assert done.returncode == code, done.stderr
+    assert done.stderr.splitlines()[-1] == f"error: {how}; {GO_ON[command]}"
+    assert "Traceback" not in done.stderr
