@@ -10,17 +10,16 @@ import tempfile
 import textwrap
 from collections.abc import Callable
 from contextlib import suppress
-from io import StringIO, TextIOWrapper
+from io import TextIOWrapper
 from pathlib import Path
 from traceback import extract_tb
 from types import TracebackType
 from typing import Any, NoReturn
 
-from dotenv.parser import Binding, parse_stream
 from pydantic import ValidationError
 
+from lib.environment_file import file_of, read_env_file
 from lib.errors import PermanentError, PipelineError, explain_validation, printable
-from lib.files import read_regular
 from lib.redaction import without_secrets
 from lib.runtime.failures import CTRL_C, of_exception
 from lib.settings import REPOSITORY, Settings, check_proxies, read_settings
@@ -29,6 +28,7 @@ TERMINATED = 128 + signal.SIGTERM
 NOBODY_READS = 128 + signal.SIGPIPE
 EXIT_CODES = {
     0: "done",
+    1: "an unexpected error: report its traceback",
     2: "bad input or another permanent error, a retry does not help",
     3: "a temporary error after all retries, such as a server that does not answer",
     4: "some models failed, the others have results",
@@ -40,7 +40,6 @@ LAST_LINE = "The last line on standard error is the error."
 GO_ON = "run the same command again to go on from the last checkpoint"
 
 ENV_FILE = REPOSITORY / ".env"
-LARGEST_ENV_FILE_BYTES = 1 << 20
 LONGEST_COMPLAINT = 500
 
 SETTINGS_OF_PREFECT = {
@@ -53,7 +52,6 @@ SETTINGS_OF_PREFECT = {
 """Its code that reads them, as `file:function`, and where they are."""
 
 _errors: list[str] = []
-_from_file: dict[str, Path] = {}
 _left: set[int] = set()
 """Streams that cannot be written."""
 
@@ -98,42 +96,9 @@ def _open_closed_streams() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
-def read_env_file(file: Path) -> None:
-    """Set the variables that `file` names and the environment does not. Values are taken as they are."""
-    for name, line in _lines_of(file).items():
-        if name not in os.environ:
-            try:
-                os.environ[name] = line.value or ""
-            except ValueError as error:
-                raise PermanentError(
-                    f"{file} must have lines as NAME=VALUE; line {line.original.line}: {error}"
-                ) from error
-            _from_file[name] = file
-
-
-def _lines_of(file: Path) -> dict[str, Binding]:
-    """The line that sets each variable; of two that differ, programs that read such files take either."""
-    try:
-        text = read_regular(file, LARGEST_ENV_FILE_BYTES).decode()
-        lines = list(parse_stream(StringIO(text, newline=None)))
-    except (OSError, UnicodeDecodeError, PermanentError) as error:
-        raise PermanentError(f"ENV_FILE must name a file that can be read; received {file}: {error}") from error
-    found: dict[str, Binding] = {}
-    for line in lines:
-        number = line.original.line
-        if line.error or (line.key and line.value is None):
-            raise PermanentError(f"{file} must have lines as NAME=VALUE; received line {number}")
-        if line.key and (before := found.setdefault(line.key, line)).value != line.value:
-            raise PermanentError(
-                f"{file} must give each variable one value; received two of {line.key}, in lines "
-                f"{before.original.line} and {number}: remove one"
-            )
-    return found
-
-
 def say_store(store_uri: str) -> None:
     """Print on standard error which store is used, and whether it was the environment file that named it."""
-    file = _from_file.get("STORE_URI")
+    file = file_of("STORE_URI")
     named = f" (STORE_URI of {file})" if file and store_uri == os.environ.get("STORE_URI") else ""
     address = without_secrets(store_uri) if "://" in store_uri else store_uri
     print(printable(f"Store: {address}{named}"), file=sys.stderr)

@@ -7,7 +7,6 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.context import get_settings_context
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
@@ -17,6 +16,7 @@ from prefect.settings import (
 
 from lib.errors import PermanentError, PipelineError, TransientError
 from lib.time_limits import TooSlow, within
+from tasks.places import how_to_unset, place_of
 
 PATIENCE = httpx.Timeout(10, connect=5)
 """Four tries to connect, as Prefect's client makes, and an answer stay below half a minute."""
@@ -25,7 +25,6 @@ ANSWERS_WITHIN_S = 28.0
 WAITS_FOR_IT = {408, 429, 502, 503}
 """Prefect's client would ask again after them, first waiting as long as the server says, be it for days."""
 NO_API, NO_ENTRY = "is not the API of a Prefect server; its address ends in /api", "refuses us"
-START_IT = "; start it (make stack), or run without one: unset PREFECT_API_URL"
 REFUSALS = {
     401: f"{NO_ENTRY}; set PREFECT_API_AUTH_STRING to its user:password (a trial stack's is in .env), or for Prefect "
     "Cloud PREFECT_API_KEY",
@@ -66,7 +65,7 @@ def require_server() -> None:
     else:
         raise PermanentError(
             "PREFECT_API_URL must name a Prefect server, where PREFECT_SERVER_EPHEMERAL_ENABLED forbids a temporary "
-            "one; it is not set: set it, or unset the other"
+            f"one; it is not set: set it, or {how_to_unset(PREFECT_SERVER_EPHEMERAL_ENABLED)}"
         )
 
 
@@ -105,7 +104,7 @@ def explain(error: BaseException) -> PipelineError | None:
         if "CERTIFICATE" in said:
             return PermanentError(f"{where} shows a certificate that is not trusted; set PREFECT_API_SSL_CERT_FILE")
         kind = PermanentError if proxy and _is_loopback() else TransientError
-        advice = proxy or (START_IT if PREFECT_API_URL.value() else "; run again")
+        advice = proxy or _start_it()
         return kind(f"{where} cannot be reached: {said or type(error).__name__}{advice}")
     for known, why in OTHER_FAULTS.items():
         if known in f"{type(error).__name__}: {said}":
@@ -120,14 +119,19 @@ def _of_status(status: int) -> PipelineError:
     return kind(f"{_name()} {why} (HTTP {status}){_through_proxy()}")
 
 
+def _start_it() -> str:
+    if not PREFECT_API_URL.value():
+        return "; run again"
+    return f"; start it (make stack), or run without one: {how_to_unset(PREFECT_API_URL)}"
+
+
 def _name() -> str:
     """The server's address, without a password, and where it is set if that is not the environment."""
     if not PREFECT_API_URL.value():
         return "Prefect's temporary server"
-    url, profile = urlsplit(PREFECT_API_URL.value()), get_settings_context().profile
+    url, place = urlsplit(PREFECT_API_URL.value()), place_of(PREFECT_API_URL)
     address = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
-    by_profile = "PREFECT_API_URL" not in os.environ and PREFECT_API_URL in profile.settings
-    return f"the Prefect server {address}{f' (set by the profile {profile.name})' if by_profile else ''}"
+    return f"the Prefect server {address}{f' (set by {place})' if place else ''}"
 
 
 def _through_proxy() -> str:
