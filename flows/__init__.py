@@ -3,6 +3,11 @@
 import logging
 import sys
 
+from lib.packages import tell_missing
+
+if sys.argv[0] == "-m":
+    tell_missing()
+
 from lib.command_line import begin
 from lib.errors import PipelineError
 

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from lib.environment_file import file_of, read_env_file
 from lib.errors import PermanentError, PipelineError, explain_validation, printable
+from lib.packages import explain_missing
 from lib.redaction import without_secrets
 from lib.runtime.failures import CTRL_C, of_exception
 from lib.settings import REPOSITORY, Settings, check_proxies, read_settings
@@ -106,7 +107,9 @@ def say_store(store_uri: str) -> None:
 
 def _explain_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     known: BaseException | None = of_exception("this run", error)
-    if isinstance(error, ValidationError):  # Prefect reads its settings as it is imported
+    if said := explain_missing(error):
+        known = PermanentError(said)
+    elif isinstance(error, ValidationError):  # Prefect reads its settings as it is imported
         known = explain_validation(error, f"environment ({error.title})")
     elif known is None:
         known = _of_settings_of_prefect(error)
@@ -120,6 +123,8 @@ def _explain_uncaught(kind: type[BaseException], error: BaseException, traceback
 
 def end_at_once(message: str, code: int) -> None:
     """End this process with `code` from any thread, the error being the last line; nothing is tidied up."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
     _print_error(message)
     os._exit(code)
 
