@@ -1,6 +1,7 @@
 """How the command lines of the flows begin and end."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -44,12 +45,19 @@ def check_ready(store: Store) -> None:
     require_server()
 
 
-def main_of(command: Callable[[], None]) -> NoReturn:
-    """Run `command`, which runs flows, and exit as all our commands do."""
-    command_line.main_of(lambda: _checked(command))
+def main_of(command: Callable[[], None], go_on: str = command_line.GO_ON) -> NoReturn:
+    """Run `command`, which runs flows or asks the Prefect server, and exit as all our commands do.
+
+    `go_on` says what to do after it was stopped.
+    """
+    command_line.main_of(lambda: _checked(command, go_on), go_on)
 
 
-def _checked(command: Callable[[], None]) -> None:
+def _checked(command: Callable[[], None], go_on: str) -> None:
+    from tasks.outages import watch_calls
+
+    watch_calls(go_on)
+    logging.raiseExceptions = False  # of logs that do not reach the server Prefect would write half a line
     try:
         command()
     except (RuntimeError, ValueError, httpx.HTTPError) as error:

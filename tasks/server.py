@@ -74,9 +74,9 @@ def ask_server() -> str:
     try:
         return within(ANSWERS_WITHIN_S, _ask_server)
     except TooSlow as error:
-        raise TransientError(f"{_name()} {error}; look at its log{_through_proxy()}") from error
+        raise TransientError(f"{server_name()} {error}; look at its log{_through_proxy()}") from error
     except Exception as error:  # whatever a server's answer makes libraries raise
-        raise explain(error) or PermanentError(f"{_name()} {NO_API}: {type(error).__name__}") from error
+        raise explain(error) or PermanentError(f"{server_name()} {NO_API}: {type(error).__name__}") from error
 
 
 def _ask_server() -> str:
@@ -97,7 +97,7 @@ def explain(error: BaseException) -> PipelineError | None:
     """What an error of Prefect's client says about the server of this run; None where it does not."""
     if isinstance(error, httpx.HTTPStatusError):
         return _of_status(error.response.status_code)
-    where, said, proxy = _name(), " ".join(str(error).split()), _through_proxy()
+    where, said, proxy = server_name(), " ".join(str(error).split()), _through_proxy()
     if isinstance(error, httpx.TransportError) or "Failed to reach API" in said:
         if isinstance(error, httpx.UnsupportedProtocol):
             return PermanentError(f"{where} must have an address such as http://127.0.0.1:4200/api; {said}")
@@ -112,11 +112,25 @@ def explain(error: BaseException) -> PipelineError | None:
     return None
 
 
+def is_of_the_server(status: int) -> bool:
+    """Whether the status says of the server, and not of what was asked, that it does not serve us."""
+    return status in {401, 403, 407} | WAITS_FOR_IT or status >= 500
+
+
+def no_api(received: str) -> PermanentError:
+    """Something else answers in the place of a server that served us before."""
+    rule = "must answer as the API of a Prefect server"
+    return PermanentError(
+        f"{server_name()} {rule}; received {received}, as of a proxy that wants a login: look at what is before the "
+        f"server{_through_proxy()}"
+    )
+
+
 def _of_status(status: int) -> PipelineError:
-    passes = status not in REFUSALS and (status >= 500 or status == 429)
+    passes = status not in REFUSALS and (status >= 500 or status in WAITS_FOR_IT)
     kind = TransientError if passes else PermanentError
     why = REFUSALS.get(status, "does not serve us; look at its log and its database")
-    return kind(f"{_name()} {why} (HTTP {status}){_through_proxy()}")
+    return kind(f"{server_name()} {why} (HTTP {status}){_through_proxy()}")
 
 
 def _start_it() -> str:
@@ -125,7 +139,7 @@ def _start_it() -> str:
     return f"; start it (make stack), or run without one: {how_to_unset(PREFECT_API_URL)}"
 
 
-def _name() -> str:
+def server_name() -> str:
     """The server's address, without a password, and where it is set if that is not the environment."""
     if not PREFECT_API_URL.value():
         return "Prefect's temporary server"
