@@ -69,6 +69,14 @@ def require_server() -> None:
         )
 
 
+def require_address() -> None:
+    """Raise PermanentError where no server is named: a temporary one, which Prefect would start, nobody sees."""
+    if not PREFECT_API_URL.value():
+        raise PermanentError(
+            "PREFECT_API_URL must name the Prefect server; it is not set: set it, or start one: make stack"
+        )
+
+
 def ask_server() -> str:
     """The version of the server that PREFECT_API_URL names. Raises as `require_server` does."""
     try:
@@ -96,7 +104,7 @@ def _do_not_wait(response: httpx.Response) -> None:
 def explain(error: BaseException) -> PipelineError | None:
     """What an error of Prefect's client says about the server of this run; None where it does not."""
     if isinstance(error, httpx.HTTPStatusError):
-        return _of_status(error.response.status_code)
+        return of_status(error.response.status_code)
     where, said, proxy = server_name(), " ".join(str(error).split()), _through_proxy()
     if isinstance(error, httpx.TransportError) or "Failed to reach API" in said:
         if isinstance(error, httpx.UnsupportedProtocol):
@@ -126,7 +134,8 @@ def no_api(received: str) -> PermanentError:
     )
 
 
-def _of_status(status: int) -> PipelineError:
+def of_status(status: int) -> PipelineError:
+    """What this status says of the server."""
     passes = status not in REFUSALS and (status >= 500 or status in WAITS_FOR_IT)
     kind = TransientError if passes else PermanentError
     why = REFUSALS.get(status, "does not serve us; look at its log and its database")
