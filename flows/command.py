@@ -11,6 +11,8 @@ import httpx
 from lib import command_line
 from lib.errors import PermanentError
 from lib.lineage.provenance import code
+from lib.runtime.failures import of_exception
+from lib.runtime.hardware import require_threads
 from lib.settings import Settings, read_settings
 from lib.store import Store
 from lib.store.probe import require_promises
@@ -37,6 +39,7 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
 
 def check_ready(store: Store) -> None:
     """Raise, within half a minute, where a run lacks what it needs: it is called before the run makes anything."""
+    require_threads()
     require_promises(store)
     if (problem := code().problem) and not read_settings().image_commit:
         print(f"note: outputs will not name the code that made them: {problem}", file=sys.stderr)
@@ -67,4 +70,4 @@ def _checked(command: Callable[[], None], go_on: str) -> None:
 
         if isinstance(error, ParameterTypeError):
             raise PermanentError(" ".join(str(error).split())) from error
-        raise explain(error) or error from error
+        raise of_exception("this run", error) or explain(error) or error from error

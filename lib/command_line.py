@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from lib.environment_file import file_of, read_env_file
-from lib.errors import PermanentError, PipelineError, explain_validation, printable
+from lib.errors import NoThread, PermanentError, explain_validation, printable
 from lib.packages import explain_missing
 from lib.redaction import without_secrets
 from lib.runtime.failures import CTRL_C, of_exception
@@ -203,12 +203,12 @@ def main_of(command: Callable[[], None], go_on: str = GO_ON) -> NoReturn:
         sys.exit(NOBODY_READS)
     except KeyboardInterrupt:
         _exit(CTRL_C, f"interrupted; {go_on}")
-    except PipelineError as error:
-        _exit(error.exit_code, str(error))
     except Exception as error:
         known = of_exception("this run", error) or _of_settings_of_prefect(error)
         if known is None:
             raise
+        if isinstance(known, NoThread):
+            end_at_once(str(known), known.exit_code)
         _exit(known.exit_code, str(known))
     sys.exit(0)
 
