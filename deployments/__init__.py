@@ -2,6 +2,11 @@
 
 import sys
 
+from lib.packages import tell_missing
+
+if sys.argv[0] == "-m":
+    tell_missing()
+
 from lib.command_line import begin
 
 if sys.argv[0] == "-m":  # before any import of the command's own

@@ -19,6 +19,7 @@ from deployments.configuration import Parameters
 from deployments.deploy import check_webhook
 from lib.addresses import file_in, folder
 from lib.data.fetch import SCHEMES
+from lib.environment_file import how_to_unset
 from lib.errors import InTheWay, NotFound, PermanentError, PipelineError
 from lib.models.schema import IMAGENET, Backbone
 from lib.models.weights import IMAGENET_FILES, find_weights
@@ -168,7 +169,9 @@ def check_mirror(url: str | None) -> Verdict:
             raise PermanentError(f"it answers HTTP {status}")
     except (OSError, PipelineError, httpx.HTTPError, httpx.InvalidURL) as error:
         said = str(error).replace(url, shown)
-        return Verdict("mirror", "FAIL", f"{shown} cannot be read ({said})", "check MIRROR_URL, or unset it")
+        return Verdict(
+            "mirror", "FAIL", f"{shown} cannot be read ({said})", f"check it, or {how_to_unset('MIRROR_URL')}"
+        )
     return Verdict("mirror", "ok", f"{shown} is readable")
 
 

@@ -21,7 +21,6 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import httpx
 import yaml
 from prefect.automations import AutomationCore
 from prefect.blocks.webhook import Webhook
@@ -30,23 +29,26 @@ from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
-from prefect.settings import PREFECT_API_URL
 from pydantic import Secret, SecretStr
 
 from deployments.automations import TAG, automations
 from deployments.configuration import FILE, Configuration, complete, read_configuration
 from deployments.schedules import Deployed, time_zone, upcoming
 from deployments.version import code_version
-from deployments.worker import SETTINGS, TEMPLATE
-from lib.command_line import main_of, parser, resolved
+from deployments.worker import TEMPLATE
+from flows.command import main_of
+from lib.command_line import parser, resolved
 from lib.data.datasets import DATASETS
-from lib.errors import PermanentError
+from lib.errors import PermanentError, PipelineError, TransientError
 from lib.redaction import without_secrets
 from lib.settings import REPOSITORY, read_settings
 from lib.temporary import temporary_folder
-from tasks.server import ask_server, explain
+from tasks.server import ask_server, is_of_the_server, of_status, require_address
 
 PREFECT = str(Path(sys.executable).with_name("prefect"))
+SOON = {"PREFECT_CLIENT_MAX_RETRIES": "1", "PREFECT_CLIENT_RETRY_EXTRA_CODES": "", "PREFECT_API_REQUEST_TIMEOUT": "20"}
+"""Its program says nothing while it asks a server again and again that does not serve it."""
+AGAIN = "make deploy is safe to run again"
 WEBHOOK = f"{TAG}-webhook"
 MADE_BY_SERVER = {"id", "created", "updated", "created_by", "updated_by", "owner_resource"}
 MOVED_BY_RUNS = {"status", "last_polled", "global_concurrency_limit"}
@@ -141,15 +143,25 @@ def _prefect_deploy(told: dict[str, Any]) -> None:
         done = subprocess.run(
             [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
             cwd=REPOSITORY,
-            env={**SETTINGS, **os.environ},
+            env={**os.environ, **SOON},
             capture_output=True,
             text=True,
             check=False,
         )
     if done.returncode:
-        lines = [line.strip(" │") for line in (done.stdout + done.stderr).splitlines() if line.strip(" │╭╰─╮╯")]
-        errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-        raise PermanentError(f"prefect deploy failed: {[*lines, *errors][-1][:500] if lines else 'it said nothing'}")
+        raise why_not_deployed(done.stdout + done.stderr)
+
+
+def why_not_deployed(printed: str) -> PipelineError:
+    """What a `prefect deploy` that failed has printed: of the server, or of what it was to deploy."""
+    lines = [line.strip(" │") for line in printed.splitlines() if line.strip(" │╭╰─╮╯")]
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Timeout)\b", line)]
+    last = [*lines, *errors][-1] if lines else "it said nothing"
+    answered = re.search(r"(?:Server|Client) error '(\d{3})\b", last)
+    if answered and is_of_the_server(status := int(answered[1])):
+        return of_status(status)
+    kind = TransientError if last.startswith(("httpx.", "httpcore.")) else PermanentError
+    return kind(f"prefect deploy failed: {last[:500]}")
 
 
 def read_deployed(client: SyncPrefectClient) -> Deployed:
@@ -260,19 +272,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
-    if PREFECT_API_URL.value() is None:  # Prefect would deploy to a server of its own that nobody sees
-        raise PermanentError(
-            "PREFECT_API_URL must name the Prefect server; it is not set: set it, or start one: make stack"
-        )
-    try:
-        with get_client(sync_client=True) as client:
-            paused = deploy(client, resolved(chosen.file, "--file"), chosen.resume)
-            apart = f", with {paused} of its schedules paused" if paused else ""
-            file = chosen.file.relative_to(REPOSITORY) if chosen.file.is_relative_to(REPOSITORY) else chosen.file
-            print(f"{without_secrets(str(client.api_url)).rstrip('/')} matches {file}{apart}")
-    except httpx.HTTPError as error:
-        raise explain(error) or error from error
+    require_address()
+    with get_client(sync_client=True) as client:
+        paused = deploy(client, resolved(chosen.file, "--file"), chosen.resume)
+        apart = f", with {paused} of its schedules paused" if paused else ""
+        file = chosen.file.relative_to(REPOSITORY) if chosen.file.is_relative_to(REPOSITORY) else chosen.file
+        print(f"{without_secrets(str(client.api_url)).rstrip('/')} matches {file}{apart}")
 
 
 if __name__ == "__main__":
-    main_of(command)
+    main_of(command, AGAIN)

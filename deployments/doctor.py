@@ -56,14 +56,14 @@ def examine(settings: Settings) -> Iterator[Verdict]:
     if PREFECT_API_URL.value() is None:
         yield from map(not_set_up, OF_THE_SERVER)
     else:
-        yield from _of_the_server() if server.level == "ok" else _skipped("no server", *OF_THE_SERVER)
+        yield from _of_the_server() if server.level != "FAIL" else _skipped("no server", *OF_THE_SERVER)
         yield attempt("notify", check_notifications, settings.notify_webhook_url)
     yield (kept := attempt("store", lambda: check_store(store())))
     yield attempt("mirror", check_mirror, settings.mirror_url)
-    yield from _of_weights(store(), settings) if kept.level == "ok" else _skipped("no store", "weights", "leases")
+    yield from _of_weights(store(), settings) if kept.level != "FAIL" else _skipped("no store", "weights", "leases")
     yield attempt("gpu", lambda: check_gpu(visible_gpus()))
     yield attempt("clock", lambda: check_clock(_dated(settings.store_uri)))
-    if kept.level == "ok":  # last: it may take its time
+    if kept.level != "FAIL":  # last: it may take its time
         yield attempt("leases", check_leases, store(), settings.lease_s)
 
 

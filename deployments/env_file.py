@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from lib.command_line import LARGEST_ENV_FILE_BYTES
+from lib.environment_file import LARGEST_BYTES
 from lib.errors import PermanentError
 from lib.files import read_regular, write_private
 
@@ -18,7 +18,7 @@ def env_file(file: Path, variables: Callable[[], Mapping[str, str]]) -> Iterator
 
     Raises PermanentError where it is another's, an empty one too.
     """
-    if os.path.lexists(file) and not read_regular(file, LARGEST_ENV_FILE_BYTES).startswith(HEADER.encode()):
+    if os.path.lexists(file) and not read_regular(file, LARGEST_BYTES).startswith(HEADER.encode()):
         raise PermanentError(f"{file} must be free for the stack's own; it is another's: move it")
     try:
         write_private(file, HEADER)

@@ -31,6 +31,7 @@ from deployments.s3_server import guarded_by, weed_command
 from lib.command_line import main_of, parser, resolved
 from lib.errors import PermanentError, TransientError
 from lib.files import open_lock
+from lib.packages import OF_THE_STACK, missing
 from lib.runtime.gpus import visible_gpus
 from lib.settings import REPOSITORY
 
@@ -283,6 +284,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
+    if said := missing(OF_THE_STACK):
+        raise PermanentError(said)
     signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))  # a terminal that is closed ends it too
     stack = Stack(resolved(chosen.folder, "--folder"), resolved(chosen.env_file, "--env-file"), chosen.gpu_trainings)
     if "%" in str(stack.folder):

@@ -2,7 +2,8 @@
 
 When Prefect's own worker is asked to stop (SIGTERM, Ctrl-C), it ends at once. Its trainings need up to 30 s more to
 save their state, and a container or supervisor that ends with the worker would kill them. This worker waits for them.
-It passes all its options on to `prefect worker start --type process`, also those not listed here. It needs Linux.
+It ends at once, with exit code 2 or 3, if no Prefect server serves it. It passes all its options on to `prefect worker
+start --type process`, also those not listed here. It needs Linux.
 """
 
 import argparse
@@ -13,6 +14,8 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+
+from lib.command_line import main_of
 
 TEMPLATE = Path(__file__).with_name("base-job-template.json")
 """What a run may ask of its worker: nothing. Prefect's default lets it name a shell command and variables."""
@@ -44,33 +47,69 @@ def make_parser() -> argparse.ArgumentParser:
 
 def command(arguments: list[str]) -> int:
     """`main`, after our own help where help is asked for: Prefect's follows."""
-    if {"-h", "--help"} & set(arguments):
-        print(f"{make_parser().format_help()}\nThe help of prefect worker start:", flush=True)
-    return main(arguments)
+    if not {"-h", "--help"} & set(arguments):
+        return main(arguments)
+    print(f"{make_parser().format_help()}\nThe help of prefect worker start:", flush=True)
+    return main(arguments, asks_server=False)
 
 
-def main(arguments: list[str]) -> int:
-    """Run the worker; returns its exit code, once nothing is left of what it has started if it was asked to stop."""
+def main(arguments: list[str], asks_server: bool = True) -> int:
+    """Run the worker; returns its exit code, once nothing is left of what it has started if it was asked to stop.
+
+    Before, ask the Prefect server: of one that does not serve it, Prefect's worker says a traceback.
+    """
     _tell_kernel(ADOPTS_ORPHANS, 1)
     asked: list[int] = []
-    worker: int | None = None
+    child: int | None = None
 
     def stop(number: int, _: object) -> None:
         asked.append(number)
-        if worker and len(asked) == 1:
+        if child and len(asked) == 1:
             with suppress(ProcessLookupError):
-                os.kill(worker, signal.SIGTERM)
+                os.kill(child, signal.SIGTERM)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    worker = subprocess.Popen(
+    if asks_server:
+        child = _start_asking()
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        child = None
+        if code or asked:
+            return code
+    child = _start_worker(arguments)
+    if asked:
+        os.kill(child, signal.SIGTERM)
+    return _wait_for(child, asked)
+
+
+def _start_asking() -> int:
+    """A process that asks the server and ends as our commands do: what it loads is not kept beside the worker."""
+    child = os.fork()
+    if not child:
+        _tell_kernel(DIES_WITH_PARENT, signal.SIGTERM)
+        os.setpgid(0, 0)  # a Ctrl-C reaches it through its parent alone, as it does the worker
+        main_of(_ask_server, "start the worker again")
+    return child
+
+
+def _ask_server() -> None:
+    from tasks.server import ask_server, require_address  # which takes a second
+
+    require_address()
+    ask_server()
+
+
+def _start_worker(arguments: list[str]) -> int:
+    return subprocess.Popen(
         [Path(sys.executable).with_name("prefect"), "worker", "start", "--type", "process", *_TEMPLATE, *arguments],
         env={**SETTINGS, **os.environ},
         process_group=0,  # a Ctrl-C reaches it through us alone: of two, the second would count as impatience
         preexec_fn=lambda: _tell_kernel(DIES_WITH_PARENT, signal.SIGTERM),  # noqa: PLW1509 - no other thread runs yet
     ).pid
-    if asked:
-        os.kill(worker, signal.SIGTERM)
+
+
+def _wait_for(worker: int, asked: list[int]) -> int:
+    """Until the worker ends and, where it was asked to, all that it has started; its exit code."""
     code = None
     while code is None or asked:
         try:

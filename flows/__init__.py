@@ -3,6 +3,11 @@
 import logging
 import sys
 
+from lib.packages import tell_missing
+
+if sys.argv[0] == "-m":
+    tell_missing()
+
 from lib.command_line import begin
 from lib.errors import PipelineError
 
@@ -26,7 +31,15 @@ def _without_advice(record: logging.LogRecord) -> bool:
     return True
 
 
+def _without_item(record: logging.LogRecord) -> bool:
+    """An event that does not reach the server is several lines long, and says nothing of why."""
+    if str(record.msg).startswith("Service %r failed to process item %r") and isinstance(record.args, tuple):
+        record.msg, record.args = "Service %r failed to process an item", record.args[:1]
+    return True
+
+
 # At import: on a worker it is Prefect that loads a flow, and that logs what it raises.
 for name in ("prefect.engine", "prefect.flow_runs", "prefect.task_runs"):
     logging.getLogger(name).addFilter(_without_traceback)
 logging.getLogger("prefect").addFilter(_without_advice)
+logging.getLogger("prefect._internal.concurrency").addFilter(_without_item)

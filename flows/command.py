@@ -1,6 +1,7 @@
 """How the command lines of the flows begin and end."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -10,6 +11,8 @@ import httpx
 from lib import command_line
 from lib.errors import PermanentError
 from lib.lineage.provenance import code
+from lib.runtime.failures import of_exception
+from lib.runtime.hardware import require_threads
 from lib.settings import Settings, read_settings
 from lib.store import Store, open_store
 from lib.store.probe import require_answer, require_promises
@@ -43,6 +46,7 @@ def reach_store(settings: Settings) -> Store:
 
 def check_ready(store: Store) -> None:
     """Raise, within half a minute, where a run lacks what it needs: it is called before the run makes anything."""
+    require_threads()
     require_promises(store)
     if (problem := code().problem) and not read_settings().image_commit:
         print(f"note: outputs will not name the code that made them: {problem}", file=sys.stderr)
@@ -52,11 +56,18 @@ def check_ready(store: Store) -> None:
 
 
 def main_of(command: Callable[[], None], go_on: str) -> NoReturn:
-    """Run `command`, which runs flows, and exit as all our commands do; `go_on` says what to do after a stop."""
-    command_line.main_of(lambda: _checked(command), go_on)
+    """Run `command`, which runs flows or asks the Prefect server, and exit as all our commands do.
+
+    `go_on` says what to do after it was stopped.
+    """
+    command_line.main_of(lambda: _checked(command, go_on), go_on)
 
 
-def _checked(command: Callable[[], None]) -> None:
+def _checked(command: Callable[[], None], go_on: str) -> None:
+    from tasks.outages import watch_calls
+
+    watch_calls(go_on)
+    logging.raiseExceptions = False  # of logs that do not reach the server Prefect would write half a line
     try:
         command()
     except (RuntimeError, ValueError, httpx.HTTPError) as error:
@@ -66,4 +77,4 @@ def _checked(command: Callable[[], None]) -> None:
 
         if isinstance(error, ParameterTypeError):
             raise PermanentError(" ".join(str(error).split())) from error
-        raise explain(error) or error from error
+        raise of_exception("this run", error) or explain(error) or error from error

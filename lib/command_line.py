@@ -10,17 +10,17 @@ import tempfile
 import textwrap
 from collections.abc import Callable
 from contextlib import suppress
-from io import StringIO, TextIOWrapper
+from io import TextIOWrapper
 from pathlib import Path
 from traceback import extract_tb
 from types import TracebackType
 from typing import Any, NoReturn
 
-from dotenv.parser import Binding, parse_stream
 from pydantic import ValidationError
 
-from lib.errors import PermanentError, PipelineError, explain_validation, printable
-from lib.files import read_regular
+from lib.environment_file import file_of, read_env_file
+from lib.errors import NoThread, PermanentError, explain_validation, printable
+from lib.packages import explain_missing
 from lib.redaction import without_secrets
 from lib.runtime.failures import CTRL_C, of_exception
 from lib.settings import REPOSITORY, Settings, check_proxies, read_settings
@@ -29,6 +29,7 @@ TERMINATED = 128 + signal.SIGTERM
 NOBODY_READS = 128 + signal.SIGPIPE
 EXIT_CODES = {
     0: "done",
+    1: "an unexpected error: report its traceback",
     2: "bad input or another permanent error, a retry does not help",
     3: "a temporary error after all retries, such as a server that does not answer",
     4: "some models failed, the others have results",
@@ -42,7 +43,6 @@ GO_ON = f"{RUN_AGAIN} to go on from the last checkpoint"
 """For commands that train."""
 
 ENV_FILE = REPOSITORY / ".env"
-LARGEST_ENV_FILE_BYTES = 1 << 20
 LONGEST_COMPLAINT = 500
 
 SETTINGS_OF_PREFECT = {
@@ -55,7 +55,6 @@ SETTINGS_OF_PREFECT = {
 """Its code that reads them, as `file:function`, and where they are."""
 
 _errors: list[str] = []
-_from_file: dict[str, Path] = {}
 _left: set[int] = set()
 """Streams that cannot be written."""
 _go_on: list[str] = []
@@ -102,42 +101,9 @@ def _open_closed_streams() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
-def read_env_file(file: Path) -> None:
-    """Set the variables that `file` names and the environment does not. Values are taken as they are."""
-    for name, line in _lines_of(file).items():
-        if name not in os.environ:
-            try:
-                os.environ[name] = line.value or ""
-            except ValueError as error:
-                raise PermanentError(
-                    f"{file} must have lines as NAME=VALUE; line {line.original.line}: {error}"
-                ) from error
-            _from_file[name] = file
-
-
-def _lines_of(file: Path) -> dict[str, Binding]:
-    """The line that sets each variable; of two that differ, programs that read such files take either."""
-    try:
-        text = read_regular(file, LARGEST_ENV_FILE_BYTES).decode()
-        lines = list(parse_stream(StringIO(text, newline=None)))
-    except (OSError, UnicodeDecodeError, PermanentError) as error:
-        raise PermanentError(f"ENV_FILE must name a file that can be read; received {file}: {error}") from error
-    found: dict[str, Binding] = {}
-    for line in lines:
-        number = line.original.line
-        if line.error or (line.key and line.value is None):
-            raise PermanentError(f"{file} must have lines as NAME=VALUE; received line {number}")
-        if line.key and (before := found.setdefault(line.key, line)).value != line.value:
-            raise PermanentError(
-                f"{file} must give each variable one value; received two of {line.key}, in lines "
-                f"{before.original.line} and {number}: remove one"
-            )
-    return found
-
-
 def say_store(store_uri: str) -> None:
     """Print on standard error which store is used, and whether it was the environment file that named it."""
-    file = _from_file.get("STORE_URI")
+    file = file_of("STORE_URI")
     named = f" (STORE_URI of {file})" if file and store_uri == os.environ.get("STORE_URI") else ""
     address = without_secrets(store_uri) if "://" in store_uri else store_uri
     print(printable(f"Store: {address}{named}"), file=sys.stderr)
@@ -145,7 +111,9 @@ def say_store(store_uri: str) -> None:
 
 def _explain_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     known: BaseException | None = of_exception("this run", error)
-    if isinstance(error, ValidationError):  # Prefect reads its settings as it is imported
+    if said := explain_missing(error):
+        known = PermanentError(said)
+    elif isinstance(error, ValidationError):  # Prefect reads its settings as it is imported
         known = explain_validation(error, f"environment ({error.title})")
     elif known is None:
         known = _of_settings_of_prefect(error)
@@ -159,6 +127,8 @@ def _explain_uncaught(kind: type[BaseException], error: BaseException, traceback
 
 def end_at_once(message: str, code: int) -> None:
     """End this process with `code` from any thread, the error being the last line; nothing is tidied up."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
     _print_error(message)
     os._exit(code)
 
@@ -243,12 +213,12 @@ def main_of(command: Callable[[], None], go_on: str = RUN_AGAIN) -> NoReturn:
         sys.exit(NOBODY_READS)
     except KeyboardInterrupt:
         _exit(CTRL_C, f"interrupted; {go_on}")
-    except PipelineError as error:
-        _exit(error.exit_code, str(error))
     except Exception as error:
         known = of_exception("this run", error) or _of_settings_of_prefect(error)
         if known is None:
             raise
+        if isinstance(known, NoThread):
+            end_at_once(str(known), known.exit_code)
         _exit(known.exit_code, str(known))
     sys.exit(0)
 

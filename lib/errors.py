@@ -43,6 +43,10 @@ class TooLarge(PermanentError):
     """What lies there has more bytes than it may have."""
 
 
+class NoThread(PermanentError):
+    """No thread or process can be started: a process that tidies up needs some, and may crash for want of them."""
+
+
 class TransientError(PipelineError):
     """Trying again may help: the network, a busy server, a killed process."""
 

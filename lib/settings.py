@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeFloat, V
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from lib import addresses
+from lib.environment_file import how_to_unset
 from lib.errors import InTheWay, PermanentError, explain_validation
 from lib.files import check_regular
 
@@ -144,7 +145,8 @@ def check_proxies() -> None:
         if value and PROXIES.fullmatch(name):
             addresses.web_address(
                 value if "://" in value else f"http://{value}",
-                f"{name} must name an HTTP proxy, such as http://host:3128 (SOCKS is not supported), or be unset",
+                f"{name} must name an HTTP proxy, such as http://host:3128 (SOCKS is not supported); "
+                f"else {how_to_unset(name)}",
             )
 
 

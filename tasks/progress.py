@@ -10,10 +10,13 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from lib.reporting.sections import duration
 from lib.runtime.jobs import Event
+from tasks.outages import fault_of, shown_only
 
 Logger = logging.Logger | logging.LoggerAdapter
 EVERY_S = 2.0
 """No more often is the artifact updated, but for the last epoch."""
+PAUSE_S = 60.0
+"""After a failure: while a server that hangs is waited for, nobody follows the training."""
 BARS = "▁▂▃▄▅▆▇█"
 MOST_BARS = 40
 
@@ -41,12 +44,18 @@ class EpochProgress:
         self._shown_at = self._clock()
         percent, said = 100 * event["epoch"] / event["epochs"], self._said(event)
         try:
-            if self._artifact:
-                update_progress_artifact(self._artifact, percent, description=said)
-            else:
-                self._artifact = create_progress_artifact(percent, key=self._key, description=said)  # type: ignore[assignment]
+            with shown_only():
+                self._show(percent, said)
         except Exception as error:
-            self._logger.warning("progress cannot be shown in the Prefect UI: %s", error)
+            self._shown_at = self._clock() + PAUSE_S
+            why = fault_of(error) or " ".join(str(error).split())
+            self._logger.warning("progress cannot be shown in the Prefect UI: %s", why)
+
+    def _show(self, percent: float, said: str) -> None:
+        if self._artifact:
+            update_progress_artifact(self._artifact, percent, description=said)
+        else:
+            self._artifact = create_progress_artifact(percent, key=self._key, description=said)  # type: ignore[assignment]
 
     def _said(self, event: Event) -> str:
         """Plain text: the UI's cards show Markdown as it is written."""

@@ -7,7 +7,6 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.context import get_settings_context
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
@@ -17,6 +16,7 @@ from prefect.settings import (
 
 from lib.errors import PermanentError, PipelineError, TransientError
 from lib.time_limits import TooSlow, within
+from tasks.places import how_to_unset, place_of
 
 PATIENCE = httpx.Timeout(10, connect=5)
 """Four tries to connect, as Prefect's client makes, and an answer stay below half a minute."""
@@ -25,7 +25,6 @@ ANSWERS_WITHIN_S = 28.0
 WAITS_FOR_IT = {408, 429, 502, 503}
 """Prefect's client would ask again after them, first waiting as long as the server says, be it for days."""
 NO_API, NO_ENTRY = "is not the API of a Prefect server; its address ends in /api", "refuses us"
-START_IT = "; start it (make stack), or run without one: unset PREFECT_API_URL"
 REFUSALS = {
     401: f"{NO_ENTRY}; set PREFECT_API_AUTH_STRING to its user:password (a trial stack's is in .env), or for Prefect "
     "Cloud PREFECT_API_KEY",
@@ -66,7 +65,15 @@ def require_server() -> None:
     else:
         raise PermanentError(
             "PREFECT_API_URL must name a Prefect server, where PREFECT_SERVER_EPHEMERAL_ENABLED forbids a temporary "
-            "one; it is not set: set it, or unset the other"
+            f"one; it is not set: set it, or {how_to_unset(PREFECT_SERVER_EPHEMERAL_ENABLED)}"
+        )
+
+
+def require_address() -> None:
+    """Raise PermanentError where no server is named: a temporary one, which Prefect would start, nobody sees."""
+    if not PREFECT_API_URL.value():
+        raise PermanentError(
+            "PREFECT_API_URL must name the Prefect server; it is not set: set it, or start one: make stack"
         )
 
 
@@ -75,9 +82,9 @@ def ask_server() -> str:
     try:
         return within(ANSWERS_WITHIN_S, _ask_server)
     except TooSlow as error:
-        raise TransientError(f"{_name()} {error}; look at its log{_through_proxy()}") from error
+        raise TransientError(f"{server_name()} {error}; look at its log{_through_proxy()}") from error
     except Exception as error:  # whatever a server's answer makes libraries raise
-        raise explain(error) or PermanentError(f"{_name()} {NO_API}: {type(error).__name__}") from error
+        raise explain(error) or PermanentError(f"{server_name()} {NO_API}: {type(error).__name__}") from error
 
 
 def _ask_server() -> str:
@@ -97,15 +104,15 @@ def _do_not_wait(response: httpx.Response) -> None:
 def explain(error: BaseException) -> PipelineError | None:
     """What an error of Prefect's client says about the server of this run; None where it does not."""
     if isinstance(error, httpx.HTTPStatusError):
-        return _of_status(error.response.status_code)
-    where, said, proxy = _name(), " ".join(str(error).split()), _through_proxy()
+        return of_status(error.response.status_code)
+    where, said, proxy = server_name(), " ".join(str(error).split()), _through_proxy()
     if isinstance(error, httpx.TransportError) or "Failed to reach API" in said:
         if isinstance(error, httpx.UnsupportedProtocol):
             return PermanentError(f"{where} must have an address such as http://127.0.0.1:4200/api; {said}")
         if "CERTIFICATE" in said:
             return PermanentError(f"{where} shows a certificate that is not trusted; set PREFECT_API_SSL_CERT_FILE")
         kind = PermanentError if proxy and _is_loopback() else TransientError
-        advice = proxy or (START_IT if PREFECT_API_URL.value() else "; run again")
+        advice = proxy or _start_it()
         return kind(f"{where} cannot be reached: {said or type(error).__name__}{advice}")
     for known, why in OTHER_FAULTS.items():
         if known in f"{type(error).__name__}: {said}":
@@ -113,21 +120,41 @@ def explain(error: BaseException) -> PipelineError | None:
     return None
 
 
-def _of_status(status: int) -> PipelineError:
-    passes = status not in REFUSALS and (status >= 500 or status == 429)
+def is_of_the_server(status: int) -> bool:
+    """Whether the status says of the server, and not of what was asked, that it does not serve us."""
+    return status in {401, 403, 407} | WAITS_FOR_IT or status >= 500
+
+
+def no_api(received: str) -> PermanentError:
+    """Something else answers in the place of a server that served us before."""
+    rule = "must answer as the API of a Prefect server"
+    return PermanentError(
+        f"{server_name()} {rule}; received {received}, as of a proxy that wants a login: look at what is before the "
+        f"server{_through_proxy()}"
+    )
+
+
+def of_status(status: int) -> PipelineError:
+    """What this status says of the server."""
+    passes = status not in REFUSALS and (status >= 500 or status in WAITS_FOR_IT)
     kind = TransientError if passes else PermanentError
     why = REFUSALS.get(status, "does not serve us; look at its log and its database")
-    return kind(f"{_name()} {why} (HTTP {status}){_through_proxy()}")
+    return kind(f"{server_name()} {why} (HTTP {status}){_through_proxy()}")
 
 
-def _name() -> str:
+def _start_it() -> str:
+    if not PREFECT_API_URL.value():
+        return "; run again"
+    return f"; start it (make stack), or run without one: {how_to_unset(PREFECT_API_URL)}"
+
+
+def server_name() -> str:
     """The server's address, without a password, and where it is set if that is not the environment."""
     if not PREFECT_API_URL.value():
         return "Prefect's temporary server"
-    url, profile = urlsplit(PREFECT_API_URL.value()), get_settings_context().profile
+    url, place = urlsplit(PREFECT_API_URL.value()), place_of(PREFECT_API_URL)
     address = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
-    by_profile = "PREFECT_API_URL" not in os.environ and PREFECT_API_URL in profile.settings
-    return f"the Prefect server {address}{f' (set by the profile {profile.name})' if by_profile else ''}"
+    return f"the Prefect server {address}{f' (set by {place})' if place else ''}"
 
 
 def _through_proxy() -> str:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from lib import command_line
-from lib.command_line import read_env_file
+from lib import command_line, environment_file
+from lib.environment_file import read_env_file
 from lib.errors import PermanentError
 from lib.settings import REPOSITORY
 
@@ -58,7 +58,8 @@ ENVIRONMENTS = {
     "a SOCKS proxy": Case(
         f"{{python}} {LISTS}",
         2,
-        "error: ALL_PROXY must name an HTTP proxy, such as http://host:3128 (SOCKS is not supported), or be unset; ",
+        "error: ALL_PROXY must name an HTTP proxy, such as http://host:3128 (SOCKS is not supported); else unset "
+        "ALL_PROXY; received ",
         ("ALL_PROXY", "socks5h://127.0.0.1:1080"),
     ),
     "a folder that was removed": Case(
@@ -260,7 +261,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("STORE_URI", "KEPT", "QUOTED", "EMPTY", "PATHS"):
         monkeypatch.setenv(name, "")  # so that it is unset again afterwards
         monkeypatch.delenv(name)
-    monkeypatch.setattr(command_line, "_from_file", {})
+    monkeypatch.setattr(environment_file, "_from_file", {})
     return tmp_path / "an environment file"
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import prefect
+
 
 @contextmanager
 def web_server(
@@ -42,6 +44,34 @@ def web_server(
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@contextmanager
+def prefect_api(refuses: bool = False) -> Iterator[str]:
+    """The address of an API that answers what is asked of a Prefect server before a command uses it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_token = self.path.startswith("/api/csrf-token")  # it needs none
+            self._answer(404 if is_token else 200, f'"{prefect.__version__}"')
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self._answer(200, "[]")
+
+        def _answer(self, status: int, body: str) -> None:
+            self.send_response(401 if refuses else status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/api"
         server.shutdown()
 
 

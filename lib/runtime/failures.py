@@ -7,10 +7,11 @@ cancelling are no failures and are never tried again.
 
 import resource
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.errors import PermanentError, PipelineError, TransientError
+from lib.errors import NoThread, PermanentError, PipelineError, TransientError
 from lib.files import NO_SPACE
 
 ASKED_TO_STOP = 75  # sysexits.h: a temporary failure; the user is invited to retry
@@ -27,7 +28,7 @@ class Verdict:
 
 OUT_OF_MEMORY = Verdict(PermanentError, "{step} ran out of memory{detail}; {advice}")
 DISK_FULL = Verdict(PermanentError, "{step} could not write{detail}; free space, or set TMPDIR")
-NO_THREAD = Verdict(PermanentError, "{step} could not start a thread or a process{detail}; {advice}")
+NO_THREAD = Verdict(NoThread, "{step} could not start a thread or a process{detail}; {advice}")
 KILLED = Verdict(TransientError, "{step} was killed by {detail}; run again to go on there")
 FAULT = Verdict(PermanentError, "{step} ended with {detail}")
 
@@ -63,7 +64,7 @@ def of_exception(step: str, error: BaseException, advice: str = MORE_MEMORY) -> 
         if verdict := EXCEPTIONS.get(kind.__name__):
             # Python's own is of arrays of all rows, which no batch makes smaller.
             return _say(verdict, step, "", MORE_MEMORY if isinstance(error, MemoryError) else advice)
-    if isinstance(error, RuntimeError | OSError) and _lacks_threads(str(error)):
+    if isinstance(error, RuntimeError | OSError) and any(_lacks_threads(str(each)) for each in _with_causes(error)):
         return _say(NO_THREAD, step, "", _more_threads())
     return None
 
@@ -87,6 +88,12 @@ def of_process(step: str, code: int, log: str, oom_kills: int, advice: str = MOR
         return _say(KILLED, step, ended_by.name)
     last = log.splitlines()[-1] if log.strip() else "it said nothing"
     return _say(EXIT_CODES.get(code, FAULT), step, f"code {code}: {last}")
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__
 
 
 def _say(verdict: Verdict, step: str, detail: str, advice: str = "") -> PipelineError:

@@ -1,12 +1,16 @@
 """What this machine can compute on, told without loading TensorFlow."""
 
+import threading
 from pathlib import Path
 from typing import Literal
 
 from lib.errors import NoGpu
+from lib.runtime.failures import of_exception
 from lib.runtime.gpus import visible_gpus
 
 RunsOn = Literal["cpu", "gpu"]
+THREADS_OF_A_RUN = 32
+"""At least: those of Prefect, OpenBLAS and PyArrow. Its temporary server and its trainings have more."""
 
 
 def has_gpu(devices: Path = Path("/dev")) -> bool:
@@ -17,6 +21,22 @@ def has_gpu(devices: Path = Path("/dev")) -> bool:
 def can_run_here(runs_on: RunsOn, allow_cpu: bool) -> bool:
     """Whether what `runs_on` asks for is here: no GPU is needed, or one is there, or it may do without."""
     return runs_on == "cpu" or allow_cpu or has_gpu()
+
+
+def require_threads(count: int = THREADS_OF_A_RUN) -> None:
+    """Raise NoThread where this process cannot have so many at once; some libraries crash, or go on without a word."""
+    enough, started = threading.Event(), list[threading.Thread]()
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=enough.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError as error:
+        raise of_exception("this run", error) or error from error
+    finally:
+        enough.set()
+        for thread in started:
+            thread.join()
 
 
 def require_hardware(name: str, runs_on: RunsOn, allow_cpu: bool, pool: str | None = None) -> None:

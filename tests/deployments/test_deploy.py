@@ -14,9 +14,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.automations import automations
 from deployments.configuration import FILE, read_configuration
-from deployments.deploy import deploy, new_schedules, plain, schedules_of, settings_of
+from deployments.deploy import deploy, new_schedules, plain, schedules_of, settings_of, why_not_deployed
 from deployments.schedules import time_zone, upcoming
-from lib.errors import PermanentError
+from lib.errors import PermanentError, TransientError
 from tests.web_server import web_server
 
 
@@ -129,3 +129,38 @@ def test_a_server_is_asked_with_a_limit_before_anything_is_deployed() -> None:
     with web_server() as url, temporary_settings({PREFECT_API_URL: url}):
         with pytest.raises(PermanentError, match="is not the API of a Prefect server"):
             deploy(cast(SyncPrefectClient, None), FILE, [])
+
+
+URL = "http://127.0.0.1:4200/api/automations/owned-by/prefect.deployment.5a3442b9"
+TRACEBACK = "Traceback (most recent call last):\n  File x\n{}\n An exception occurred.\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "says"),
+    [
+        (
+            f"prefect.exceptions.PrefectHTTPStatusError: Server error '500 Internal Server Error' for url '{URL}'",
+            TransientError,
+            "does not serve us; look at its log and its database (HTTP 500)",
+        ),
+        (
+            f"prefect.exceptions.PrefectHTTPStatusError: Client error '401 Unauthorized' for url '{URL}'",
+            PermanentError,
+            "refuses us; set PREFECT_API_AUTH_STRING",
+        ),
+        ("httpx.ReadTimeout", TransientError, "prefect deploy failed: httpx.ReadTimeout"),
+        ("httpx.ConnectError: refused", TransientError, "prefect deploy failed: httpx.ConnectError: refused"),
+        (
+            f"prefect.exceptions.PrefectHTTPStatusError: Client error '422 Unprocessable Entity' for url '{URL}'",
+            PermanentError,
+            "prefect deploy failed: prefect.exceptions.PrefectHTTPStatusError: Client error '422",
+        ),
+        ("ValueError: no such flow", PermanentError, "prefect deploy failed: ValueError: no such flow"),
+    ],
+)
+def test_what_prefect_deploy_prints_says_whether_it_may_pass(error: str, kind: type[Exception], says: str) -> None:
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:4200/api"}):
+        found = why_not_deployed(TRACEBACK.format(error))
+    assert type(found) is kind
+    assert says in str(found)
+    assert str(why_not_deployed("")) == "prefect deploy failed: it said nothing"

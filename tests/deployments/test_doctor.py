@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
@@ -23,10 +24,10 @@ from deployments.checks import (
     check_store,
     file_system,
 )
-from deployments.doctor import attempt, command
+from deployments.doctor import OF_THE_SERVER, attempt, command
 from deployments.ports import free_ports
 from lib.errors import PermanentError
-from lib.settings import REPOSITORY
+from lib.settings import REPOSITORY, read_settings
 from lib.store import LocalStore, Store, open_store
 from tests.web_server import web_server
 
@@ -115,6 +116,21 @@ def test_an_error_in_the_deployments_file_ends_no_other_check(monkeypatch: pytes
         "warn  pools        not checked: no deployments",
         "warn  schedules    not checked: no deployments",
     ]
+
+
+@pytest.mark.parametrize("level", ["ok", "warn", "FAIL"])
+def test_only_what_fails_keeps_other_checks_from_being_made(
+    level: Literal["ok", "warn", "FAIL"], closed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server without a password, say, has pools all the same."""
+    monkeypatch.setattr(doctor, "check_server", lambda: Verdict("server", level, "as it is"))
+    monkeypatch.setattr(doctor, "check_store", lambda _: Verdict("store", level, "as it is"))
+    monkeypatch.setattr(doctor, "check_weights", lambda *_: Verdict("weights", "ok", "checked"))
+    monkeypatch.setattr(doctor, "_of_the_server", lambda: [Verdict(each, "ok", "checked") for each in OF_THE_SERVER])
+    settings = read_settings().model_copy(update={"store_uri": str(tmp_path)})
+    found = {verdict.name: str(verdict) for verdict in doctor.examine(settings)}
+    for name in (*OF_THE_SERVER, "weights", "leases"):
+        assert ("not checked: no " in found[name]) == (level == "FAIL"), found[name]
 
 
 def test_that_nobody_is_told_of_failures_is_said() -> None:

@@ -26,7 +26,7 @@ def test_a_mirror_is_readable_or_fails(tmp_path: Path, s3_environment: object) -
             failing, ("No such file", "the bucket of", "it answers HTTP 503", "it must begin with file://"), strict=True
         ):
             verdict = check_mirror(url)
-            assert (verdict.level, verdict.remedy) == ("FAIL", "check MIRROR_URL, or unset it")
+            assert (verdict.level, verdict.remedy) == ("FAIL", "check it, or unset MIRROR_URL")
             assert verdict.found.startswith(f"{url} cannot be read (")
             assert reason in verdict.found
 

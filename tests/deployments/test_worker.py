@@ -2,6 +2,7 @@
 
 import os
 import signal
+import site
 import subprocess
 import sys
 import time
@@ -12,8 +13,12 @@ import pytest
 
 from deployments.worker import TEMPLATE
 from tests.running_stack import REPOSITORY
+from tests.tasks.test_server import CLOSED, silent
+from tests.web_server import prefect_api
 
 SAVING_S = 1.5
+PYTHONPATH = os.pathsep.join((str(REPOSITORY), *site.getsitepackages()))
+"""A link to a Python elsewhere does not find what is installed beside it."""
 STARTS = f"worker start --type process --base-job-template {TEMPLATE}"
 PREFECT = f"""#!/bin/sh
 # As Prefect's worker does: gone as soon as it is asked, and what it has started goes on alone.
@@ -34,14 +39,21 @@ def said(tmp_path: Path) -> Path:
     return tmp_path / "said"
 
 
+@pytest.fixture(scope="module")
+def api() -> Iterator[str]:
+    with prefect_api() as url:
+        yield url
+
+
 @pytest.fixture
-def worker(said: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def worker(said: Path, api: str) -> Iterator["subprocess.Popen[bytes]"]:
     process = subprocess.Popen(
         [said.with_name("python"), "-m", "deployments.worker", "--pool", "cpu"],
-        env={**os.environ, "SAID": str(said), "PYTHONPATH": str(REPOSITORY)},
+        env={**os.environ, "SAID": str(said), "PYTHONPATH": PYTHONPATH, "PREFECT_API_URL": api},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a background job ignores it
     )
     while not said.exists():
+        assert process.poll() is None
         time.sleep(0.05)
     yield process
     process.kill()
@@ -82,7 +94,7 @@ def test_its_help_explains_it_and_prefects_follows(said: Path) -> None:
     said.with_name("prefect").write_text('#!/bin/sh\necho "$@"\n')
     done = subprocess.run(
         [said.with_name("python"), "-m", "deployments.worker", "--help"],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
         capture_output=True,
         text=True,
         check=True,
@@ -90,6 +102,60 @@ def test_its_help_explains_it_and_prefects_follows(said: Path) -> None:
     assert done.stdout.startswith("usage: python -m deployments.worker --pool NAME ")
     assert "This worker waits for them." in done.stdout
     assert done.stdout.splitlines()[-1] == f"{STARTS} --help"
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "says"),
+    [
+        ("", 2, "error: PREFECT_API_URL must name the Prefect server; it is not set: set it, or start one: make stack"),
+        ("refuses", 2, "error: the Prefect server … refuses us; set PREFECT_API_AUTH_STRING to its user:password"),
+        (f"http://{CLOSED}/api", 3, "error: the Prefect server … cannot be reached: "),
+        (f"http://{CLOSED}/api in a file", 3, "run without one: remove PREFECT_API_URL from "),
+    ],
+)
+def test_where_no_server_serves_it_it_says_so_and_starts_no_worker(
+    url: str, code: int, says: str, said: Path, tmp_path: Path
+) -> None:
+    url, _, in_file = url.partition(" ")
+    (file := tmp_path / "env").write_text(f"PREFECT_API_URL={url}\n" if in_file else "")
+    with prefect_api(refuses=True) as refusing:
+        url = refusing if url == "refuses" else url
+        done = subprocess.run(
+            [said.with_name("python"), "-m", "deployments.worker", "--pool", "cpu"],
+            cwd=tmp_path,
+            env={
+                **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
+                "PREFECT_HOME": str(tmp_path / "home"),
+                "PYTHONPATH": PYTHONPATH,
+                "ENV_FILE": str(file),
+                **({} if in_file or not url else {"PREFECT_API_URL": url}),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    (line,) = done.stderr.splitlines()
+    assert says.replace("…", url) in line
+    assert done.returncode == code
+    assert not said.exists()
+
+
+def test_asked_to_stop_while_it_asks_the_server_it_starts_no_worker(said: Path) -> None:
+    with silent() as at:
+        process = subprocess.Popen(
+            [said.with_name("python"), "-m", "deployments.worker", "--pool", "cpu"],
+            env={**os.environ, "PYTHONPATH": PYTHONPATH, "PREFECT_API_URL": f"http://{at}/api"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not _children(process.pid):
+            time.sleep(0.05)
+        time.sleep(1)
+        process.terminate()
+        _, printed = process.communicate(timeout=20)
+    assert printed == "error: asked to stop; start the worker again\n"
+    assert process.returncode == 143
+    assert not said.exists()
 
 
 def _children(pid: int) -> list[int]:

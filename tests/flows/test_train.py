@@ -127,7 +127,7 @@ def test_help_explains_options_and_exit_codes(module: str, commands: Commands) -
     done = commands.run(module, "--help")
     assert done.returncode == 0
     assert "--dataset" in done.stdout
-    assert "exit codes: 0 done; 2 bad input" in done.stdout
+    assert "exit codes: 0 done; 1 an unexpected error: report its traceback; 2 bad input" in done.stdout
 
 
 @pytest.mark.slow

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from deployments.configuration import read_configuration
-from lib import command_line
 from lib.data.datasets import find_dataset
 from lib.data.ingest import ingest
+from lib.environment_file import read_env_file
 from lib.errors import InTheWay, PermanentError, TooLarge
 from lib.files import SETTLED_NS, file_digest, open_regular
 from lib.lineage.manifests import find
@@ -68,7 +68,7 @@ PLACES: dict[str, tuple[str, Callable[[Path], object]]] = {
         lambda file: Cache(file.parent, 10**9).copy("x", HELLO, 5, lambda stream: stream.write(b"hello")),
     ),
     "lock on a GPU": ("0.lock", lambda file: one_gpu(["0"], print, file.parent).__enter__()),
-    "environment file": (".env", command_line.read_env_file),
+    "environment file": (".env", read_env_file),
     "deployments": ("prefect.yaml", read_configuration),
     "certificates": ("ca.pem", lambda file: check_certificates("CA_FILE")),
 }

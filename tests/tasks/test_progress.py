@@ -1,13 +1,16 @@
 """A training's epochs in the Prefect UI and in the log."""
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tasks import display, progress
+from tasks import display, outages, progress
+from tests.tasks.test_server import silent
 
 ID = UUID(int=1)
 
@@ -102,3 +105,18 @@ def test_the_log_has_a_line_an_epoch_or_one_in_five_seconds(seconds_an_epoch: fl
     assert [rows for rows in range(0, 101, 5) if worth.telling({"event": "features", "rows": rows, "of": 100})] == [
         *range(10, 101, 10)
     ]
+
+
+def test_a_server_that_hangs_holds_no_training_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outages, "SHOWS_WITHIN_S", 0.3)
+    clock = Clock()
+    began = time.monotonic()
+    with silent() as at, temporary_settings({PREFECT_API_URL: f"http://{at}/api"}), caplog.at_level(logging.WARNING):
+        shown = progress.EpochProgress("digits-cnn", logging.getLogger("shown"), clock)
+        follow(10.0, 9, shown.show, clock)
+    assert time.monotonic() - began < 10
+    warned = [record.getMessage() for record in caplog.records]
+    said = f"progress cannot be shown in the Prefect UI: the Prefect server http://{at}/api cannot be reached: "
+    assert [line.startswith(said) for line in warned] == [True, True], "the second time after a minute"

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_ENABLED, temporary_settings
 
-from lib.errors import PermanentError, TransientError
+from lib.errors import NoThread, PermanentError, TransientError
 from tasks import server
 from tasks.server import explain, require_server
 from tasks.temporary_server import why_not_started
@@ -151,6 +151,11 @@ TEMPORARY = {
         "sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) unable to open database file",
         PERMANENT,
         "its database cannot be written",
+    ),
+    "no thread": (
+        "pyo3_runtime.PanicException: OS can't spawn worker thread: Resource temporarily unavailable (os error 11)",
+        NoThread,
+        "did not start: raise the limit of this user's processes and threads (ulimit -u) (",
     ),
     "another fault": ("KeyError: 'x'", TRANSIENT, "run again (KeyError: 'x')"),
 }

