@@ -98,7 +98,7 @@ def profile() -> Any:
 
 @of_step("weights")
 def accepted_layouts() -> Any:
-    from lib.models.weights import IMAGENET_FILES
+    from lib.models.imagenet import IMAGENET_FILES
 
     return {name: [file.name for file in files] for name, files in IMAGENET_FILES.items()}
 

@@ -7,8 +7,8 @@ import pytest
 
 from deployments.checks import Verdict, check_mirror, check_weights
 from lib.data.upstream import UpstreamFile
+from lib.models.imagenet import IMAGENET_FILES
 from lib.models.recipes import RECIPES
-from lib.models.weights import IMAGENET_FILES
 from lib.store import LocalStore
 from lib.store.s3 import S3Store
 from tests.s3_server import S3Server

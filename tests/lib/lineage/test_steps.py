@@ -42,6 +42,7 @@ RECIPE = Recipe(
 )
 FROZEN = RECIPE.model_copy(update={"backbone": Backbone(name="mobilenet", image_px=64, frozen=True)})
 A, B = Ref(uri="a/1", sha256="a" * 64), Ref(uri="b/1", sha256="b" * 64)
+FROM_B = {"mobilenet": B}
 
 
 def spec(**fields: Any) -> DatasetSpec:
@@ -54,7 +55,7 @@ def recipe(**fields: Any) -> Recipe:
 
 VALUES = {
     **SPEC.key_values(),
-    **FROZEN.key_values(seed=0, weights=B),
+    **FROZEN.key_values(seed=0, weights={"mobilenet": B}),
     **{"limit": None, "file": {"sha256": "c" * 64}, "evaluations": [A, B], "left_out": []},
     **dict.fromkeys(("dataset", "prepared", "model"), A),
 }
@@ -145,14 +146,14 @@ def test_a_model_moves_with_every_setting_that_changes_it_and_no_other() -> None
     here = model_address("toy", RECIPE, A, 0)
     assert model_address("toy", recipe(description="x", datasets=("y",), baseline=True, runs_on="gpu"), A, 0) == here
     other_start = FROZEN.starting_from("none")
-    assert model_address("toy", other_start, A, 0, B) == model_address("toy", FROZEN, A, 0, B), (
+    assert model_address("toy", other_start, A, 0, FROM_B) == model_address("toy", FROZEN, A, 0, FROM_B), (
         "only the content counts"
     )
     found = {
         here,
         model_address("toy", FROZEN, A, 0),
-        model_address("toy", FROZEN, A, 0, A),
-        model_address("toy", FROZEN, A, 0, B),
+        model_address("toy", FROZEN, A, 0, {"mobilenet": A}),
+        model_address("toy", FROZEN, A, 0, FROM_B),
         model_address("toy", recipe(precision="mixed_float16"), A, 0),
         model_address("toy", RECIPE, A, 1),
         model_address("toy", RECIPE, B, 0),

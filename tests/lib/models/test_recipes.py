@@ -242,7 +242,7 @@ def test_the_notebooks_rate_falls_to_a_tenth_in_ten_epochs() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("backbone.name", "vgg", "unknown backbone 'vgg'; known: densenet121, inception-v3, mobilenet, resnet50"),
+        ("backbone.name", "vgg", "unknown backbone 'vgg'; known: densenet121, efficientnet-lite0, efficientnet-"),
         (
             "backbone.image_px",
             "31",

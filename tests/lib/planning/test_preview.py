@@ -89,7 +89,7 @@ def test_of_an_empty_store_all_would_run_and_what_needs_a_gpu_is_left_out(store:
         ("evaluate linear", "would run", "not in the store yet"),
         ("train on-gpu", "left out", why),
         ("ingest weights of mobilenet", "would run", "not in the store yet"),
-        ("compute features for frozen", "would run", "not in the store yet"),
+        ("compute features of mobilenet for frozen", "would run", "not in the store yet"),
         ("train frozen", "would run", "never trained"),
         ("evaluate frozen", "would run", "not in the store yet"),
         ("report on digits", "would run", "its models are not all done"),
@@ -109,7 +109,7 @@ def test_of_a_half_done_store_each_step_is_told_by_what_is_there(store: LocalSto
         ("evaluate linear", "would run", "not in the store yet"),
         ("train on-gpu", "left out", told(store)[4][2]),
         ("ingest weights of mobilenet", "done", ""),
-        ("compute features for frozen", "done", ""),
+        ("compute features of mobilenet for frozen", "done", ""),
         ("train frozen", "would run", "never trained"),
         ("evaluate frozen", "would run", "not in the store yet"),
         ("report on digits", "would run", "its models are not all done"),
@@ -226,7 +226,7 @@ def test_a_plan_says_what_it_fetches_and_stores(store: LocalStore, monkeypatch: 
     assert sizes["ingest cifar100"] == (250_000_000, 60_000 * 32 * 32 * 3)
     assert sizes["ingest weights of mobilenet"] == (50_000_000, 0)
     # 60,000 rows of 512 + 1,024 + 1,024 features in two bytes each: 307.2 MB.
-    fetched, stored = sizes["compute features for mobilenet-frozen"]
+    fetched, stored = sizes["compute features of mobilenet for mobilenet-frozen"]
     assert (fetched, stored) == (0, pytest.approx(307.2e6, rel=0.01))
     assert sizes["train mobilenet-frozen"] == (0, 4 * 5_958_948)
     assert sizes["evaluate mobilenet-frozen"] == (0, 15_000 * 100 * 4)
