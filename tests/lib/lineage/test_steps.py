@@ -180,6 +180,26 @@ def test_features_move_with_what_they_are_computed_from_and_no_other_setting() -
     assert len({address(), *moved, address(seed=1, weights=None)}) == 7
 
 
+def test_a_model_of_several_backbones_moves_with_each_and_with_the_weights_of_each() -> None:
+    lite = Backbone(name="efficientnet-lite0", image_px=64, frozen=True)
+    several = FROZEN.model_copy(update={"beside": (lite,)})
+    starts = {"mobilenet": A, "efficientnet-lite0": B}
+    turned = several.model_copy(update={"backbone": lite, "beside": (FROZEN.backbone,)})
+    found = {
+        model_address("toy", FROZEN, A, 0, starts),
+        model_address("toy", several, A, 0, starts),
+        model_address("toy", turned, A, 0, starts),
+        model_address("toy", several, A, 0, {"mobilenet": A, "efficientnet-lite0": A}),
+        model_address("toy", several, A, 0),
+        model_address("toy", several.model_copy(update={"beside": (lite.model_copy(update={"image_px": 96}),)}), A, 0),
+    }
+    assert len(found) == 6
+    assert model_address("toy", FROZEN, A, 0, starts) == model_address("toy", FROZEN, A, 0, {"mobilenet": A})
+    assert features_address("toy", several.alone(several.backbones[0]), A, 0, B) == features_address(
+        "toy", FROZEN, A, 0, B
+    )
+
+
 def test_a_report_does_not_depend_on_the_order_of_its_evaluations() -> None:
     def address(*evaluations: Ref) -> str:
         return STEPS["report"].address(dataset_name="toy", prepared=A, evaluations=list(evaluations), left_out=[])
