@@ -115,6 +115,19 @@ def pooled_maps_of_both_views() -> Any:
     return moments(_views(images(4), True, lambda batch: network.predict(batch, verbose=0)))
 
 
+@of_step("features")
+def backbones_side_by_side() -> Any:
+    from lib.models.networks import build_features
+    from lib.models.schema import Augmentation, Backbone
+
+    names = {"mobilenet": "conv_pw_1_relu", "efficientnet-lite0": "block2_add", "efficientnet-lite2": "block3_add"}
+    first, *beside = (
+        Backbone(name=name, image_px=32, frozen=True, weights="none", pooled=(layer,)) for name, layer in names.items()
+    )
+    recipe = toy(backbone=first, beside=tuple(beside), augmentation=Augmentation(), network="dense-1024")
+    return moments(build_features(recipe, (8, 8, 3), seed=0).predict(images(4), verbose=0))
+
+
 def toy(**fields: Any) -> Any:
     from lib.models.schema import Augmentation, Phase, Recipe
 
