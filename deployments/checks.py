@@ -21,8 +21,9 @@ from lib.addresses import file_in, folder
 from lib.data.fetch import SCHEMES
 from lib.environment_file import how_to_unset
 from lib.errors import InTheWay, NotFound, PermanentError, PipelineError
-from lib.models.schema import IMAGENET, Backbone
-from lib.models.weights import IMAGENET_FILES, find_weights
+from lib.models.backbone_schema import IMAGENET, Backbone
+from lib.models.imagenet import IMAGENET_FILES, installed, why_not_installed
+from lib.models.weights import find_weights
 from lib.redaction import without_secrets
 from lib.runtime.leases import LEASE, POLL_S, owner_of
 from lib.store import LocalStore, Store, open_store
@@ -179,7 +180,11 @@ def check_weights(store: Store, backbone: Backbone, mirror_url: str | None) -> V
     """Whether the store has what the backbone starts from or, if not, the place that a run would fetch it from."""
     if find_weights(store, backbone):
         return Verdict("weights", "ok", f"{backbone.name}: in the store")
+    if backbone.weights == IMAGENET and any(map(installed, IMAGENET_FILES[backbone.name])):
+        return Verdict("weights", "ok", f"{backbone.name}: in an installed package")
     sources = _sources(backbone, mirror_url)
+    if not sources:
+        return not_set_up("weights", why_not_installed(backbone.name))
     found = next((url for url in sources if _has(url)), None)
     if found:
         said = f"{backbone.name}: the first run fetches them from {without_secrets(found)}"

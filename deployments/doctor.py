@@ -91,7 +91,7 @@ def _parameters(client: SyncPrefectClient) -> Parameters:
 
 
 def _of_weights(store: Store, settings: Settings) -> Iterator[Verdict]:
-    backbones = {each.backbone.name: each.backbone for each in RECIPES.values() if each.backbone}
+    backbones = {each.name: each for recipe in RECIPES.values() for each in recipe.backbones}
     for backbone in backbones.values():
         yield attempt("weights", check_weights, store, backbone, settings.mirror_url)
 

@@ -5,15 +5,16 @@ from rich.console import Console
 from rich.table import Table
 
 from lib.lineage.manifests import Ref, load, local_file
-from lib.planning.outputs import find_evaluation
+from lib.planning.outputs import find_evaluation, why_left_out
 from lib.planning.plan import Plan
 from lib.planning.preview import Line
 from lib.planning.titles import asked
 from lib.reporting.report import best_model, leaderboard_table, report_url
 from lib.reporting.sections import duration
-from lib.runtime.hardware import can_run_here
+from lib.runtime.hardware import WHY_LEFT_OUT
 from lib.store import Store
 
+SAID_SHORTLY = {WHY_LEFT_OUT: "no GPU here; --allow-cpu trains without, slowly"}
 LEADERBOARD_COLUMNS = ("Rank", "Model", "Validation accuracy", "Test accuracy", "Test loss", "Parameters")
 
 
@@ -52,7 +53,7 @@ def _megabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:,.0f} MB"
 
 
-def show_leaderboard(store: Store, plan: Plan, report: Ref, allow_cpu: bool) -> None:
+def show_leaderboard(store: Store, plan: Plan, report: Ref, allow_cpu: bool, mirror_url: str | None = None) -> None:
     """Print the leaderboard, which models it lacks, and where the report is."""
     manifest, rows = load(store, report), leaderboard_table(store, report)
     title = ", ".join([f"Leaderboard of {plan.dataset.name}", *asked(plan), "ranked by validation accuracy"])
@@ -63,9 +64,13 @@ def show_leaderboard(store: Store, plan: Plan, report: Ref, allow_cpu: bool) -> 
         table.add_row(*(row[name] for name in LEADERBOARD_COLUMNS))
     _print(table)
     prepared = manifest.inputs["prepared"]
-    refused = [trial for trial in plan.trials if not can_run_here(trial.recipe.runs_on, allow_cpu)]
-    if left_out := [trial.recipe.title for trial in refused if not find_evaluation(store, plan, trial, prepared)]:
-        print(f"Left out: {', '.join(left_out)}: no GPU here; --allow-cpu trains without, slowly")
+    left_out: dict[str, list[str]] = {}
+    for trial in plan.trials:
+        why = why_left_out(store, trial.recipe, allow_cpu, mirror_url)
+        if why and not find_evaluation(store, plan, trial, prepared):
+            left_out.setdefault(SAID_SHORTLY.get(why, why), []).append(trial.recipe.title)
+    for why, titles in left_out.items():
+        print(f"Left out: {', '.join(titles)}: {why}")
     show_use(store, *best_model(store, report))
     print(f"Verify it back to the raw files: python -m flows verify {report.uri}")
     print(f"Report: {report_url(store, report)}")

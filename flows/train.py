@@ -97,16 +97,17 @@ def command(arguments: list[str] | None = None) -> None:
     settings, request = settings_of(chosen), read_options(TrainingRequest, chosen)
     plan, store = make_plan(request), reach_store(settings)
     if chosen.plan:
-        show_plan(plan, preview(store, plan, settings.allow_cpu))
+        show_plan(plan, preview(store, plan, settings.allow_cpu, settings.mirror_url))
         return
     with using(settings):
-        if done := find_report(store, plan, settings.allow_cpu):
+        if done := find_report(store, plan, settings.allow_cpu, settings.mirror_url):
             print("All done before: nothing to train.")
         elif note := read_index(store, store.list(f"prepared/{plan.dataset.name}")).note():
             print(note)
         if not done:
             check_ready(store)
-        show_leaderboard(store, plan, done or train_all(**dict(request)), settings.allow_cpu)
+        report = done or train_all(**dict(request))
+        show_leaderboard(store, plan, report, settings.allow_cpu, settings.mirror_url)
 
 
 if __name__ == "__main__":

@@ -65,10 +65,14 @@ def train_model(
     if done := find_evaluation(current_store(), plan, trial, prepared):
         return completed(done, f"was done before: {accuracies(current_store(), done)}")
     require_hardware(recipe.name, recipe.runs_on, current_settings().allow_cpu, work_pool())
-    start = with_retries(ingest_backbone)(recipe.backbone) if recipe.backbone else None
-    frozen = recipe.frozen
-    features = with_retries(compute_features)(recipe, untraced(prepared), trial.seed, start) if frozen else None
-    trained = with_retries(train_recipe)(recipe, untraced(prepared), trial.seed, start, features)
+    starts, features = dict[str, Ref](), dict[str, Ref]()
+    for backbone in recipe.backbones:
+        if start := with_retries(ingest_backbone)(backbone):
+            starts[backbone.name] = start
+        if backbone.frozen:
+            asked = recipe.alone(backbone), untraced(prepared), trial.seed, start
+            features[backbone.name] = with_retries(compute_features)(*asked)
+    trained = with_retries(train_recipe)(recipe, untraced(prepared), trial.seed, starts, features)
     evaluation = with_retries(evaluate_model)(recipe, trained)
     return completed(evaluation, accuracies(current_store(), evaluation))
 

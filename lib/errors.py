@@ -27,7 +27,11 @@ class PermanentError(PipelineError):
     exit_code = 2
 
 
-class NoGpu(PermanentError):
+class LeftOut(PermanentError):
+    """The recipe needs something optional that is not here; the others are trained without it."""
+
+
+class NoGpu(LeftOut):
     """The recipe runs on a GPU and the machine has none that can be used."""
 
 

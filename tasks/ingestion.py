@@ -8,7 +8,7 @@ from prefect.runtime import flow_run, task_run
 
 from lib.data.datasets import dataset_address, find_dataset
 from lib.lineage.manifests import Ref, find
-from lib.models.schema import Backbone
+from lib.models.backbone_schema import Backbone
 from tasks.display import show_download
 from tasks.settings import current_settings, current_store
 

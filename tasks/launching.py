@@ -19,9 +19,12 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
-from lib.errors import NoGpu, PermanentError, PipelineError, TransientError
+from lib.errors import LeftOut, NoGpu, PermanentError, PipelineError, TransientError
 from lib.lineage.manifests import Ref
+from lib.models.backbone_schema import IMAGENET
+from lib.models.imagenet import in_a_package
 from lib.models.schema import Recipe
+from lib.models.weights import why_without_weights
 from lib.planning.outputs import find_evaluation
 from lib.planning.plan import Outcome, Plan, Trial, make_plan
 from lib.planning.request import ModelRequest
@@ -79,6 +82,7 @@ def _here(train_model: Callable[..., Any], plan: Plan, trial: Trial, prepared: R
     if not find_evaluation(current_store(), plan, trial, prepared):
         # Before its run begins, or what is left out would be shown as a run that failed.
         require_hardware(trial.recipe.name, trial.recipe.runs_on, current_settings().allow_cpu)
+        _require_weights(trial.recipe)
     state: State[Ref] = train_model(**dict(plan.request_for(trial, prepared)), return_state=True)
     return state.result(raise_on_failure=False)
 
@@ -103,8 +107,18 @@ def _on_workers(plan: Plan, prepared: Ref) -> list[Outcome]:
     return [outcomes[trial] for trial in plan.trials]
 
 
+def _require_weights(recipe: Recipe) -> None:
+    """Raise LeftOut where a backbone's weights are in an optional package that is not installed."""
+    if why := why_without_weights(current_store(), recipe, current_settings().mirror_url):
+        raise LeftOut(why)
+
+
 def _starting_from_store(recipe: Recipe) -> Recipe:
     """The recipe with weights that all workers find: those that lie elsewhere are brought into the store."""
+    for backbone in recipe.backbones:
+        if backbone.weights == IMAGENET and in_a_package(backbone.name):  # a worker may not have the package
+            _require_weights(recipe)
+            with_retries(ingest_backbone)(backbone)
     if not (recipe.backbone and recipe.backbone.weights_lie_elsewhere):
         return recipe
     weights = with_retries(ingest_backbone)(recipe.backbone)

@@ -98,7 +98,7 @@ def profile() -> Any:
 
 @of_step("weights")
 def accepted_layouts() -> Any:
-    from lib.models.weights import IMAGENET_FILES
+    from lib.models.imagenet import IMAGENET_FILES
 
     return {name: [file.name for file in files] for name, files in IMAGENET_FILES.items()}
 
@@ -113,6 +113,19 @@ def pooled_maps_of_both_views() -> Any:
     recipe = toy(backbone=backbone, augmentation=Augmentation(flip=True), network="dense-1024")
     network = build_features(recipe, (8, 8, 3), seed=0)
     return moments(_views(images(4), True, lambda batch: network.predict(batch, verbose=0)))
+
+
+@of_step("features")
+def backbones_side_by_side() -> Any:
+    from lib.models.networks import build_features
+    from lib.models.schema import Augmentation, Backbone
+
+    names = {"mobilenet": "conv_pw_1_relu", "efficientnet-lite0": "block2_add", "efficientnet-lite2": "block3_add"}
+    first, *beside = (
+        Backbone(name=name, image_px=32, frozen=True, weights="none", pooled=(layer,)) for name, layer in names.items()
+    )
+    recipe = toy(backbone=first, beside=tuple(beside), augmentation=Augmentation(), network="dense-1024")
+    return moments(build_features(recipe, (8, 8, 3), seed=0).predict(images(4), verbose=0))
 
 
 def toy(**fields: Any) -> Any:

@@ -17,6 +17,8 @@ class UpstreamFile(BaseModel):
     """Checked wherever it came from."""
     only_in_mirrors: bool = False
     """No publisher serves it: `url` is where it would stand."""
+    package: str | None = None
+    """A Python package that may be installed and then has it."""
 
     @property
     def name(self) -> str:

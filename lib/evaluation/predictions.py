@@ -17,13 +17,14 @@ from lib.lineage.provenance import made_by
 from lib.lineage.steps import STEPS
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.models.networks import HEAD, load_network
+from lib.models.schema import Recipe
 from lib.runtime.failures import of_exception
 from lib.runtime.interrupts import deferred_interrupts
 from lib.runtime.jobs import Emit
 from lib.settings import Settings
 from lib.store import Store
 from lib.training.devices import machine, start_tensorflow, within_memory
-from lib.training.features import predicting_features, read_features
+from lib.training.features import predicting_features, read_side_by_side
 
 BATCH_ROWS = 512
 """At most; half as many where memory does not suffice."""
@@ -128,11 +129,12 @@ def _check_sample(store: Store, address: str, model: Manifest, scored: dict[str,
 
 
 def _probabilities(store: Store, model: Manifest, rows: dict[str, Rows], emit: Emit) -> dict[str, np.ndarray]:
-    """Split → (N, classes), from the images or, where the backbone is frozen, from its features in the store."""
+    """Split → (N, classes), from the images or, where backbones are frozen, from their features in the store."""
     network = _network(store, model, rows["validation"].images)
     if "features" in model.inputs:
-        features = read_features(store, load(store, model.inputs["features"]), tuple(rows))
-        inputs = {split: predicting_features(values) for split, values in features.items()}
+        names = Recipe(datasets=(), description="", **model.facts["recipe"]).inputs_of("features").values()
+        features = [model.inputs[name] for name in names]
+        inputs = read_side_by_side(store, features, tuple(rows), predicting_features)
         predict = _head_of(network, rows["validation"].images, inputs["validation"])
     else:
         inputs, predict = {split: data.images for split, data in rows.items()}, network
@@ -155,7 +157,7 @@ def _network(store: Store, model: Manifest, images: np.ndarray) -> keras.Model:
 
 
 def _head_of(network: keras.Model, images: np.ndarray, features: np.ndarray) -> keras.Model:
-    """The part of `network` that takes a frozen backbone's features: hours of work less, for the same probabilities.
+    """The part of `network` that takes frozen backbones' features: hours of work less, for the same probabilities.
 
     Raises PermanentError where the features are not those that `network` itself computes.
     """

@@ -194,8 +194,9 @@ def _newest_and_best(policy: Policy, manifests: Manifests, ages: Ages) -> Iterat
     series = defaultdict(list)
     for address, each in manifests.items():
         if STEPS[each.kind].kept is Kept.NEWEST_N:
-            start, a_try = each.inputs.get("weights"), bool(tries & _reached_back(manifests, address))
-            series[PurePosixPath(address).parent, start and start.uri, a_try].append(address)
+            starts = tuple(ref.uri for ref in each.inputs.values() if ref.uri.startswith(f"{STEPS['weights'].root}/"))
+            a_try = bool(tries & _reached_back(manifests, address))
+            series[PurePosixPath(address).parent, starts, a_try].append(address)
     for addresses in series.values():
         addresses.sort(reverse=True)
         addresses.sort(key=lambda address: ages.get(f"{address}/{MANIFEST}", 0.0))

@@ -40,7 +40,7 @@ class Step:
     """Where its outputs lie; braces stand for names."""
     key: tuple[str, ...]
     """What its key is made of: other steps' outputs by their kind, settings by their name."""
-    per: Literal["dataset", "model", "report"]
+    per: Literal["dataset", "backbone", "model", "report"]
     """Made once for each of these."""
     verified_by: str
     """`(store, address, manifest) → lib.lineage.verify.Recomputed`: what the manifest must say, worked out anew."""
@@ -149,13 +149,13 @@ STEPS: dict[str, Step] = {
             does="ingest weights of {backbone_name}",
             folder="weights/{backbone_name}",
             key=("file",),
-            per="model",
+            per="backbone",
             verified_by="lib.models.weights:recompute",
             kept=Kept.ALWAYS,
             says={
                 "facts.backbone": str,
                 "facts.name": str,
-                "facts.layout": Literal["topological", "keras-3"],
+                "facts.layout": Literal["topological", "keras-3", "torch"],
                 "files.weights": Any,
             },
             only_for="pretrained",
@@ -163,10 +163,10 @@ STEPS: dict[str, Step] = {
         Step(
             kind="features",
             version=2,
-            does="compute features for {title}",
+            does="compute features of {backbone_name} for {title}",
             folder="features/{dataset_name}",
             key=("backbone", "mirrored", "prepared", "start"),
-            per="model",
+            per="backbone",
             verified_by="lib.training.features:recompute",
             kept=Kept.WHILE_USED,
             says={"inputs.prepared": Any, "facts.dataset": str, "facts.backbone": dict, "facts.rows": int},

@@ -1,8 +1,9 @@
-"""Backbones of keras.applications, from raw uint8 images to pooled features, and their weights."""
+"""Backbones, from raw uint8 images to pooled features, and their weights."""
 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -10,17 +11,20 @@ import numpy as np
 from keras import layers
 
 from lib.errors import PermanentError
-from lib.models.schema import IMAGENET, RANDOM, Backbone
+from lib.models.backbone_schema import IMAGENET, RANDOM, Backbone
+from lib.models.efficientnet_lite import efficientnet_lite, fill
 
 LAYER = "backbone"
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network of keras.applications, and how its pretrained weights want their pixels."""
+    """A network as keras.applications builds it, and how its pretrained weights want their pixels."""
 
     build: Callable[..., keras.Model]
     scale: Callable[[keras.KerasTensor], keras.KerasTensor]
+    fill: Callable[[keras.Model, Path], object] = keras.Model.load_weights
+    """Reads weights from a file."""
 
 
 def _to_one(x: keras.KerasTensor) -> keras.KerasTensor:
@@ -42,8 +46,14 @@ def _imagenet_standardised(x: keras.KerasTensor) -> keras.KerasTensor:
     )(x)
 
 
+def _less_127_over_128(x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.Rescaling(1 / 128, offset=-127 / 128, name="less_127_over_128")(x)
+
+
 BACKBONES: dict[str, Network] = {
     "densenet121": Network(keras.applications.DenseNet121, _imagenet_standardised),
+    "efficientnet-lite0": Network(partial(efficientnet_lite, 1.0, 1.0), _less_127_over_128, fill),
+    "efficientnet-lite2": Network(partial(efficientnet_lite, 1.1, 1.2), _less_127_over_128, fill),
     "inception-v3": Network(keras.applications.InceptionV3, _to_one),
     "mobilenet": Network(keras.applications.MobileNet, _to_one),
     "resnet50": Network(keras.applications.ResNet50, _imagenet_centred),
@@ -83,13 +93,13 @@ def let_move(model: keras.Model, backbone: Backbone, moves: bool) -> None:
 
 
 def load_weights(model: keras.Model, backbone: Backbone, file: Path) -> None:
-    """Fill `model` from `file`, in either of Keras's layouts. Raises PermanentError where the two do not fit."""
+    """Fill `model` from `file`, in a layout of its kind. Raises PermanentError where the two do not fit."""
     advice = f"set --weights {IMAGENET}, {RANDOM} or a file that Keras wrote of {backbone.name} without its top"
     try:
         with warnings.catch_warnings():
             # Said of some hundred parts of a file that does not fit, before the error that counts.
             warnings.filterwarnings("ignore", "Skipping nested container")
-            model.load_weights(file)
+            BACKBONES[backbone.name].fill(model, file)
     except (ValueError, LookupError, OSError, TypeError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise PermanentError(f"{backbone.name} cannot take its weights from {file.name}: {reason}; {advice}") from error

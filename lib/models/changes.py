@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from lib.models.backbone_schema import IMAGENET, RANDOM
 from lib.models.recipes import RECIPES
-from lib.models.schema import IMAGENET, RANDOM, settings_of
+from lib.models.schema import settings_of
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:

@@ -47,7 +47,8 @@ def find_counts(dataset: str, recipe: Recipe) -> Counts | None:
 
 
 def _without_weights(recipe: Recipe) -> object:
-    return recipe.resolved().get("backbone")
+    resolved = recipe.resolved()
+    return resolved.get("backbone"), resolved.get("beside")
 
 
 def count(recipe: Recipe, image_shape: tuple[int, int, int], classes: int) -> Counts:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from lib.models.schema import SMALLEST_PX
+from lib.models.backbone_schema import SMALLEST_PX
 
 TABLE = Path(__file__).with_suffix(".json")
 

@@ -1,6 +1,6 @@
 """Networks from raw uint8 images to class probabilities. Only the training process imports this file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
@@ -8,21 +8,24 @@ from keras import layers
 
 from lib.errors import PermanentError, cause
 from lib.lineage.manifests import Manifest, local_file
+from lib.models.backbone_schema import Backbone
 from lib.models.backbones import LAYER, let_move, pooled_features
 from lib.models.schema import Phase, Recipe
 from lib.runtime.failures import of_exception
 from lib.store import Store
 
 ImageShape = tuple[int, int, int]
-HEAD = "head"
+Files = Mapping[str, Path]
+"""Weights of each backbone, by its name."""
+FEATURES, HEAD = "features", "head"
 
 
 def build(
-    recipe: Recipe, image_shape: ImageShape, classes: int, weights: Path | None = None, seed: int = 0
+    recipe: Recipe, image_shape: ImageShape, classes: int, weights: Files | None = None, seed: int = 0
 ) -> keras.Model:
     """The recipe's network for images of `image_shape` (H, W, C) uint8: (N, H, W, C) → (N, classes) float32.
 
-    Enlarging and scaling are layers of the model. A backbone starts from the file `weights`, or like all else from
+    Enlarging and scaling are layers of the model. A backbone starts from its file in `weights`, or like all else from
     `seed`; where the recipe freezes it, what follows is one layer called `head`. Raises PermanentError for weights that
     do not fit.
     """
@@ -39,7 +42,8 @@ def build(
     elif recipe.backbone is None:
         return of_views(recipe, build_for_training(recipe, image_shape, classes, seed=seed), image_shape)
     else:
-        probabilities = _classify(pooled_features(images, recipe.backbone, weights), recipe, classes)
+        file = (weights or {}).get(recipe.backbone.name)
+        probabilities = _classify(pooled_features(images, recipe.backbone, file), recipe, classes)
     return keras.Model(images, probabilities, name=recipe.name.replace("-", "_"))
 
 
@@ -68,7 +72,7 @@ def load_network(store: Store, model: Manifest) -> keras.Model:
 
 
 def build_for_training(
-    recipe: Recipe, image_shape: ImageShape, classes: int, weights: Path | None = None, seed: int = 0
+    recipe: Recipe, image_shape: ImageShape, classes: int, weights: Files | None = None, seed: int = 0
 ) -> keras.Model:
     """What is trained of `build`'s network, all of its weights in the same order.
 
@@ -83,12 +87,23 @@ def build_for_training(
     return keras.Model(images, probabilities, name=recipe.name.replace("-", "_"))
 
 
-def build_features(recipe: Recipe, image_shape: ImageShape, weights: Path | None = None, seed: int = 0) -> keras.Model:
-    """The backbone's part of the recipe's network: (N, H, W, C) uint8 → (N, D) float32."""
+def build_features(recipe: Recipe, image_shape: ImageShape, weights: Files | None = None, seed: int = 0) -> keras.Model:
+    """The backbones' part of the recipe's network: (N, H, W, C) uint8 → (N, D) float32, one after the other."""
     assert recipe.backbone is not None
+    if not recipe.beside:
+        return _extractor(recipe.backbone, image_shape, weights, seed, FEATURES)
+    images = keras.Input(image_shape, dtype="uint8", name="images")
+    found = [
+        _extractor(each, image_shape, weights, seed, f"{FEATURES}_{each.name.replace('-', '_')}")(images)
+        for each in recipe.backbones
+    ]
+    return keras.Model(images, layers.Concatenate(name="side_by_side")(found), name=FEATURES)
+
+
+def _extractor(backbone: Backbone, image_shape: ImageShape, weights: Files | None, seed: int, name: str) -> keras.Model:
     _seed(seed)
     images = keras.Input(image_shape, dtype="uint8", name="images")
-    return keras.Model(images, pooled_features(images, recipe.backbone, weights), name="features")
+    return keras.Model(images, pooled_features(images, backbone, (weights or {}).get(backbone.name)), name=name)
 
 
 def build_head(recipe: Recipe, width: int, classes: int, seed: int = 0) -> keras.Model:

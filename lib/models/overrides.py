@@ -7,9 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from lib.errors import PermanentError, explain_validation, shortened
+from lib.models.backbone_schema import SMALLEST_PX, Backbone
 from lib.models.effects import lacks
 from lib.models.layers import TABLE, read_layers
-from lib.models.schema import NOT_IN_KEY, SMALLEST_PX, Phase, Recipe
+from lib.models.schema import NOT_IN_KEY, Phase, Recipe
 
 CLOSE = 5
 NOT_SET = {"name"} | NOT_IN_KEY
@@ -65,19 +66,23 @@ def settings_for(recipe: Recipe, settings: dict[str, str]) -> dict[str, str]:
 
 def check_backbone(recipe: Recipe) -> None:
     """Raise PermanentError where there is no such backbone, it lacks a layer, or the images are too small for it."""
-    if not (backbone := recipe.backbone):
-        return
+    for place, backbone in enumerate(recipe.backbones):
+        _check_backbone(backbone, f"beside.{place - 1}" if place else "backbone")
+
+
+def _check_backbone(backbone: Backbone, place: str) -> None:
+    """`place` is where the recipe names it."""
     if backbone.name not in SMALLEST_PX:
         raise PermanentError(f"unknown backbone {shortened(repr(backbone.name))}; known: {', '.join(SMALLEST_PX)}")
     if backbone.image_px < (smallest := SMALLEST_PX[backbone.name]):
         raise PermanentError(
             f"{backbone.name} needs images of at least {smallest} px; "
-            f"received image_px {backbone.image_px}: --set backbone.image_px={smallest}"
+            f"received image_px {backbone.image_px}: --set {place}.image_px={smallest}"
         )
     layers = read_layers().get(backbone.name, backbone.pooled)
     if unknown := [layer for layer in backbone.pooled if layer not in layers]:
         raise PermanentError(
-            f"backbone.pooled must name layers of {backbone.name}; received {shortened(repr(unknown[0]))}; "
+            f"{place}.pooled must name layers of {backbone.name}; received {shortened(repr(unknown[0]))}; "
             f"known: {', '.join(get_close_matches(unknown[0], layers, CLOSE) or layers[-CLOSE:])}, … "
             f"(all in {TABLE.name})"
         )

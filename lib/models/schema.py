@@ -1,68 +1,32 @@
 """What a recipe can say. The recipes themselves are in `lib.models.recipes`."""
 
-import re
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from lib.lineage.manifests import Ref
 from lib.lineage.steps import STEPS
+from lib.models.backbone_schema import IMAGENET, LARGEST_PX, RANDOM, Backbone
 from lib.models.values import Described, Float32
 
-IMAGENET, RANDOM = "imagenet", "none"
 NOT_IN_KEY = {"datasets", "description", "baseline", "runs_on"}
 """Fields of a recipe that change no model."""
-SHOWN_IF_SET = {"averaging", "both_views", "nesterov", "sizes", "warmup"}
+SHOWN_IF_SET = {"averaging", "beside", "both_views", "nesterov", "sizes", "warmup"}
 """Fields that are younger than the pages of reports: a page without them still is what its recipe gives."""
-WeightsName = Annotated[str, Field(min_length=1, max_length=1_024, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
-"""The name of weights, as `Backbone.weights` explains."""
-STORE_ADDRESS = re.compile(r"weights/[a-z0-9-]+/[0-9a-f]{16}")
 
-# Names alone, since the builders load TensorFlow: `lib.models.networks.NETWORKS` and `lib.models.backbones.BACKBONES`.
+# Names alone, since the builders load TensorFlow: `lib.models.networks.NETWORKS`.
 IMAGE_NETWORKS = {"alexnet", "cifar-cnn", "digits-cnn", "fashion-cnn", "small-resnet"}
 ANY_SIZE_NETWORKS = {"small-resnet"}
 """Those whose weights fit images of any size: they can be trained on smaller ones first."""
 FEATURE_NETWORKS = {"dense-1024", "standardised-dense-1024"}
 NETWORKS = {*IMAGE_NETWORKS, *FEATURE_NETWORKS, "softmax"}
 """Networks by name: those of images, those of a backbone's features, and one that takes either."""
-SMALLEST_PX = {"densenet121": 32, "inception-v3": 75, "mobilenet": 32, "resnet50": 32}
-"""Backbones by name, and the side of an image below which their last feature map would be empty."""
-LARGEST_PX = 1_024
 MOST_EPOCHS = 10_000
 MOST_PHASES = 20
-
-
-class Backbone(Described):
-    """A network without its head, whose average-pooled features the recipe's own layers classify."""
-
-    name: str
-    """Its builder in `lib.models.backbones.BACKBONES`."""
-    image_px: int = Field(gt=0, le=LARGEST_PX)
-    """Images are enlarged to squares of this side, in the model."""
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    """How they are enlarged. XLA, and so a GPU recipe that is not deterministic, knows no bicubic."""
-    weights: WeightsName = IMAGENET
-    """`imagenet`, `none` (a random start), a file, an s3:// address, or the address weights/BACKBONE/KEY in the store.
-    """
-    pooled: tuple[str, ...] = Field(default=(), max_length=100)
-    """Layers whose average-pooled maps are the features, side by side; without any, the last one."""
-    frozen: bool = False
-    """Never trained: its features are computed once, kept in the store, and a head is trained on them."""
-
-    @property
-    def pretrained(self) -> bool:
-        """Whether it starts from weights: its BatchNorm then keeps what came with them."""
-        return self.weights != RANDOM
-
-    @property
-    def weights_lie_elsewhere(self) -> bool:
-        """Whether they are a file or at an s3:// address, which not all machines can read."""
-        return self.weights not in {IMAGENET, RANDOM} and not self.weights_lie_in_the_store
-
-    @property
-    def weights_lie_in_the_store(self) -> bool:
-        """Whether they are an address there. A path that only begins like one is a path."""
-        return bool(STORE_ADDRESS.fullmatch(self.weights))
+MOST_BESIDE = 9
+ALL_ALIKE = f"several backbones must start all from {IMAGENET} or all from {RANDOM}"
 
 
 class Size(Described):
@@ -130,6 +94,8 @@ class Recipe(Described):
     """Its builder in `lib.models.networks.NETWORKS`: the layers between the scaled images, or the backbone's features,
     and the last layer."""
     backbone: Backbone | None = None
+    beside: tuple[Backbone, ...] = Field(default=(), max_length=MOST_BESIDE)
+    """More frozen backbones, whose features stand beside those of `backbone`."""
     dropout: Float32 = Field(default=0.25, ge=0, lt=1)
     """Rate of the dropout layers that the network's own definition leaves open."""
     phases: tuple[Phase, ...]
@@ -181,11 +147,23 @@ class Recipe(Described):
             raise ValueError(f"network {self.network} needs a backbone before it")
         if self.backbone and self.network in IMAGE_NETWORKS:
             raise ValueError(f"network {self.network} takes images, and cannot follow backbone {self.backbone.name}")
-        if self.under_xla and self.backbone and self.backbone.interpolation == "bicubic":
+        if self.under_xla and any(each.interpolation == "bicubic" for each in self.backbones):
             raise ValueError(
                 "a recipe that runs on a GPU is compiled by XLA, which knows no bicubic interpolation: "
                 "use bilinear, or set deterministic=true"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _stand_side_by_side(self) -> "Recipe":
+        names = [each.name for each in self.backbones]
+        if self.beside and not (self.frozen and all(each.frozen for each in self.beside)):
+            raise ValueError("beside is for frozen backbones: backbone, and each one beside it, must have frozen=true")
+        if len(set(names)) < len(names):
+            raise ValueError(f"backbones that stand side by side must differ; received {', '.join(names)}")
+        starts = dict.fromkeys(each.weights for each in self.backbones)
+        if self.beside and (len(starts) > 1 or not starts.keys() <= {IMAGENET, RANDOM}):
+            raise ValueError(f"{ALL_ALIKE}; received {', '.join(starts)}")
         return self
 
     def resolved(self) -> dict[str, Any]:
@@ -206,9 +184,23 @@ class Recipe(Described):
 
     def _settings(self, exclude_defaults: bool) -> dict[str, Any]:
         settings = self.model_dump(mode="json", exclude=NOT_IN_KEY, exclude_defaults=exclude_defaults)
-        if self.backbone:
-            settings["backbone"].pop("weights", None)  # their content is an input of its own
+        for backbone in [settings.get("backbone"), *settings.get("beside", ())]:
+            if backbone:
+                backbone.pop("weights", None)  # their content is an input of its own
         return settings
+
+    @property
+    def backbones(self) -> tuple[Backbone, ...]:
+        """All of them, in the order of their features."""
+        return (self.backbone, *self.beside) if self.backbone else ()
+
+    def alone(self, backbone: Backbone) -> "Recipe":
+        """The same with `backbone` as its only one."""
+        return self.model_copy(update={"backbone": backbone, "beside": ()})
+
+    def inputs_of(self, kind: str) -> dict[str, str]:
+        """What its model calls the weights or features (`kind`) of each backbone, by the backbone's name."""
+        return {each.name: f"{kind}-{each.name}" if each in self.beside else kind for each in self.backbones}
 
     @property
     def under_xla(self) -> bool:
@@ -225,21 +217,24 @@ class Recipe(Described):
         """Whether it has a backbone that is never trained."""
         return self.backbone is not None and self.backbone.frozen
 
-    def key_values(self, seed: int, weights: Ref | None) -> dict[str, Any]:
-        """Of `lib.lineage.steps`, what follows from the recipe, a seed and the weights that it starts from."""
+    def key_values(self, seed: int, weights: Mapping[str, Ref]) -> dict[str, Any]:
+        """Of `lib.lineage.steps`, what follows from the recipe, a seed and the weights of each backbone, by name."""
         resolved = self.resolved()
-        values = {"recipe_name": self.name, "recipe": resolved, "seed": seed, "weights": weights}
-        if self.backbone:
+        starts = [weights[each.name] for each in self.backbones if each.name in weights]
+        start = starts[0] if starts and not self.beside else starts or None
+        values = {"recipe_name": self.name, "recipe": resolved, "seed": seed, "weights": start}
+        if self.backbone and not self.beside:
             values |= {"backbone_name": self.backbone.name, "backbone": resolved["backbone"]}
             # Of a frozen backbone's features only a random start depends on the seed.
-            values |= {"mirrored": self.augmentation.flip, "start": weights or {"seed": seed}}
+            values |= {"mirrored": self.augmentation.flip, "start": start or {"seed": seed}}
         return values
 
     def starting_from(self, weights: str) -> "Recipe":
-        """The recipe with other weights to start from, where it has a backbone."""
+        """The recipe with other weights to start from, where it has backbones."""
         if self.backbone is None:
             return self
-        return self.model_copy(update={"backbone": self.backbone.model_copy(update={"weights": weights})})
+        backbone, *beside = (each.model_copy(update={"weights": weights}) for each in self.backbones)
+        return self.model_copy(update={"backbone": backbone, "beside": tuple(beside)})
 
     @property
     def title(self) -> str:
@@ -263,11 +258,14 @@ def settings_of(resolved: dict[str, Any]) -> dict[str, Any]:
 
 
 def features_address(dataset: str, recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None) -> str:
-    """Where the features of the recipe's frozen backbone lie."""
-    values = recipe.key_values(seed, weights)
+    """Where the features of the recipe's one frozen backbone lie."""
+    starts = {each.name: weights for each in recipe.backbones if weights}
+    values = recipe.key_values(seed, starts)
     return STEPS["features"].address(dataset_name=dataset, prepared=prepared, **values)
 
 
-def model_address(dataset: str, recipe: Recipe, prepared: Ref, seed: int, weights: Ref | None = None) -> str:
-    """Where the recipe's model lies."""
+def model_address(
+    dataset: str, recipe: Recipe, prepared: Ref, seed: int, weights: Mapping[str, Ref] = MappingProxyType({})
+) -> str:
+    """Where the recipe's model lies; `weights` are those of each backbone, by its name."""
     return STEPS["model"].address(dataset_name=dataset, prepared=prepared, **recipe.key_values(seed, weights))

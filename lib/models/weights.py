@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -9,68 +10,23 @@ import h5py
 
 from lib.data.fetch import Progress, fetch, remedy
 from lib.data.upstream import UpstreamFile
-from lib.errors import PermanentError
-from lib.lineage.manifests import Manifest, Ref, commit, find, local_file, put_file
+from lib.errors import LeftOut, PermanentError
+from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import STEPS
 from lib.lineage.verify import Recomputed, check_address
-from lib.models.schema import IMAGENET, RANDOM, Backbone, Recipe
+from lib.models.backbone_schema import IMAGENET, RANDOM, Backbone
+from lib.models.imagenet import IMAGENET_FILES, installed, why_not_installed
+from lib.models.schema import Recipe
+from lib.models.torch_files import START, read_torch
 from lib.redaction import without_secrets
 from lib.store import Store
 from lib.temporary import temporary_folder
 
-KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 LARGEST_BYTES = 2_000_000_000
 MOST_DATASETS = 100_000
 WHAT_TO_SET = f"--weights {RANDOM} (a random start), a file or s3:// address, or MIRROR_URL"
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-IMAGENET_FILES: dict[str, tuple[UpstreamFile, ...]] = {
-    "resnet50": (
-        UpstreamFile(
-            role="weights",
-            url=f"{KERAS}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            max_bytes=200_000_000,
-            md5="4d473c1dd8becc155b73f8504c6f6626",
-        ),
-    ),
-    "inception-v3": (
-        UpstreamFile(
-            role="weights",
-            url=f"{KERAS}/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            max_bytes=200_000_000,
-            md5="bcbd6486424b2319ff4ef7d526e38f63",
-        ),
-    ),
-    "densenet121": (
-        UpstreamFile(
-            role="weights",
-            url=f"{KERAS}/densenet/densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            max_bytes=100_000_000,
-            md5="30ee3e1110167f948a6b9946edeeb738",
-        ),
-    ),
-    "mobilenet": (
-        UpstreamFile(
-            role="weights",
-            url=f"{KERAS}/mobilenet/mobilenet_1_0_224_tf_no_top.h5",
-            max_bytes=50_000_000,
-            md5="725ccbd03d61d7ced5b5c4cd17e7d527",
-        ),
-        # TF-slim's weights of the same network in Keras 3's layout.
-        UpstreamFile(
-            role="weights",
-            url=f"{KERAS}/mobilenet/mobilenet_1_0_224_tf_no_top.weights.h5",
-            max_bytes=50_000_000,
-            sha256="b2dc06376b0002af72df6b1e7363ef5012207bd9094e25af053d68b01e6a546a",
-            only_in_mirrors=True,
-        ),
-    ),
-}
-"""The files accepted as a backbone's ImageNet weights, without the head, each by its digest, wherever it came from.
-
-md5 is Keras's own, apart from MobileNet's: Keras states none.
-"""
 
 
 def find_weights(store: Store, backbone: Backbone) -> Ref | None:
@@ -102,12 +58,12 @@ def ingest_weights(store: Store, backbone: Backbone, mirror_url: str | None, pro
     started = time.monotonic()
     with temporary_folder() as folder:
         if backbone.weights == IMAGENET:
-            file, path = _fetch_imagenet(backbone, mirror_url, folder, progress)
-            address, name, origin = _imagenet_address(backbone, file), IMAGENET, mirror_url or file.url
+            file, path, origin = _fetch_imagenet(backbone, mirror_url, folder, progress)
+            address, name = _imagenet_address(backbone, file), IMAGENET
         else:
             path = _fetch_given(backbone.weights, folder, progress)
             address, name, origin = _given_address(backbone, path), path.name, backbone.weights
-        layout = _layout(path, origin)
+        layout = _layout(path, origin, from_torch=backbone.weights == IMAGENET)
         stored = put_file(store, address, path.name, path)
     manifest = Manifest(
         kind="weights",
@@ -120,15 +76,30 @@ def ingest_weights(store: Store, backbone: Backbone, mirror_url: str | None, pro
     return commit(store, address, manifest)
 
 
-def check_start(recipe: Recipe, weights: Ref | None) -> None:
-    """Raise PermanentError where a pretrained backbone has no weights: a random start is never silent."""
-    if recipe.backbone and recipe.backbone.pretrained and weights is None:
+def why_without_weights(store: Store, recipe: Recipe, mirror_url: str | None) -> str:
+    """Why `recipe` cannot have its weights, as far as that shows without asking a server; empty where it may."""
+    asked = [each for each in recipe.backbones if each.weights == IMAGENET and not mirror_url]
+    missing = ((each, why) for each in asked if (why := why_not_installed(each.name)))
+    return next((why for each, why in missing if not find_weights(store, each)), "")
+
+
+def check_start(recipe: Recipe, weights: Mapping[str, Ref]) -> None:
+    """Raise PermanentError where a pretrained backbone has no weights: a random start is never silent.
+
+    `weights` are those of each backbone, by its name.
+    """
+    if any(each.pretrained and each.name not in weights for each in recipe.backbones):
         raise PermanentError(f"{recipe.name} starts from weights and received none; set {WHAT_TO_SET}")
 
 
-def weights_file(store: Store, manifest: Manifest, folder: Path) -> Path:
-    """The weights under a name in `folder` by which Keras knows their layout."""
-    file = folder / {"topological": "backbone.h5", "keras-3": "backbone.weights.h5"}[manifest.facts["layout"]]
+def weights_files(store: Store, weights: Mapping[str, Ref], folder: Path) -> dict[str, Path]:
+    """The weights of each backbone, by its name, under a name in `folder` that tells their layout."""
+    return {name: _weights_file(store, load(store, ref), folder / name) for name, ref in weights.items()}
+
+
+def _weights_file(store: Store, manifest: Manifest, path: Path) -> Path:
+    endings = {"topological": ".h5", "keras-3": ".weights.h5", "torch": ".pth"}
+    file = path.with_name(path.name + endings[manifest.facts["layout"]])
     file.symlink_to(local_file(store, manifest, "weights").absolute())
     return file
 
@@ -155,7 +126,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         facts={
             "backbone": backbone,
             "name": IMAGENET if name == IMAGENET else given_name,
-            "layout": _layout(path, str(manifest.made_by.get("fetched_from"))),
+            "layout": _layout(path, str(manifest.made_by.get("fetched_from")), from_torch=name == IMAGENET),
         },
         content={"file": sha256},
         files={"weights": given_name},
@@ -186,29 +157,34 @@ def _given_address(backbone: Backbone, path: Path) -> str:
 
 def _fetch_imagenet(
     backbone: Backbone, mirror_url: str | None, folder: Path, progress: Progress
-) -> tuple[UpstreamFile, Path]:
+) -> tuple[UpstreamFile, Path, str]:
+    """The file, where it is now, and where it came from."""
     problems = []
     for file in IMAGENET_FILES[backbone.name]:
-        if mirror_url or not file.only_in_mirrors:
-            try:
-                path = fetch(file, mirror_url, folder, progress)
-                _check_digest(file, path, mirror_url)
-                return file, path
-            except PermanentError as error:
-                problems.append(str(error))
+        here = installed(file)
+        if file.only_in_mirrors and not (here or mirror_url):
+            continue
+        origin = f"the package {file.package}" if here else mirror_url or file.url
+        try:
+            path = here or fetch(file, mirror_url, folder, progress)
+            _check_digest(file, path, origin, "install it anew" if here else remedy(bool(mirror_url)))
+            return file, path, origin
+        except PermanentError as error:
+            problems.append(str(error))
+    if why := why_not_installed(backbone.name):
+        raise LeftOut("; ".join([why, *problems]))
     raise PermanentError(
         f"the ImageNet weights of {backbone.name} cannot be had: {'; '.join(problems)}; or set {WHAT_TO_SET}"
     )
 
 
-def _check_digest(file: UpstreamFile, path: Path, mirror_url: str | None) -> None:
+def _check_digest(file: UpstreamFile, path: Path, origin: str, what_helps: str) -> None:
     # A mirror may pack an archive anew, and its content is checked; weights are used as they are.
     for algorithm, expected in (("md5", file.md5), ("sha256", file.sha256)):
         with path.open("rb") as stream:
             if expected and (received := hashlib.file_digest(stream, algorithm).hexdigest()) != expected:
                 raise PermanentError(
-                    f"{file.name} from {mirror_url or file.url} must have {algorithm} {expected}; received {received}; "
-                    f"{remedy(bool(mirror_url))}"
+                    f"{file.name} from {origin} must have {algorithm} {expected}; received {received}; {what_helps}"
                 )
 
 
@@ -241,8 +217,11 @@ def _existing(source: str) -> Path:
     return path
 
 
-def _layout(path: Path, origin: str) -> str:
-    """`topological` (Keras 2, `…no_top.h5`) or `keras-3` (`….weights.h5`)."""
+def _layout(path: Path, origin: str, from_torch: bool) -> str:
+    """`topological` (Keras 2, `…no_top.h5`), `keras-3` (`….weights.h5`) or, where it may be `from_torch`, `torch`."""
+    if from_torch and _begins_with(path, START):
+        read_torch(path)
+        return "torch"
     try:
         with h5py.File(path) as file:
             _check_size(file)
@@ -256,6 +235,11 @@ def _layout(path: Path, origin: str) -> str:
             f"weights must be a whole HDF5 file; received {path.name} from {origin}: {reason}"
         ) from error
     raise PermanentError(f"weights must be an HDF5 file that Keras wrote; received {origin}")
+
+
+def _begins_with(path: Path, start: bytes) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(len(start)) == start
 
 
 def _check_size(file: h5py.File) -> None:

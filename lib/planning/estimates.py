@@ -5,9 +5,10 @@ from collections.abc import Mapping
 
 from lib.data.datasets import DatasetSpec
 from lib.lineage.provenance import usable_cores
+from lib.models.backbone_schema import IMAGENET, Backbone
 from lib.models.counts import Counts
-from lib.models.schema import IMAGENET, Recipe
-from lib.models.weights import IMAGENET_FILES
+from lib.models.imagenet import IMAGENET_FILES, installed
+from lib.models.schema import Recipe
 from lib.runtime.hardware import has_gpu
 
 CORE_FLOPS_PER_S = 45e9
@@ -40,19 +41,21 @@ def stored_bytes(
         return 0
     if kind == "features":
         views = 2 if recipe.augmentation.flip else 1
-        return sum(rows.values()) * views * HALF_BYTES * max(counts.trainable // HEAD_UNITS - classes, 0)
+        width = max(counts.trainable // HEAD_UNITS - classes, 0) / len(recipe.backbones)
+        return round(sum(rows.values()) * views * HALF_BYTES * width)
     return {
         "model": SINGLE_BYTES * counts.parameters,
         "evaluation": SINGLE_BYTES * classes * (rows["validation"] + rows["test"]),
     }.get(kind, 0)
 
 
-def fetched_bytes(kind: str, spec: DatasetSpec, recipe: Recipe | None = None) -> int:
+def fetched_bytes(kind: str, spec: DatasetSpec, backbone: Backbone | None = None) -> int:
     """What the step `kind` fetches at most, from a publisher or a mirror."""
     if kind == "dataset":
         return sum(file.max_bytes for file in spec.files)
-    if kind == "weights" and recipe and recipe.backbone and recipe.backbone.weights == IMAGENET:
-        return IMAGENET_FILES[recipe.backbone.name][0].max_bytes
+    if kind == "weights" and backbone and backbone.weights == IMAGENET:
+        first = IMAGENET_FILES[backbone.name][0]
+        return 0 if installed(first) else first.max_bytes
     return 0
 
 
@@ -63,7 +66,8 @@ def split_rows(spec: DatasetSpec, limit: int | None) -> dict[str, int]:
 
 
 def _features_flops(recipe: Recipe, counts: Counts, rows: Mapping[str, int]) -> float:
-    return counts.flops * sum(rows.values())
+    """Of one backbone, as if each did as much."""
+    return counts.flops * sum(rows.values()) / len(recipe.backbones)
 
 
 def _training_flops(recipe: Recipe, counts: Counts, rows: Mapping[str, int]) -> float:

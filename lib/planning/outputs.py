@@ -1,5 +1,6 @@
 """Which outputs a plan comes to, where each lies or will lie, and which are there: told from the store alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -7,10 +8,11 @@ from lib.data.datasets import DatasetSpec
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, find, load
 from lib.lineage.steps import STEPS, Step
+from lib.models.backbone_schema import Backbone
 from lib.models.schema import Recipe
-from lib.models.weights import find_weights
+from lib.models.weights import find_weights, why_without_weights
 from lib.planning.plan import Plan, Trial
-from lib.runtime.hardware import can_run_here
+from lib.runtime.hardware import WHY_LEFT_OUT, can_run_here
 from lib.store import Store
 
 
@@ -25,6 +27,8 @@ class Output:
     """None where that cannot be said before what it is made of is there."""
     ref: Ref | None
     manifest: Manifest | None
+    backbone: Backbone | None = None
+    """The one that it is made for, where it is made for each."""
 
 
 def dataset_outputs(store: Store, spec: DatasetSpec, limit: int | None) -> list[Output]:
@@ -35,13 +39,23 @@ def dataset_outputs(store: Store, spec: DatasetSpec, limit: int | None) -> list[
 def model_outputs(store: Store, plan: Plan, trial: Trial, prepared: Ref | None) -> list[Output]:
     """All that one training needs and leads to, from its weights to its evaluation and what is made of that."""
     recipe, seed = trial
-    weights = find_weights(store, recipe.backbone) if recipe.backbone else None
-    values = {"dataset_name": plan.dataset.name, "title": recipe.title, **recipe.key_values(seed, weights)}
+    shared: dict[str, Any] = {"dataset_name": plan.dataset.name, "title": recipe.title}
     if prepared:
-        values["prepared"] = prepared
-    if recipe.pretrained and not weights:
-        del values["weights"], values["start"]
-    return _walk(store, "model", values, recipe)
+        shared["prepared"] = prepared
+    outputs, weights = list[Output](), dict[str, Ref]()
+    for backbone in recipe.backbones:
+        if found := find_weights(store, backbone):
+            weights[backbone.name] = found
+        alone = recipe.alone(backbone)
+        outputs += _walk(store, "backbone", {**shared, **_known(alone, seed, weights)}, alone)
+    return [*outputs, *_walk(store, "model", {**shared, **_known(recipe, seed, weights)}, recipe)]
+
+
+def _known(recipe: Recipe, seed: int, weights: Mapping[str, Ref]) -> dict[str, Any]:
+    """What goes into keys, as far as that is known: weights that are not there yet are not."""
+    values = recipe.key_values(seed, weights)
+    unknown = any(each.pretrained and each.name not in weights for each in recipe.backbones)
+    return {name: value for name, value in values.items() if not (unknown and name in {"weights", "start"})}
 
 
 def report_output(store: Store, plan: Plan, prepared: Ref, evaluations: list[Ref], left_out: list[str]) -> Output:
@@ -57,7 +71,10 @@ def report_output(store: Store, plan: Plan, prepared: Ref, evaluations: list[Ref
 
 
 def _walk(
-    store: Store, per: Literal["dataset", "model", "report"], values: dict[str, Any], recipe: Recipe | None = None
+    store: Store,
+    per: Literal["dataset", "backbone", "model", "report"],
+    values: dict[str, Any],
+    recipe: Recipe | None = None,
 ) -> list[Output]:
     """The outputs of these steps in their order; each that is there is among the values of the next."""
     outputs = []
@@ -68,7 +85,8 @@ def _walk(
             ref, manifest = (find(store, address) if address else None) or (None, None)
             if ref:
                 values = {**values, step.kind: ref}
-            outputs.append(Output(step, step.does.format_map(values), address, ref, manifest))
+            backbone = recipe.backbone if recipe and per == "backbone" else None
+            outputs.append(Output(step, step.does.format_map(values), address, ref, manifest, backbone))
     return outputs
 
 
@@ -95,14 +113,21 @@ def find_evaluation(store: Store, plan: Plan, trial: Trial, prepared: Ref) -> Re
     return _ref_of("evaluation", model_outputs(store, plan, trial, prepared))
 
 
-def find_report(store: Store, plan: Plan, allow_cpu: bool) -> Ref | None:
+def why_left_out(store: Store, recipe: Recipe, allow_cpu: bool, mirror_url: str | None = None) -> str:
+    """Why this machine leaves `recipe` out; empty where it trains it."""
+    if not can_run_here(recipe.runs_on, allow_cpu):
+        return WHY_LEFT_OUT
+    return why_without_weights(store, recipe, mirror_url)
+
+
+def find_report(store: Store, plan: Plan, allow_cpu: bool, mirror_url: str | None = None) -> Ref | None:
     """The report of a plan that is done already, but for what this machine would leave out; or None."""
     if not (prepared := find_prepared(store, plan.dataset, plan.limit)):
         return None
     found = {trial: find_evaluation(store, plan, trial, prepared) for trial in plan.trials}
     evaluations = [evaluation for evaluation in found.values() if evaluation]
     missing = [trial for trial, evaluation in found.items() if not evaluation]
-    if not evaluations or any(can_run_here(trial.recipe.runs_on, allow_cpu) for trial in missing):
+    if not evaluations or not all(why_left_out(store, trial.recipe, allow_cpu, mirror_url) for trial in missing):
         return None
     return report_output(store, plan, prepared, evaluations, [trial.recipe.title for trial in missing]).ref
 

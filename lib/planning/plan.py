@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from lib.data.datasets import DatasetSpec, find_dataset
-from lib.errors import NoGpu, PermanentError
+from lib.errors import LeftOut, PermanentError
 from lib.lineage.manifests import Ref
+from lib.models.backbone_schema import IMAGENET, RANDOM
 from lib.models.overrides import override, settings_for
 from lib.models.recipes import RECIPES, choose_recipes
-from lib.models.schema import IMAGENET, RANDOM, Recipe
+from lib.models.schema import ALL_ALIKE, Recipe
 from lib.planning.dates import Start, fresh_seed, start_now
 from lib.planning.request import DataRequest, ModelRequest, RecipeRequest, Seed, TrainingRequest, read_request
 
@@ -67,8 +68,8 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether it went wrong; a recipe left out for want of a GPU did not."""
-        return self.error is not None and not isinstance(self.error, NoGpu)
+        """Whether it went wrong; a recipe left out for want of a GPU, or of an optional package, did not."""
+        return self.error is not None and not isinstance(self.error, LeftOut)
 
 
 def make_plan(request: TrainingRequest, start: Callable[[], Start] = start_now) -> Plan:
@@ -121,12 +122,15 @@ def _check_augmentation(recipe: Recipe, spec: DatasetSpec) -> None:
 def _starting_from(starts: list[str], recipes: list[Recipe]) -> tuple[Recipe, ...]:
     if not starts:
         return tuple(recipes)
-    backbones = {recipe.backbone.name for recipe in recipes if recipe.backbone}
+    backbones = {each.name for recipe in recipes for each in recipe.backbones}
     if not backbones:
         raise PermanentError(
             f"--weights is for recipes with a backbone; received {', '.join(recipe.name for recipe in recipes)}"
         )
     given = [each for each in starts if each not in {IMAGENET, RANDOM}]
+    if given and (several := [recipe for recipe in recipes if recipe.beside]):
+        names = ", ".join(each.name for each in several[0].backbones)
+        raise PermanentError(f"--weights {given[0]} fits one backbone, and {several[0].name} has {names}: {ALL_ALIKE}")
     if given and len(backbones) > 1:
         raise PermanentError(
             f"--weights {given[0]} fits one backbone; received recipes with {', '.join(sorted(backbones))}: "

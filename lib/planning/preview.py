@@ -14,9 +14,8 @@ from lib.models.counts import Counts, find_counts
 from lib.models.schema import Recipe, settings_of
 from lib.models.weights import find_weights
 from lib.planning.estimates import fetched_bytes, seconds_of, split_rows, stored_bytes
-from lib.planning.outputs import Output, dataset_outputs, model_outputs, report_output
+from lib.planning.outputs import Output, dataset_outputs, model_outputs, report_output, why_left_out
 from lib.planning.plan import Plan, Trial
-from lib.runtime.hardware import WHY_LEFT_OUT, can_run_here
 from lib.store import Store
 
 State = Literal["done", "would run", "would resume", "left out"]
@@ -39,20 +38,22 @@ class Line:
     """Roughly, of work still to do."""
 
 
-def preview(store: Store, plan: Plan, allow_cpu: bool) -> list[Line]:
+def preview(store: Store, plan: Plan, allow_cpu: bool, mirror_url: str | None = None) -> list[Line]:
     """Each step of `plan` in the order in which it would run."""
     outputs = dataset_outputs(store, plan.dataset, plan.limit)
-    why = {"prepared": _why_prepare(store, plan)}
+    reasons = {"prepared": _why_prepare(store, plan)}
     rows = split_rows(plan.dataset, plan.limit)
     lines = [
-        _sized(_line(output, why.get(output.step.kind, NOT_THERE)), output, plan.dataset, rows) for output in outputs
+        _sized(_line(output, reasons.get(output.step.kind, NOT_THERE)), output, plan.dataset, rows)
+        for output in outputs
     ]
     if store.list(f"raw/{plan.dataset.name}"):
         lines[0] = replace(lines[0], fetched_bytes=0)
     prepared, evaluations, left_out = outputs[-1], list[Ref](), list[str]()
     for trial in plan.trials:
         made = model_outputs(store, plan, trial, prepared.ref)
-        lines += _model_lines(store, plan, trial, prepared, made, allow_cpu)
+        why = why_left_out(store, trial.recipe, allow_cpu, mirror_url)
+        lines += _model_lines(store, plan, trial, prepared, made, why)
         found = [each.ref for each in made if each.step.kind == "evaluation" and each.ref]
         evaluations += found
         left_out += [] if found else [trial.recipe.title]
@@ -62,16 +63,14 @@ def preview(store: Store, plan: Plan, allow_cpu: bool) -> list[Line]:
 
 
 def _model_lines(
-    store: Store, plan: Plan, trial: Trial, prepared: Output, outputs: list[Output], allow_cpu: bool
+    store: Store, plan: Plan, trial: Trial, prepared: Output, outputs: list[Output], left_out: str
 ) -> list[Line]:
     """The steps of one training."""
     recipe = trial.recipe
     counts = find_counts(plan.dataset.name, recipe)
     missing = {output.step.kind for output in outputs if not output.ref}
-    if "model" in missing and not can_run_here(recipe.runs_on, allow_cpu):
-        return [
-            Line(output.does, "left out", WHY_LEFT_OUT, counts) for output in outputs if output.step.kind == "model"
-        ]
+    if "model" in missing and left_out:
+        return [Line(output.does, "left out", left_out, counts) for output in outputs if output.step.kind == "model"]
     rows = prepared.manifest.facts["rows"] if prepared.manifest else split_rows(plan.dataset, plan.limit)
     lines = []
     for output in outputs:
@@ -99,7 +98,7 @@ def _sized(
     kind = output.step.kind
     return replace(
         line,
-        fetched_bytes=fetched_bytes(kind, spec, recipe),
+        fetched_bytes=fetched_bytes(kind, spec, output.backbone),
         stored_bytes=stored_bytes(kind, spec, rows, recipe, counts),
     )
 
@@ -157,8 +156,9 @@ def _changes(store: Store, plan: Plan, trial: Trial, prepared: Ref | None, last:
         changes.append(f"limit {said(last.facts['limit'])} → {said(plan.limit)}")
     elif prepared is None or last.inputs["prepared"] != prepared:
         changes.append("the prepared data")
-    if recipe.backbone and last.inputs.get("weights") != find_weights(store, recipe.backbone):
-        changes.append(f"weights {last.facts['weights']} → {recipe.backbone.weights}")
+    started = recipe.inputs_of("weights")
+    if any(last.inputs.get(started[each.name]) != find_weights(store, each) for each in recipe.backbones):
+        changes.append(f"weights {last.facts['weights']} → {recipe.backbones[0].weights}")
     compared = f"compared with {_name(last)}"
     return f"{'; '.join(changes) or 'the code that trains has changed'}; {compared}"
 

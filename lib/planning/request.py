@@ -14,8 +14,8 @@ from lib.data.datasets import DATASETS
 from lib.errors import explain_validation
 from lib.lineage.manifests import Ref
 from lib.lineage.retention import GRACE_S
+from lib.models.backbone_schema import WeightsName
 from lib.models.recipes import RECIPES
-from lib.models.schema import WeightsName
 
 AnyRequest = TypeVar("AnyRequest", bound=BaseModel)
 Count = Annotated[int | None, Field(ge=1)]

@@ -4,7 +4,7 @@ import hashlib
 import io
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,7 +24,7 @@ from lib.lineage.steps import checkpoints_address
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.models.networks import build_features
 from lib.models.schema import Recipe, features_address
-from lib.models.weights import check_start, weights_file
+from lib.models.weights import check_start, weights_files
 from lib.runtime.interrupts import raise_if_interrupted
 from lib.runtime.jobs import Emit, waits, warns
 from lib.runtime.leases import LEASE, lease
@@ -53,7 +53,7 @@ def run(
     seed: int,
     weights: dict[str, Any] | None,
 ) -> Ref:
-    """The job's entry: commit the features that `recipe` needs of `prepared`, unless they are there."""
+    """The job's entry: commit the features of `recipe`'s one backbone of `prepared`, unless they are there."""
     start_tensorflow()
     start = Ref.model_validate(weights) if weights else None
     return compute_features(
@@ -66,9 +66,10 @@ def compute_features(
 ) -> Ref:
     """Commit the pooled features of train, validation and test, as they are and, where the recipe flips, mirrored.
 
-    Parts that an interrupted run left are used again.
+    They are those of its one backbone (`Recipe.alone`). Parts that an interrupted run left are used again.
     """
-    check_start(recipe, weights)
+    starts = {each.name: weights for each in recipe.backbones if weights}
+    check_start(recipe, starts)
     data = load(store, prepared)
     address = features_address(data.facts["dataset"], recipe, prepared, seed, weights)
     lease_path = f"{checkpoints_address(address)}/{LEASE}"
@@ -78,7 +79,7 @@ def compute_features(
             return done[0]
         started = time.monotonic()
         rows = read_rows(store, data, SPLITS)
-        extract = _extractor(store, recipe, tuple(data.facts["image_shape"]), seed, weights)
+        extract = _extractor(store, recipe, tuple(data.facts["image_shape"]), seed, starts)
         kept, files = _kept(store, address), {}
         found: dict[str, list[np.ndarray]] = {split: [] for split in rows}
         finished, total = 0, sum(len(part.labels) for part in rows.values())
@@ -114,6 +115,25 @@ def read_features(store: Store, features: Manifest, splits: tuple[str, ...]) -> 
             "the features of all splits must be of one kind; received several; remove them and run again"
         )
     return found
+
+
+def read_side_by_side(
+    store: Store,
+    features: Iterable[Ref],
+    splits: tuple[str, ...],
+    form: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> dict[str, np.ndarray]:
+    """Split → what `form` makes of the features of each of these backbones, side by side on the last axis."""
+    found: dict[str, list[np.ndarray]] = {split: [] for split in splits}
+    for each in features:
+        for split, values in read_features(store, load(store, each), splits).items():
+            found[split].append(form(values))
+    # Each split is let go of before the next: no more than one lies in memory twice.
+    return {split: _side_by_side(found.pop(split)) for split in splits}
+
+
+def _side_by_side(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
 
 def _read_split(store: Store, features: Manifest, split: str, index: np.ndarray) -> np.ndarray:
@@ -172,14 +192,13 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
 
 def predicting_features(features: np.ndarray) -> np.ndarray:
     """Features (N, views, D) → (N, D) float32, as the whole model computes them: those of the views, averaged."""
-    averaged: np.ndarray = features.astype(np.float32).mean(axis=1)
+    averaged: np.ndarray = features.mean(axis=1, dtype=np.float32)
     return averaged
 
 
-def _extractor(store: Store, recipe: Recipe, shape: Any, seed: int, weights: Ref | None) -> Extract:
+def _extractor(store: Store, recipe: Recipe, shape: Any, seed: int, weights: Mapping[str, Ref]) -> Extract:
     with temporary_folder() as folder:
-        file = weights_file(store, load(store, weights), folder) if weights else None
-        model = build_features(recipe, shape, file, seed)
+        model = build_features(recipe, shape, weights_files(store, weights, folder), seed)
     images = tf.TensorSpec((None, *shape), tf.uint8)
     call = tf.function(lambda images: model(images, training=False), input_signature=[images])
     # With its variables made constants, TensorFlow folds BatchNorm into the convolutions: 1.3 times as fast.

@@ -47,17 +47,20 @@ def run(
     recipe: dict[str, Any],
     prepared: dict[str, Any],
     seed: int,
-    weights: dict[str, Any] | None,
-    features: dict[str, Any] | None,
+    weights: dict[str, Any],
+    features: dict[str, Any],
 ) -> Ref:
-    """The job's entry: commit the model of `recipe`, `prepared`, `seed` and `weights`, unless it is there."""
+    """The job's entry: commit the model of `recipe`, `prepared`, `seed` and `weights`, unless it is there.
+
+    `weights` and `features` are those of each backbone, by its name.
+    """
     start_tensorflow()
     task = TrainingTask(
         recipe=Recipe.model_validate(recipe),
         prepared=Ref.model_validate(prepared),
         seed=seed,
-        weights=Ref.model_validate(weights) if weights else None,
-        features=Ref.model_validate(features) if features else None,
+        weights={name: Ref.model_validate(each) for name, each in weights.items()},
+        features={name: Ref.model_validate(each) for name, each in features.items()},
     )
     return train(store, settings, emit, task)
 

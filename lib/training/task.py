@@ -3,10 +3,10 @@
 import io
 import json
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -18,14 +18,15 @@ from lib.lineage.digests import digest_arrays, digest_json
 from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.verify import Recomputed, check_address, must_equal
+from lib.models.backbone_schema import RANDOM
 from lib.models.networks import HEAD, build, build_for_training, build_head, load_network
-from lib.models.schema import RANDOM, Recipe, features_address
-from lib.models.weights import check_start, weights_file
+from lib.models.schema import Recipe, features_address
+from lib.models.weights import check_start, weights_files
 from lib.store import Store
 from lib.temporary import temporary_folder
 from lib.training.batches import PaddedImages, TrainingFeatures, TrainingImages, TrainingRows
 from lib.training.checkpoints import Progress, State
-from lib.training.features import predicting_features, read_features
+from lib.training.features import predicting_features, read_side_by_side
 from lib.training.history import read_history
 
 TOLERANCE = 1e-3
@@ -44,28 +45,28 @@ class Inputs:
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """A recipe, the prepared data, a seed and, for a backbone, the weights and features that it starts from."""
+    """A recipe, the prepared data, a seed and, by the name of each backbone, what it starts from and its features."""
 
     recipe: Recipe
     prepared: Ref
     seed: int
-    weights: Ref | None = None
-    features: Ref | None = None
+    weights: Mapping[str, Ref] = field(default_factory=dict)
+    features: Mapping[str, Ref] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_start(self.recipe, self.weights)
 
     def inputs(self, store: Store, data: Manifest) -> Inputs:
-        """Model and rows: features and the head alone where the recipe freezes its backbone, images and all else."""
+        """Model and rows: features and the head alone where the recipe freezes its backbones, images and all else."""
         recipe = self.recipe
-        if self.features is None:
+        if not self.features:
             padded = PaddedImages((data.facts["rows"]["train"], *data.facts["image_shape"]), recipe.augmentation)
             rows = read_rows(store, data, ("train", "validation"), {"train": padded.images})
             images = TrainingImages(padded, rows["train"].labels, recipe.batch_size, self.seed)
             network = self._build(store, data, build_for_training)
             return Inputs(network, images, (rows["validation"].images, rows["validation"].labels))
-        rows = read_rows(store, data, ("train", "validation"))
-        features = read_features(store, load(store, self.features), ("train", "validation"))
+        rows, ordered = read_rows(store, data, ("train", "validation")), [*self._named("features").values()]
+        features = read_side_by_side(store, ordered, ("train", "validation"))
         return Inputs(
             build_head(recipe, features["train"].shape[2], len(data.facts["class_names"]), self.seed),
             TrainingFeatures(features["train"], rows["train"].labels, recipe.batch_size, self.seed),
@@ -87,13 +88,12 @@ class TrainingTask:
         """
         keras.config.set_dtype_policy("float32")
         model = self._build(store, data)
-        (model if self.features is None else model.get_layer(HEAD)).set_weights(weights)
-        inputs = {"prepared": self.prepared, "weights": self.weights, "features": self.features}
+        (model.get_layer(HEAD) if self.features else model).set_weights(weights)
         progress = last.progress
         files, architecture = _put_files(store, address, model, progress)
         manifest = Manifest(
             kind="model",
-            inputs={name: ref for name, ref in inputs.items() if ref},
+            inputs={"prepared": self.prepared, **self._named("weights"), **self._named("features")},
             facts=self._facts(store, data, model, progress),
             content={
                 "weights": digest_weights(model),
@@ -114,11 +114,15 @@ class TrainingTask:
     def _build(self, store: Store, data: Manifest, builder: Callable[..., keras.Model] = build) -> keras.Model:
         shape, classes = tuple(data.facts["image_shape"]), len(data.facts["class_names"])
         with temporary_folder() as folder:
-            file = weights_file(store, load(store, self.weights), folder) if self.weights else None
-            return builder(self.recipe, shape, classes, file, self.seed)
+            files = weights_files(store, self.weights, folder)
+            return builder(self.recipe, shape, classes, files, self.seed)
+
+    def _named(self, kind: Literal["weights", "features"]) -> dict[str, Ref]:
+        """Those of each backbone as the model's manifest names them, in the order of the backbones."""
+        found: Mapping[str, Ref] = getattr(self, kind)
+        return {name: found[backbone] for backbone, name in self.recipe.inputs_of(kind).items() if backbone in found}
 
     def _facts(self, store: Store, data: Manifest, model: keras.Model, progress: Progress) -> dict[str, Any]:
-        start = load(store, self.weights).facts["name"] if self.weights else RANDOM
         return {
             "dataset": data.facts["dataset"],
             "recipe": self.recipe.resolved(),
@@ -126,7 +130,7 @@ class TrainingTask:
             "baseline": self.recipe.baseline,
             "seed": self.seed,
             "limit": data.facts["limit"],
-            "weights": start if self.recipe.backbone else None,
+            "weights": _start(store, self.recipe, self.weights),
             "epochs": progress.epoch,
             "kept_epoch": int(progress.best.get("epoch", progress.epoch)),
             **_sizes(model),
@@ -140,24 +144,28 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     """
     stated, inputs = manifest.facts, manifest.inputs
     recipe = Recipe(datasets=(), description="", **stated["recipe"])
-    data, start = load(store, inputs["prepared"]).facts, inputs.get("weights")
-    key = recipe.key_values(stated["seed"], start)
+    data = load(store, inputs["prepared"]).facts
+    starts = {each: inputs[name] for each, name in recipe.inputs_of("weights").items() if name in inputs}
+    key = recipe.key_values(stated["seed"], starts)
     check_address("model", address, dataset_name=data["dataset"], prepared=inputs["prepared"], **key)
     model = load_network(store, manifest)
     _check_function(address, model, build(recipe, tuple(data["image_shape"]), len(data["class_names"])))
     history = read_history(store, manifest).to_dict("records")
-    if features := inputs.get("features"):
-        expected = features_address(data["dataset"], recipe, inputs["prepared"], stated["seed"], start)
-        must_equal(address, "inputs.features", expected, features.uri)
+    features = recipe.inputs_of("features") if recipe.frozen else {}
+    for backbone in recipe.backbones:
+        if (name := features.get(backbone.name)) in inputs:
+            made_of = data["dataset"], recipe.alone(backbone), inputs["prepared"], stated["seed"]
+            expected = features_address(*made_of, starts.get(backbone.name))
+            must_equal(address, f"inputs.{name}", expected, inputs[name].uri)
     return Recomputed(
-        inputs=frozenset({"prepared", *(["weights"] if start else []), *(["features"] if recipe.frozen else [])}),
+        inputs=frozenset({"prepared", *(recipe.inputs_of("weights")[each] for each in starts), *features.values()}),
         facts={
             "dataset": data["dataset"],
             "recipe": recipe.resolved(),
             # What follows from nothing; the address follows from the seed.
             **{name: stated[name] for name in ("description", "baseline", "seed")},
             "limit": data["limit"],
-            "weights": (load(store, start).facts["name"] if start else RANDOM) if recipe.backbone else None,
+            "weights": _start(store, recipe, starts),
             "epochs": len(history),
             "kept_epoch": _kept_epoch(recipe, history),
             **_sizes(model),
@@ -169,6 +177,12 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         },
         files={"model": "model.keras", "history": "history.parquet"},
     )
+
+
+def _start(store: Store, recipe: Recipe, weights: Mapping[str, Ref]) -> str | None:
+    """What the facts of a model call its start; that of several backbones has one name."""
+    names = [load(store, weights[each.name]).facts["name"] for each in recipe.backbones if each.name in weights]
+    return (names or [RANDOM])[0] if recipe.backbone else None
 
 
 def _check_function(address: str, model: keras.Model, rebuilt: keras.Model) -> None:

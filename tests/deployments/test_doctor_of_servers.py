@@ -15,8 +15,8 @@ from deployments.checks import (
 from deployments.configuration import Parameters
 from deployments.doctor import attempt
 from deployments.ports import free_ports
+from lib.models.imagenet import IMAGENET_FILES
 from lib.models.recipes import RECIPES
-from lib.models.weights import IMAGENET_FILES
 from lib.store import open_store
 from tests.web_server import endless_server, web_server
 

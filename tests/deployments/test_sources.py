@@ -7,8 +7,8 @@ import pytest
 
 from deployments.checks import Verdict, check_mirror, check_weights
 from lib.data.upstream import UpstreamFile
+from lib.models.imagenet import IMAGENET_FILES
 from lib.models.recipes import RECIPES
-from lib.models.weights import IMAGENET_FILES
 from lib.store import LocalStore
 from lib.store.s3 import S3Store
 from tests.s3_server import S3Server
@@ -69,6 +69,21 @@ def test_weights_in_an_s3_mirror_are_found(tmp_path: Path, s3_environment: S3Ser
     assert check_weights(LocalStore(tmp_path), MOBILENET, mirror).level == "warn"
     S3Store(mirror, tmp_path / "cache").write("mobilenet_1_0_224_tf_no_top.h5", b"x")
     assert check_weights(LocalStore(tmp_path), MOBILENET, mirror).level == "ok"
+
+
+def test_weights_of_an_optional_package_are_there_or_not_set_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, lite = LocalStore(tmp_path), RECIPES["backbones-frozen"].beside[0]
+    assert check_weights(store, lite, None) == Verdict("weights", "ok", "efficientnet-lite0: in an installed package")
+    (file,) = IMAGENET_FILES[lite.name]
+    monkeypatch.setitem(IMAGENET_FILES, lite.name, (file.model_copy(update={"package": "no-such-package"}),))
+    absent = check_weights(store, lite, None)
+    assert absent.level == "ok", "an installation can do without"
+    assert absent.found.startswith("not set up: the ImageNet weights of efficientnet-lite0 are in an optional package")
+    (tmp_path / file.name).touch()
+    found = check_weights(store, lite, tmp_path.as_uri()).found
+    assert found == f"efficientnet-lite0: the first run fetches them from {tmp_path.as_uri()}/{file.name}"
 
 
 def test_a_mirror_s_password_is_not_shown(tmp_path: Path) -> None:

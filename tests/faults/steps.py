@@ -40,7 +40,7 @@ def train(settings: Settings, plan: Plan) -> Ref:
     if not prepared:
         dataset = ingest(plan.dataset, store, settings.mirror_url, lambda *_: None)
         prepared = prepare(plan.dataset, store, dataset, plan.limit)
-    made_of = {"prepared": prepared.model_dump(), "seed": seed, "weights": None, "features": None}
+    made_of = {"prepared": prepared.model_dump(), "seed": seed, "weights": {}, "features": {}}
     return run(settings, recipe, "model", recipe=recipe.model_dump(mode="json"), **made_of)
 
 

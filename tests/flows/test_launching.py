@@ -12,10 +12,16 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Completed, Crashed, Running, Scheduled
 
 from flows.train_model import train_model
-from lib.errors import NoGpu, PermanentError
+from lib.errors import LeftOut, NoGpu, PermanentError
 from lib.lineage.manifests import Ref
+from lib.models.imagenet import IMAGENET_FILES
+from lib.models.recipes import RECIPES
+from lib.models.schema import Recipe
+from lib.models.weights import find_weights
 from lib.planning.plan import Outcome, Plan, Trial, make_plan
 from lib.planning.request import TrainingRequest
+from lib.settings import read_settings
+from lib.store import open_store
 from tasks import launching
 
 PREPARED = Ref(uri="prepared/digits/0", sha256=64 * "0")
@@ -87,6 +93,25 @@ def test_a_model_that_cannot_be_handed_over_loses_no_other(deployed: None, monke
     assert str(outcomes["digits-cnn"].error).startswith("digits-cnn cannot be handed to a worker: ")
     assert str(outcomes["digits-cnn"].error).endswith("is all deployed? make deploy")
     assert isinstance(outcomes["digits-cnn-gpu"].error, NoGpu)
+
+
+def test_weights_of_an_optional_package_are_brought_into_the_store_or_their_recipe_is_left_out(
+    deployed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, store = RECIPES["backbones-frozen"], open_store(read_settings().store_uri, Path())
+
+    @flow
+    def train_all() -> Recipe:
+        return launching._starting_from_store(recipe)
+
+    assert train_all() == recipe, "workers look for them under the same address"
+    assert [find_weights(store, each) is not None for each in recipe.backbones] == [False, True, True]
+    (file,) = IMAGENET_FILES["efficientnet-lite2"]
+    other = file.model_copy(update={"package": "no-such-package", "sha256": "0" * 64})
+    monkeypatch.setitem(IMAGENET_FILES, "efficientnet-lite2", (other,))
+    (outcome,) = launched("backbones-frozen").values()
+    assert isinstance(outcome.error, LeftOut)
+    assert not outcome.failed
 
 
 def test_a_run_under_way_is_found_again_and_one_that_has_ended_is_not(deployed: None) -> None:

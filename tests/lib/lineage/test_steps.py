@@ -42,6 +42,7 @@ RECIPE = Recipe(
 )
 FROZEN = RECIPE.model_copy(update={"backbone": Backbone(name="mobilenet", image_px=64, frozen=True)})
 A, B = Ref(uri="a/1", sha256="a" * 64), Ref(uri="b/1", sha256="b" * 64)
+FROM_B = {"mobilenet": B}
 
 
 def spec(**fields: Any) -> DatasetSpec:
@@ -54,7 +55,7 @@ def recipe(**fields: Any) -> Recipe:
 
 VALUES = {
     **SPEC.key_values(),
-    **FROZEN.key_values(seed=0, weights=B),
+    **FROZEN.key_values(seed=0, weights={"mobilenet": B}),
     **{"limit": None, "file": {"sha256": "c" * 64}, "evaluations": [A, B], "left_out": []},
     **dict.fromkeys(("dataset", "prepared", "model"), A),
 }
@@ -145,14 +146,14 @@ def test_a_model_moves_with_every_setting_that_changes_it_and_no_other() -> None
     here = model_address("toy", RECIPE, A, 0)
     assert model_address("toy", recipe(description="x", datasets=("y",), baseline=True, runs_on="gpu"), A, 0) == here
     other_start = FROZEN.starting_from("none")
-    assert model_address("toy", other_start, A, 0, B) == model_address("toy", FROZEN, A, 0, B), (
+    assert model_address("toy", other_start, A, 0, FROM_B) == model_address("toy", FROZEN, A, 0, FROM_B), (
         "only the content counts"
     )
     found = {
         here,
         model_address("toy", FROZEN, A, 0),
-        model_address("toy", FROZEN, A, 0, A),
-        model_address("toy", FROZEN, A, 0, B),
+        model_address("toy", FROZEN, A, 0, {"mobilenet": A}),
+        model_address("toy", FROZEN, A, 0, FROM_B),
         model_address("toy", recipe(precision="mixed_float16"), A, 0),
         model_address("toy", RECIPE, A, 1),
         model_address("toy", RECIPE, B, 0),
@@ -177,6 +178,26 @@ def test_features_move_with_what_they_are_computed_from_and_no_other_setting() -
     one_view = FROZEN.model_copy(update={"augmentation": Augmentation()})
     moved = [address(smaller), address(one_view), address(prepared=B), address(weights=A), address(weights=None)]
     assert len({address(), *moved, address(seed=1, weights=None)}) == 7
+
+
+def test_a_model_of_several_backbones_moves_with_each_and_with_the_weights_of_each() -> None:
+    lite = Backbone(name="efficientnet-lite0", image_px=64, frozen=True)
+    several = FROZEN.model_copy(update={"beside": (lite,)})
+    starts = {"mobilenet": A, "efficientnet-lite0": B}
+    turned = several.model_copy(update={"backbone": lite, "beside": (FROZEN.backbone,)})
+    found = {
+        model_address("toy", FROZEN, A, 0, starts),
+        model_address("toy", several, A, 0, starts),
+        model_address("toy", turned, A, 0, starts),
+        model_address("toy", several, A, 0, {"mobilenet": A, "efficientnet-lite0": A}),
+        model_address("toy", several, A, 0),
+        model_address("toy", several.model_copy(update={"beside": (lite.model_copy(update={"image_px": 96}),)}), A, 0),
+    }
+    assert len(found) == 6
+    assert model_address("toy", FROZEN, A, 0, starts) == model_address("toy", FROZEN, A, 0, {"mobilenet": A})
+    assert features_address("toy", several.alone(several.backbones[0]), A, 0, B) == features_address(
+        "toy", FROZEN, A, 0, B
+    )
 
 
 def test_a_report_does_not_depend_on_the_order_of_its_evaluations() -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lib.errors import PermanentError
-from lib.models import schema
-from lib.models.schema import Backbone
+from lib.models import backbone_schema, schema
+from lib.models.backbone_schema import Backbone
 
 NAMES = ["resnet50", "inception-v3", "densenet121", "mobilenet"]
 PX = {"inception-v3": 75}
@@ -98,7 +98,7 @@ def test_the_schema_knows_each_backbone_and_network_there_is() -> None:
     from lib.models.backbones import BACKBONES
     from lib.models.networks import NETWORKS
 
-    assert set(schema.SMALLEST_PX) == set(BACKBONES)
+    assert set(backbone_schema.SMALLEST_PX) == set(BACKBONES)
     assert set(NETWORKS) == schema.NETWORKS
 
 

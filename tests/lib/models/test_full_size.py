@@ -42,7 +42,10 @@ PARAMETERS = {
     ("fashion-mnist", "mobilenet-baseline"): (4_288_714, 4_288_714 - 2 * 21_888),
 }
 SMALL = [key for key in PARAMETERS if RECIPES[key[1]].backbone is None and key[1] != "alexnet"]
-BIG = [key for key in PARAMETERS if key not in SMALL] + [("cifar100", "mobilenet-frozen")]
+BIG = [key for key in PARAMETERS if key not in SMALL] + [
+    ("cifar100", "mobilenet-frozen"),
+    ("cifar100", "backbones-frozen"),
+]
 DIFFERENT = list({RECIPES[key[1]].network: key for key in reversed(SMALL)}.values())
 """Of the small ones, one recipe of each network: the others train it with other settings."""
 NETWORKS = [

@@ -4,10 +4,11 @@ import pytest
 
 from lib.errors import PermanentError
 from lib.lineage.manifests import Ref
+from lib.models.backbone_schema import SMALLEST_PX
 from lib.models.layers import list_layers, read_layers
 from lib.models.overrides import override
 from lib.models.recipes import RECIPES
-from lib.models.schema import SMALLEST_PX, Recipe, model_address
+from lib.models.schema import Recipe, model_address
 
 NUMBER, TRUTH = "Input should not be true or false; received True", "Input should be true or false; received "
 XLA = "recipe mobilenet is not valid: a recipe that runs on a GPU is compiled by XLA, which knows no bicubic"

@@ -97,7 +97,8 @@ def _model(
 ) -> Ref:
     data = load(store, prepared).facts
     start = Ref(uri=f"weights/{weights}", sha256="0" * 64) if weights else None
-    address = model_address(data["dataset"], recipe, prepared, seed, start)
+    starts = {each.name: start for each in recipe.backbones if start}
+    address = model_address(data["dataset"], recipe, prepared, seed, starts)
     table = io.BytesIO()
     history.to_parquet(table, index=False)
     facts = {

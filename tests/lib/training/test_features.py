@@ -127,7 +127,7 @@ def test_features_and_the_model_trained_on_them_are_verified(filled: tuple[Local
 
     store, prepared = filled
     features = compute(store, prepared)
-    task = TrainingTask(recipe=RECIPE, prepared=prepared, seed=0, features=features)
+    task = TrainingTask(recipe=RECIPE, prepared=prepared, seed=0, features={"tiny": features})
     model = train(store, SETTINGS, lambda _: None, task)
     assert check_output(store, features) == check_output(store, model) == ""
     other = compute(store, prepared, seed=1)

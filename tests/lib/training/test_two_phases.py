@@ -61,7 +61,7 @@ def trainer(weights: Path | None = None, recipe: Recipe = RECIPE, policy: str = 
     recipe = recipe.starting_from(str(weights)) if weights else recipe
     prepare_keras(recipe, allow_cpu=True)
     keras.config.set_dtype_policy(policy)  # what prepare_keras does where there is a GPU
-    model = build(recipe, (4, 4, 1), 2, weights)
+    model = build(recipe, (4, 4, 1), 2, {"tiny": weights} if weights else {})
     keras.config.set_dtype_policy("float32")
     rows = TrainingImages(PaddedImages.of(IMAGES, recipe.augmentation), LABELS, recipe.batch_size, 0)
     return Trainer(recipe, model, rows, (IMAGES, LABELS), 0, lambda _: None, 30)

