@@ -20,6 +20,7 @@ COMMANDS = (
     "lib.models.counts",
     "lib.models.layers",
     "tests.faults.__main__",
+    "tests.benchmarks.__main__",
     "tests.benchmarks.orchestration",
 )
 """Each has a function `make_parser`."""

@@ -19,20 +19,30 @@ BENCHMARKS = ("reading", "augmentation", "training_step", "no_op", "time_to_accu
 
 def make_parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("names", nargs="*", metavar="NAME", help="only these")
+    options.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
+    options.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="trainings for time_to_accuracy (default: 1)"
+    )
     return options
+
+
+def _given(name: str, chosen: argparse.Namespace) -> list[str]:
+    return [str(chosen.seeds)] if name == "time_to_accuracy" else []
 
 
 def main() -> None:
     options = make_parser()
-    names = options.parse_args().names or BENCHMARKS
+    chosen = options.parse_args()
+    names = chosen.names or BENCHMARKS
     if unknown := set(names) - set(BENCHMARKS):
         options.error(f"NAME must be one of {', '.join(BENCHMARKS)}; received {', '.join(sorted(unknown))}")
     for dataset in ("cifar100", "fashion-mnist"):
         subprocess.run([sys.executable, "-m", "flows.ingest", "--dataset", dataset], cwd=REPOSITORY, check=True)
     found, began = list[Measured](), time.monotonic()
     for name in names:
-        found += [Measured(**each) for each in json.loads(own_process(f"tests.benchmarks.{name}"))]
+        found += [
+            Measured(**each) for each in json.loads(own_process(f"tests.benchmarks.{name}", *_given(name, chosen)))
+        ]
         print(f"{name}: done after {(time.monotonic() - began) / 60:.1f} minutes", file=sys.stderr)
     print_table(found)
     hardware = environment()["hardware"]

@@ -2,12 +2,13 @@
 
 Processor seconds, validation included, reading and compilation of nothing else: `cifar-fast` against the notebook's
 CIFAR-100 script, and `fashion-fast` against `fashion-cnn-baseline`, the notebook's second Fashion-MNIST script. Both
-datasets must be in the store (STORE_URI). Each training is a process of its own and ends at its last mark.
+datasets must be in the store (STORE_URI). Each training is a process of its own and ends at its last mark. A number
+says how many seeds: one, where there is none.
 """
 
-import argparse
 import json
 import statistics
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -114,19 +115,11 @@ def compared(
     )
 
 
-def make_parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--seeds", type=int, default=1, metavar="N", help="trainings of each kind (default: 1)")
-    options.add_argument("one", nargs="*", help=argparse.SUPPRESS)
-    return options
-
-
 def main() -> None:
-    chosen = make_parser().parse_args()
-    if not chosen.one:
-        return show(measure(chosen.seeds))
+    if len(sys.argv) <= 2:
+        return show(measure(int(sys.argv[1]) if sys.argv[1:] else 1))
     start_tensorflow()
-    (who, dataset, seed), marks = chosen.one[:3], [float(mark) for mark in chosen.one[3:]]
+    (who, dataset, seed), marks = sys.argv[1:4], [float(mark) for mark in sys.argv[4:]]
     found = the_notebook(int(seed), marks) if who == NOTEBOOK else ours(who, dataset, int(seed), marks)
     return print(json.dumps(found))
 

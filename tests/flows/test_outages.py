@@ -20,6 +20,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.logging import get_run_logger
 from flows.command import main_of
+from lib.command_line import GO_ON
 from tasks import outages
 
 @flow(name="within-an-outage")
@@ -35,7 +36,7 @@ def run():
     within()
 
 outages.SAYS_SO_AFTER_S, outages.ENDS_AFTER_S = 1, float(sys.argv[1])
-main_of(run)
+main_of(run, GO_ON)
 """
 TOO_LATE = f"has not served us for {ENDS_AFTER_S} s; look at its log"
 FAULTS = {
@@ -69,7 +70,7 @@ def begin(server: SwitchedServer, commands: Commands, tmp_path: Path) -> "Callab
             stderr=subprocess.PIPE,
             text=True,
         )
-        wait_for((tmp_path / "begun").exists)
+        wait_for(lambda: (tmp_path / "begun").exists() or process.poll() is not None)
         return process
 
     return begin

@@ -13,8 +13,8 @@ from lib.planning.plan import make_plan
 from lib.planning.request import TrainingRequest
 
 ALWAYS_COUNT = {"epochs", "optimizer", "learning_rate", "averaging", "sizes"}, {
-    "backbone", "network", "batch_size", "augmentation", "label_smoothing", "both_views", "early_stopping_epochs",
-    "keep", "deterministic",
+    "backbone", "beside", "network", "batch_size", "augmentation", "label_smoothing", "both_views",
+    "early_stopping_epochs", "keep", "deterministic",
 }  # fmt: skip
 """Fields of a phase, and of a recipe; where some of these go together with none of the other fields, a rule says so."""
 NOT_IN_THE_KEY = {"name", "datasets", "description", "runs_on", "baseline"}

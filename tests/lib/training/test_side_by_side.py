@@ -133,7 +133,7 @@ def test_the_saved_model_is_whole_and_says_in_plain_keras_what_the_evaluation_sa
     file = local_file(made.store, load(made.store, made.model), "model").absolute()
     paths = [str(file), str(tmp_path / "images.npy"), str(tmp_path / "said.npy")]
     subprocess.run([sys.executable, "-c", PLAIN, *paths], cwd=tmp_path, check=True, capture_output=True)
-    stored = read_probabilities(local_file(made.store, load(made.store, made.evaluation), "predictions"), "test")
+    stored = read_probabilities(made.store, load(made.store, made.evaluation), "test")
     assert np.load(tmp_path / "said.npy") == pytest.approx(stored, abs=5e-3), "features are kept in half precision"
 
 
