@@ -63,7 +63,7 @@ def deploy(client: SyncPrefectClient, file: Path, resumed: list[str]) -> int:
     settings, configuration = read_settings(), read_configuration(file)
     active = dict.fromkeys(schedules_of(configuration, resumed), True)
     webhook_url, zone = check_webhook(settings.notify_webhook_url), time_zone(settings.schedule_time_zone)
-    ask_server()  # Prefect's client alone would wait as long as a server says
+    ask_server(can_do_without=False)  # Prefect's client alone would wait as long as a server says
     for pool in configuration.pools:
         _ensure_pool(client, pool)
     before = read_deployed(client)

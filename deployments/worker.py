@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from lib.command_line import main_of
+from lib.command_line import TERMINATED, end_at_once, main_of
 
 TEMPLATE = Path(__file__).with_name("base-job-template.json")
 """What a run may ask of its worker: nothing. Prefect's default lets it name a shell command and variables."""
@@ -23,6 +23,7 @@ SETTINGS = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds: `deployments.automations` counts as crashed what is silent
     "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",  # a server whose database is away or overloaded answers so
 }
+AGAIN = "start the worker again"
 _TEMPLATE = ("--base-job-template", str(TEMPLATE))
 DIES_WITH_PARENT, ADOPTS_ORPHANS = 1, 36
 """PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER of <linux/prctl.h>."""
@@ -88,15 +89,17 @@ def _start_asking() -> int:
     if not child:
         _tell_kernel(DIES_WITH_PARENT, signal.SIGTERM)
         os.setpgid(0, 0)  # a Ctrl-C reaches it through its parent alone, as it does the worker
-        main_of(_ask_server, "start the worker again")
+        main_of(_ask_server, AGAIN)
     return child
 
 
 def _ask_server() -> None:
+    # At once: the thread that asks may be where Python's own end would abort it, with a line after ours.
+    signal.signal(signal.SIGTERM, lambda *_: end_at_once(f"asked to stop; {AGAIN}", TERMINATED))
     from tasks.server import ask_server, require_address  # which takes a second
 
     require_address()
-    ask_server()
+    ask_server(can_do_without=False)
 
 
 def _start_worker(arguments: list[str]) -> int:

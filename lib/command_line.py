@@ -54,7 +54,8 @@ SETTINGS_OF_PREFECT = {
 }
 """Its code that reads them, as `file:function`, and where they are."""
 
-_errors: list[str] = []
+_errors: list[tuple[int, str]] = []
+"""Exit code and message."""
 _left: set[int] = set()
 """Streams that cannot be written."""
 _go_on: list[str] = []
@@ -128,7 +129,7 @@ def _explain_uncaught(kind: type[BaseException], error: BaseException, traceback
 def end_at_once(message: str, code: int) -> None:
     """End this process with `code` from any thread, the error being the last line; nothing is tidied up."""
     with suppress(OSError, ValueError):
-        sys.stdout.flush()
+        print(end="", flush=True)
     _print_error(message)
     os._exit(code)
 
@@ -201,7 +202,7 @@ def main_of(command: Callable[[], None], go_on: str = RUN_AGAIN) -> NoReturn:
     `go_on` says what to do after it was stopped.
     """
     _go_on.append(go_on)
-    atexit.register(_say_error)  # first, so that it runs last: a server that ends says so too
+    atexit.register(_end_with_error)  # first, so that it runs last: a server that ends says so too
     signal.signal(signal.SIGTERM, lambda *_: _exit(TERMINATED, f"asked to stop; {go_on}"))
     try:
         try:
@@ -224,7 +225,7 @@ def main_of(command: Callable[[], None], go_on: str = RUN_AGAIN) -> NoReturn:
 
 
 def _exit(code: int, message: str) -> NoReturn:
-    _errors.append(message)
+    _errors.append((code, message))
     sys.exit(code)
 
 
@@ -247,11 +248,11 @@ def _leave(number: int) -> None:
     _left.add(number)
 
 
-def _say_error() -> None:
+def _end_with_error() -> None:
     if _errors:
-        with suppress(OSError):
-            print(end="", flush=True)
-        _print_error(_errors[-1])
+        code, message = _errors[-1]
+        # Python would go on to end threads that are at work, where native code may abort with a line of its own.
+        end_at_once(message, code)
 
 
 def _print_error(message: str) -> None:

@@ -77,14 +77,18 @@ def require_address() -> None:
         )
 
 
-def ask_server() -> str:
-    """The version of the server that PREFECT_API_URL names. Raises as `require_server` does."""
+def ask_server(can_do_without: bool = True) -> str:
+    """The version of the server that PREFECT_API_URL names. Raises as `require_server` does.
+
+    `can_do_without` says whether the command runs without a server too, as its error then advises.
+    """
     try:
         return within(ANSWERS_WITHIN_S, _ask_server)
     except TooSlow as error:
         raise TransientError(f"{server_name()} {error}; look at its log{_through_proxy()}") from error
     except Exception as error:  # whatever a server's answer makes libraries raise
-        raise explain(error) or PermanentError(f"{server_name()} {NO_API}: {type(error).__name__}") from error
+        other = PermanentError(f"{server_name()} {NO_API}: {type(error).__name__}")
+        raise explain(error, can_do_without) or other from error
 
 
 def _ask_server() -> str:
@@ -101,7 +105,7 @@ def _do_not_wait(response: httpx.Response) -> None:
         raise httpx.HTTPStatusError("busy", request=response.request, response=response)
 
 
-def explain(error: BaseException) -> PipelineError | None:
+def explain(error: BaseException, can_do_without: bool = True) -> PipelineError | None:
     """What an error of Prefect's client says about the server of this run; None where it does not."""
     if isinstance(error, httpx.HTTPStatusError):
         return of_status(error.response.status_code)
@@ -112,7 +116,7 @@ def explain(error: BaseException) -> PipelineError | None:
         if "CERTIFICATE" in said:
             return PermanentError(f"{where} shows a certificate that is not trusted; set PREFECT_API_SSL_CERT_FILE")
         kind = PermanentError if proxy and _is_loopback() else TransientError
-        advice = proxy or _start_it()
+        advice = proxy or _start_it(can_do_without)
         return kind(f"{where} cannot be reached: {said or type(error).__name__}{advice}")
     for known, why in OTHER_FAULTS.items():
         if known in f"{type(error).__name__}: {said}":
@@ -142,10 +146,11 @@ def of_status(status: int) -> PipelineError:
     return kind(f"{server_name()} {why} (HTTP {status}){_through_proxy()}")
 
 
-def _start_it() -> str:
+def _start_it(can_do_without: bool) -> str:
     if not PREFECT_API_URL.value():
         return "; run again"
-    return f"; start it (make stack), or run without one: {how_to_unset(PREFECT_API_URL)}"
+    else_without = f", or run without one: {how_to_unset(PREFECT_API_URL)}" if can_do_without else ""
+    return f"; start it (make stack){else_without}"
 
 
 def server_name() -> str:

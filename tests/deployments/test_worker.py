@@ -110,7 +110,7 @@ def test_its_help_explains_it_and_prefects_follows(said: Path) -> None:
         ("", 2, "error: PREFECT_API_URL must name the Prefect server; it is not set: set it, or start one: make stack"),
         ("refuses", 2, "error: the Prefect server … refuses us; set PREFECT_API_AUTH_STRING to its user:password"),
         (f"http://{CLOSED}/api", 3, "error: the Prefect server … cannot be reached: "),
-        (f"http://{CLOSED}/api in a file", 3, "run without one: remove PREFECT_API_URL from "),
+        (f"http://{CLOSED}/api in a file", 3, "error: the Prefect server … (set by "),
     ],
 )
 def test_where_no_server_serves_it_it_says_so_and_starts_no_worker(
@@ -136,6 +136,7 @@ def test_where_no_server_serves_it_it_says_so_and_starts_no_worker(
         )
     (line,) = done.stderr.splitlines()
     assert says.replace("…", url) in line
+    assert "without one" not in line, "a worker needs one"
     assert done.returncode == code
     assert not said.exists()
 
