@@ -139,8 +139,8 @@ def test_of_a_finished_store_all_is_done(store: LocalStore) -> None:
         ({"epochs": 3}, "phases.0.epochs 4 → 3"),
         ({"seed": 5}, "seed 0 → 5"),
         (
-            {"overrides": {"dropout": "0.5", "augmentation.flip": "true"}},
-            "dropout 0.25 → 0.5; augmentation.flip False → True",
+            {"overrides": {"label_smoothing": "0.5", "augmentation.flip": "true"}},
+            "augmentation.flip False → True; label_smoothing 0.0 → 0.5",
         ),
         ({"limit": 50}, "limit none → 50"),
     ],
