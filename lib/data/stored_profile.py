@@ -35,7 +35,7 @@ def read_profile(store: Store, prepared: Manifest) -> Any:
                 if len(values) != width:
                     raise ValueError(f"{name}.{each} has {len(values):,} values, and not {width:,}")
         if missing := {*prepared.facts["rows"]} - {*profile["rows_per_class"]}:
-            raise KeyError(*missing)
+            raise ValueError(f"without the splits {', '.join(sorted(missing))}")
         return profile
 
     return read_file(store, prepared, "profile", read)

@@ -46,7 +46,7 @@ def read_probabilities(store: Store, evaluation: Manifest, split: str) -> np.nda
     def read(path: Path) -> np.ndarray:
         kinds = pq.read_schema(path)
         if missing := {*COLUMNS} - {*kinds.names}:
-            raise KeyError(*missing)
+            raise ValueError(f"without the columns {', '.join(sorted(missing))}")
         table = pq.read_table(path, filters=[("split", "=", split)])
         values = table["probabilities"].combine_chunks()
         if values.type != pa.list_(pa.float32(), shape[1]) or values.null_count or len(values) != shape[0]:

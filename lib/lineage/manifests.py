@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lib.addresses import folder
-from lib.errors import InTheWay, NotFound, PermanentError, PipelineError, cause, shortened
+from lib.errors import InTheWay, NotFound, PermanentError, PipelineError, cause, explain_validation, shortened
 from lib.lineage.digests import digest_json
 from lib.lineage.steps import STEPS
 from lib.store import Store
@@ -218,6 +218,8 @@ def read_file(store: Store, manifest: Manifest, name: str, read: Callable[[Path]
         return read(path)
     except (MemoryError, PipelineError):
         raise
+    except ValidationError as error:
+        raise foreign(store, manifest.files[name].path, str(explain_validation(error, "it"))) from error
     except Exception as error:
         raise foreign(store, manifest.files[name].path, cause(error)) from error
 
