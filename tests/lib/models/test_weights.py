@@ -16,8 +16,7 @@ from lib.lineage.manifests import Ref, load, local_file
 from lib.lineage.verify import check_output
 from lib.models import weights
 from lib.models.backbone_schema import Backbone
-from lib.models.imagenet import IMAGENET_FILES
-from lib.models.weights import find_weights, ingest_weights, weights_files
+from lib.models.weights import IMAGENET_FILES, find_weights, ingest_weights, weights_files
 from lib.store import LocalStore
 
 MOBILENET = Backbone(name="mobilenet", image_px=32)
@@ -93,9 +92,9 @@ def test_keras_meets_the_file_under_a_name_that_tells_its_layout(
 ) -> None:
     ref = ingest(store, from_(str(write_weights(mirror / "mine.hdf5"))))
     assert ref is not None
-    file = weights_files(store, {"mobilenet": ref}, tmp_path)["mobilenet"]
-    assert file.name == "mobilenet.h5"
-    with h5py.File(file) as stored:
+    files = weights_files(store, {"mobilenet": ref}, tmp_path)
+    assert files["mobilenet"].name == "mobilenet.h5"
+    with h5py.File(files["mobilenet"]) as stored:
         assert list(stored) == ["conv1"]
 
 

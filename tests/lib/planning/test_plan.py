@@ -291,21 +291,3 @@ def test_weights_that_fit_nothing_are_refused(models: list[str], message: str, m
     with pytest.raises(PermanentError) as caught:
         planned(models=models, weights="my.h5")
     assert str(caught.value).startswith(message)
-
-
-def test_a_recipe_with_several_backbones_starts_them_alike_and_from_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    beside = tuple(Backbone(name=name, image_px=32, frozen=True) for name in ("resnet50", "densenet121"))
-    fields = {"backbone": Backbone(name="mobilenet", image_px=32, frozen=True), "beside": beside}
-    several = TOYS["one"].model_copy(update={**fields, "name": "several", "network": "dense-1024"})
-    monkeypatch.setattr(recipes, "RECIPES", TOYS | {"several": several})
-    plan = planned(models=["several"], weights=["imagenet", "none"])
-    assert [[each.weights for each in recipe.backbones] for recipe in plan.recipes] == [["imagenet"] * 3, ["none"] * 3]
-    for given in ("my.h5", "s3://bucket/my.h5", "weights/mobilenet/0123456789abcdef"):
-        with pytest.raises(PermanentError) as caught:
-            planned(models=["several"], weights=given)
-        assert str(caught.value) == (
-            f"--weights {given} fits one backbone, and several has mobilenet, resnet50, densenet121: "
-            "several backbones must start all from imagenet or all from none"
-        )
-    request = plan.request_for(plan.trials[1], Ref(uri="prepared/digits/1", sha256="a" * 64))
-    assert make_plan(request.alone()).recipes == (plan.recipes[1],), "a worker trains the same"

