@@ -18,6 +18,7 @@ from prefect.settings import PREFECT_API_URL
 from deployments.configuration import Parameters
 from deployments.deploy import check_webhook
 from lib.addresses import file_in, folder
+from lib.command_line import this_python
 from lib.data.fetch import SCHEMES
 from lib.environment_file import how_to_unset
 from lib.errors import InTheWay, NotFound, PermanentError, PipelineError
@@ -103,7 +104,8 @@ def check_pool(client: SyncPrefectClient, pool: str) -> Verdict:
     if paused:
         return Verdict(name, "warn", "is paused", f"let it go on: prefect work-pool resume {pool}")
     if not online:
-        return Verdict(name, "warn", "no worker is online", f"start one: python -m deployments.worker --pool {pool}")
+        remedy = f"start one: {this_python()} -m deployments.worker --pool {pool}"
+        return Verdict(name, "warn", "no worker is online", remedy)
     return Verdict(name, "ok", f"{_counted(online, 'worker')}: {', '.join(online)}")
 
 

@@ -4,6 +4,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from lib.command_line import this_python
 from lib.lineage.manifests import Ref, load, local_file
 from lib.planning.outputs import find_evaluation, why_left_out
 from lib.planning.plan import Plan
@@ -72,7 +73,7 @@ def show_leaderboard(store: Store, plan: Plan, report: Ref, allow_cpu: bool, mir
     for why, titles in left_out.items():
         print(f"Left out: {', '.join(titles)}: {why}")
     show_use(store, *best_model(store, report))
-    print(f"Verify it back to the raw files: python -m flows verify {report.uri}")
+    print(f"Verify it back to the raw files: {this_python()} -m flows verify {report.uri}")
     print(f"Report: {report_url(store, report)}")
 
 

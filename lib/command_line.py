@@ -4,6 +4,7 @@ import argparse
 import atexit
 import os
 import re
+import shlex
 import signal
 import sys
 import tempfile
@@ -194,6 +195,12 @@ def settings_of(chosen: argparse.Namespace, **changes: Any) -> Settings:
 def how_to_go_on() -> str:
     """What to do where something else than its own error ends the command of this process."""
     return _go_on[-1] if _go_on else RUN_AGAIN
+
+
+def this_python() -> str:
+    """The Python that runs this, as a person here would type it: the system's has none of our packages."""
+    path = Path(sys.executable)
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
 def main_of(command: Callable[[], None], go_on: str = RUN_AGAIN) -> NoReturn:

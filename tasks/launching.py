@@ -19,6 +19,7 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
+from lib.command_line import this_python
 from lib.errors import LeftOut, NoGpu, PermanentError, PipelineError, TransientError
 from lib.lineage.manifests import Ref
 from lib.models.backbone_schema import IMAGENET
@@ -204,7 +205,7 @@ def _without_worker(recipe: Recipe, alone_s: float) -> PermanentError:
     kind = NoGpu if recipe.runs_on == "gpu" else PermanentError
     return kind(
         f"{recipe.title} was left out: the pool {recipe.runs_on} has had no worker for {alone_s / 60:.0f} minutes; "
-        f"start one: python -m deployments.worker --pool {recipe.runs_on}"
+        f"start one: {this_python()} -m deployments.worker --pool {recipe.runs_on}"
     )
 
 

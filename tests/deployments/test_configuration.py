@@ -268,3 +268,7 @@ def test_without_a_webhook_nobody_is_told_and_all_else_stands() -> None:
         f"{TAG}: tell of {what}" for what in ("a run that crashes for good", "a failed run", "a report")
     }
     assert {tag for each in told for tag in each.tags} == {TAG}
+
+
+def test_every_deployment_says_what_it_does() -> None:
+    assert all(each.description for each in read_configuration().deployments)

@@ -297,3 +297,10 @@ def test_without_a_claim_nothing_is_waited_for(tmp_path: Path) -> None:
     started = time.monotonic()
     assert check_leases(store, 60) == Verdict("leases", "ok", "none stands")
     assert time.monotonic() - started < 1
+
+
+def test_a_folder_on_a_network_share_is_for_the_workers_of_all_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.checks.file_system", lambda place: "nfs4")
+    assert "on nfs4, for the workers of all machines" in str(check_store(LocalStore(tmp_path)))

@@ -189,6 +189,11 @@ BAD_PARAMETERS: dict[str, tuple[Any, dict[str, Any], str]] = {
         {"overrides": {"dropout": 7}},
         "recipe digits-cnn is not valid: dropout: Input should be less than 1; r",
     ),
+    "a misspelt override": (
+        train_all,
+        {"overrides": {"learning_rat": "0.1"}},
+        "overrides (--set KEY=VALUE) must name fields of a recipe; received 'learning_rat'",
+    ),
     "nothing in overrides": (
         train_all,
         {"overrides": {"dropout": None}},
@@ -220,13 +225,13 @@ def test_bad_parameters_end_with_a_clear_line_and_an_untouched_store(
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("name", ["seed in words", "model as a list"])
+@pytest.mark.parametrize("name", ["seed in words", "model as a list", "a misspelt override"])
 def test_under_prefect_bad_parameters_end_with_the_same_line(name: str, caplog: pytest.LogCaptureFixture) -> None:
     flow, parameters, says = BAD_PARAMETERS[name]
     with pytest.raises(PermanentError) as caught:
         flow(**parameters)
     assert str(caught.value).startswith(says)
-    assert "Traceback" not in caplog.text
+    assert not [words for words in ("Traceback", "direct cause", "KeyError") if words in caplog.text]
 
 
 def test_a_store_that_cannot_be_written_is_named(commands: Commands, tmp_path: Path) -> None:

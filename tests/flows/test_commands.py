@@ -1,7 +1,10 @@
 """All commands are one family."""
 
+import logging
+
 import pytest
 
+import flows
 from flows.__main__ import COMMANDS
 
 from .conftest import Commands
@@ -25,3 +28,11 @@ def test_a_command_explains_itself(commands: Commands, name: str) -> None:
     assert done.returncode == 0
     assert done.stdout.startswith(f"usage: python -m flows.{name} ")
     assert "--store URI" in done.stdout
+
+
+def test_what_prefect_advises_as_it_starts_a_server_is_left_out() -> None:
+    record = logging.makeLogRecord(
+        {"name": "prefect", "msg": "Starting temporary server on http://x\nSee docs.prefect.io"}
+    )
+    assert flows._without_advice(record)
+    assert "docs.prefect.io" not in record.getMessage()

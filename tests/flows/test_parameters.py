@@ -1,6 +1,9 @@
 """Form, options and help of a flow are made from the fields of its request."""
 
 import argparse
+import os
+import subprocess
+import sys
 
 import pytest
 from prefect import flow
@@ -21,6 +24,7 @@ from lib.errors import PermanentError
 from lib.lineage.manifests import Ref
 from lib.models.recipes import RECIPES
 from lib.planning.request import DataRequest, ModelRequest, TrainingRequest
+from lib.settings import REPOSITORY
 
 
 class Toy(BaseModel):
@@ -118,3 +122,15 @@ def test_a_request_for_one_model_says_the_same_as_that_for_all() -> None:
     request = ModelRequest(**shared, model="mobilenet", weights="none")
     assert request.alone() == TrainingRequest(**shared, models=["mobilenet"], weights="none")
     assert set(DataRequest.model_fields) < set(ModelRequest.model_fields)
+
+
+def test_no_flow_is_retried_by_a_setting_of_prefect() -> None:
+    flows = "ingest.ingest", "retention.retention", "train.train_all", "train_model.train_model"
+    names = [name.split(".") for name in flows]
+    script = (
+        f"from importlib import import_module as m; print([getattr(m('flows.' + a), b).retries for a, b in {names}])"
+    )
+    environment = {**os.environ, "PREFECT_FLOWS_DEFAULT_RETRIES": "2"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["[0,", "0,", "0,", "0]"]

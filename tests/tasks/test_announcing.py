@@ -39,3 +39,13 @@ def test_only_a_report_of_as_many_rows_is_compared_with(monkeypatch: pytest.Monk
     assert last_best("cifar100", FULL) == "mobilenet: 0.7000"
     assert last_best("cifar100", TRY) is None
     assert last_best("digits", FULL) is None
+
+
+@pytest.mark.parametrize(("url", "sent"), [("file:///x", ""), ("https://host/x", "https://host/x")])
+def test_an_address_that_nobody_else_can_open_is_not_sent(url: str, sent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(announcing, "load", lambda *_: SimpleNamespace(facts=FULL))
+    monkeypatch.setattr(announcing, "report_url", lambda *_: url)
+    monkeypatch.setattr(announcing, "emit_event", lambda *_, payload: told.append(payload["url"]))
+    announcing.announce(None, None, None)  # type: ignore[arg-type]
+    assert told == [sent]

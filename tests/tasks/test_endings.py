@@ -34,3 +34,8 @@ def test_what_started_a_run_is_said_in_words(
 
 def test_outside_a_run_it_was_a_hand() -> None:
     assert endings.started_by() == "hand, on the command line"
+
+
+def test_a_run_says_as_it_ends_what_it_came_to() -> None:
+    state = endings.completed("a ref", "digits-cnn is best: 0.99")
+    assert (state.message, state.data) == ("digits-cnn is best: 0.99", "a ref")  # type: ignore[attr-defined]

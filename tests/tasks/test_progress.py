@@ -107,6 +107,7 @@ def test_the_log_has_a_line_an_epoch_or_one_in_five_seconds(seconds_an_epoch: fl
     ]
 
 
+@pytest.mark.filterwarnings("ignore:Artifact creation outside of a flow")
 def test_a_server_that_hangs_holds_no_training_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

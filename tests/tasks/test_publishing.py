@@ -54,3 +54,12 @@ def test_a_report_that_prefect_cannot_show_is_a_report_all_the_same(
     with caplog.at_level(logging.WARNING):
         assert publish_report.fn("digits", REPORT, [], {}, "hand") == REPORT
     assert caplog.messages == 3 * ["reports/digits/0 is in the store; Prefect does not show all of it: no server"]
+
+
+def test_what_prefect_is_given_of_a_report_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[str] = []
+    monkeypatch.setattr(publishing, "report_markdown", lambda *_: f"# a report\n{picture(600_000)}\n")
+    monkeypatch.setattr(publishing, "report_summary", lambda *_: "a summary")
+    monkeypatch.setattr(publishing, "create_markdown_artifact", lambda text, **_: given.append(text))
+    publishing._show_report(None, "digits", None)  # type: ignore[arg-type]
+    assert len(given[0].encode()) <= publishing.LARGEST_ARTIFACT_BYTES

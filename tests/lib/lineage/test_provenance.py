@@ -74,3 +74,10 @@ def test_what_git_does_not_tell_is_not_known(name: str, checkout: Path, monkeypa
     assert found[:2] == (None, None)
     assert problem in found.problem
     assert "\n" not in found.problem
+
+
+def test_of_code_without_a_repository_nothing_is_known(tmp_path: Path) -> None:
+    found = code(tmp_path)  # as `git archive` leaves it
+    assert (found.commit, found.uncommitted_changes) == (None, None)
+    assert "not a git repository" in str(found.problem)
+    assert "\n" not in str(found.problem)

@@ -2,6 +2,8 @@
 
 import json
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -314,3 +316,18 @@ def test_counting_all_networks_explains_itself_before_it_takes_minutes(capsys: p
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
 def test_no_description_says_what_a_run_can_change(recipe: Recipe) -> None:
     assert "ImageNet" not in recipe.description, "--weights changes it"
+
+
+def test_a_model_of_fewer_rows_or_another_recipe_is_a_try() -> None:
+    recipe = RECIPES["digits-cnn"]
+
+    def model(made_by: Recipe, limit: int | None = None) -> Any:
+        return SimpleNamespace(facts={"recipe": made_by.resolved(), "limit": limit})
+
+    assert not recipes.is_try(model(recipe))
+    for other in (
+        model(recipe, 100),
+        model(override(recipe, 2, {})),
+        model(override(recipe, None, {"dropout": "0.1"})),
+    ):
+        assert recipes.is_try(other)

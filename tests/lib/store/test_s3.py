@@ -6,6 +6,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -19,8 +20,10 @@ from tests.web_server import endless_server, web_server
 from .made import HELLO, cut_a_write, message
 
 
-def test_s3_links_are_signed_by_the_present_rules(s3_environment: object, tmp_path: Path) -> None:
-    assert "X-Amz-Signature=" in open_store("s3://bucket/prefix", tmp_path).url("x")
+def test_s3_links_are_signed_by_the_present_rules_and_last_a_day(s3_environment: object, tmp_path: Path) -> None:
+    link = parse_qs(urlsplit(open_store("s3://bucket/prefix", tmp_path).url("x")).query)
+    assert link["X-Amz-Signature"]
+    assert link["X-Amz-Expires"] == ["86400"], "a day"
 
 
 def test_a_bucket_is_a_store_without_a_prefix(s3_environment, tmp_path: Path) -> None:

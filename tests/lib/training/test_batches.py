@@ -1,12 +1,14 @@
 """Chunks of training rows, against the same draws made one image at a time."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from lib.models.schema import Augmentation
 from lib.training import batches
 from lib.training.batches import PaddedImages, TrainingFeatures, TrainingImages
-from lib.training.streams import Use, stream
+from lib.training.streams import Use, seed_layers, stream
 
 PLAIN = Augmentation()
 
@@ -117,6 +119,16 @@ def test_no_two_uses_epochs_chunks_or_layers_share_a_stream() -> None:
     ]
     drawn = [stream(seed, use, *place).integers(2**63) for seed in (0, 1, 2**32) for use in Use for place in places]
     assert len(drawn) == len(set(drawn)) == 3 * 3 * 15
+
+
+def test_each_layer_that_draws_is_seeded_from_its_own_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[np.ndarray] = []
+    layers = [SimpleNamespace(seed_generator=SimpleNamespace(state=SimpleNamespace(assign=given.append))) for _ in "ab"]
+    seed_layers(SimpleNamespace(layers=layers), 3, 4, 5)
+    for number, state in enumerate(given):
+        expected = stream(3, Use.LAYER_SEEDS, 4, 5, number).integers(2**32, size=2, dtype=np.uint32)
+        assert np.array_equal(state, expected)
+    assert len(given) == 2
 
 
 def test_the_order_is_drawn_once_an_epoch_however_many_chunks_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
