@@ -1,6 +1,7 @@
 """All commands are one family."""
 
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,20 @@ def test_a_command_explains_itself(commands: Commands, name: str) -> None:
     assert done.returncode == 0
     assert done.stdout.startswith(f"usage: python -m flows.{name} ")
     assert "--store URI" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["flows.train --plan", "flows.verify reports/digits/0", "flows.retention", "deployments.doctor"],
+)
+def test_every_command_takes_the_store_of_the_environment_file(
+    command: str, commands: Commands, tmp_path: Path
+) -> None:
+    file, store = tmp_path / "env", tmp_path / "store"
+    file.write_text(f"STORE_URI={store}\n")
+    module, *arguments = command.split()
+    done = commands.run(module, *arguments, ENV_FILE=str(file))
+    assert f"store        {store}: " in done.stdout or f"Store: {store} (STORE_URI of {file})" in done.stderr
 
 
 def test_what_prefect_advises_as_it_starts_a_server_is_left_out() -> None:

@@ -29,6 +29,13 @@ def test_each_quick_command_runs_as_printed(line: str, commands: Commands, tmp_p
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_command_is_printed_with_the_python_that_has_our_packages(page: Path) -> None:
+    # A command's line begins with blanks, as code does, or stands in a fenced block.
+    printed = re.findall(r"^(?: {4})?(?:[A-Z_]+=\S+ )*(python\d* -m .*)$", page.read_text(), re.MULTILINE)
+    assert printed == [], "it begins with .venv/bin/python"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_each_link_leads_somewhere(page: Path) -> None:
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
         file = page.parent / target if target else page
