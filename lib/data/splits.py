@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from lib.data.datasets import DatasetSpec
 from lib.errors import PermanentError
@@ -88,10 +90,12 @@ def read_splits(store: Store, prepared: Manifest) -> Splits:
     """The rows chosen by `prepare`. Raises PermanentError where the file is not as it left it."""
 
     def read(path: Path) -> Splits:
-        frame = pd.read_parquet(path)
-        if not pd.api.types.is_integer_dtype(frame["index"]):
-            raise ValueError(f"row numbers of type {frame['index'].dtype}")
-        rows = {str(name): group["index"].to_numpy(np.int64) for name, group in frame.groupby("split")}
+        with pq.ParquetFile(path) as file:  # of so small a table, pandas' own reader takes four times as long
+            table = file.read(["index", "split"], use_threads=False)
+        index, split = table["index"].to_numpy(), table["split"]
+        if not np.issubdtype(index.dtype, np.integer):
+            raise ValueError(f"row numbers of type {index.dtype}")
+        rows = {name: index[pc.equal(split, name).to_numpy()].astype(np.int64) for name in prepared.facts["rows"]}
         for name, count in prepared.facts["rows"].items():
             if len(rows[name]) != count or (rows[name] < 0).any() or (np.diff(rows[name]) <= 0).any():
                 raise ValueError(f"{len(rows[name]):,} rows of {name}, of which there are {count:,}, in order")
