@@ -161,7 +161,6 @@ def make_parser() -> argparse.ArgumentParser:
         "--only",
         nargs="+",
         action="extend",
-        default=[""],
         metavar="TEXT",
         help="inject only faults whose name or place contains one of these texts (default: all faults)",
     )
@@ -181,7 +180,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main() -> int:
     options = make_parser()
     chosen = options.parse_args()
-    rows = [row for row in (*ROWS, *STACK_ROWS) if _has(row, chosen.only) and not _has(row, chosen.left_out)]
+    rows = [row for row in (*ROWS, *STACK_ROWS) if _has(row, chosen.only or [""]) and not _has(row, chosen.left_out)]
     if not rows:
         options.error(f"--only must name a row that --except leaves; received {chosen.only!r}, {chosen.left_out!r}")
     for row in [row for row in rows if isinstance(row, Row)]:

@@ -25,6 +25,7 @@ from lib.lineage.manifests import Ref
 from lib.models.recipes import RECIPES
 from lib.planning.request import DataRequest, ModelRequest, TrainingRequest
 from lib.settings import REPOSITORY
+from tests.faults import __main__ as faults
 
 
 class Toy(BaseModel):
@@ -95,10 +96,11 @@ def test_a_list_that_is_given_twice_is_added_up() -> None:
 
 def test_every_option_of_a_list_adds_up() -> None:
     """One that does not keeps the last, without a word."""
-    for module in (train, train_model_command, ingest_command, verify, retention, deploy):
+    for module in (train, train_model_command, ingest_command, verify, retention, deploy, faults):
         for action in module.make_parser()._actions:
             adds_up = isinstance(action, argparse._ExtendAction | argparse._AppendAction)
             assert action.nargs != "+" or not action.option_strings or adds_up, (module.__name__, action.dest)
+            assert not (adds_up and action.default), "what is given would be added to it"
 
 
 def test_a_field_that_is_set_twice_is_refused() -> None:
