@@ -67,9 +67,11 @@ def show_leaderboard(store: Store, plan: Plan, report: Ref, allow_cpu: bool, mir
     prepared = manifest.inputs["prepared"]
     left_out: dict[str, list[str]] = {}
     for trial in plan.trials:
-        why = why_left_out(store, trial.recipe, allow_cpu, mirror_url)
-        if why and not find_evaluation(store, plan, trial, prepared):
-            left_out.setdefault(SAID_SHORTLY.get(why, why), []).append(trial.recipe.title)
+        if not find_evaluation(store, plan, trial, prepared):
+            title, why = trial.recipe.title, why_left_out(store, trial.recipe, allow_cpu, mirror_url)
+            # What only a mirror could tell is said by the report.
+            why = why or manifest.made_by["left_out"].get(title, "it is not in this report")
+            left_out.setdefault(SAID_SHORTLY.get(why, why), []).append(title)
     for why, titles in left_out.items():
         print(f"Left out: {', '.join(titles)}: {why}")
     show_use(store, *best_model(store, report))

