@@ -76,11 +76,9 @@ def train(store: Store, settings: Settings, emit: Emit, task: TrainingTask) -> R
             return done[0]
         prepare_keras(task.recipe, settings.allow_cpu)
         inputs = task.inputs(store, data)
-        trainer = Trainer(
-            task.recipe, inputs.model, inputs.rows, inputs.validation, task.seed, emit, settings.stop_within_s
-        )
-        largest = checkpoints.largest_bytes(inputs.model.count_params())
-        trainer.start_from(checkpoints.newest_first(store, work, largest))
+        network, rows, within_s = inputs.model, inputs.rows, settings.stop_within_s
+        trainer = Trainer(task.recipe, network, rows, inputs.validation, task.seed, emit, within_s)
+        trainer.start_from(checkpoints.newest_first(store, work, checkpoints.largest_bytes(network.count_params())))
 
         def save(state: State) -> None:
             check_ours()

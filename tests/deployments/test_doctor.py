@@ -1,12 +1,8 @@
 """The doctor says of each part of an installation whether it is well, and what to do where it is not."""
 
-import json
 import os
 import subprocess
 import sys
-import threading
-import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -18,17 +14,13 @@ from deployments import doctor
 from deployments.checks import (
     Verdict,
     check_gpu,
-    check_leases,
     check_notifications,
     check_server,
-    check_store,
-    file_system,
 )
 from deployments.doctor import OF_THE_SERVER, attempt, command
 from deployments.ports import free_ports
 from lib.errors import PermanentError
 from lib.settings import REPOSITORY, read_settings
-from lib.store import LocalStore, Store, open_store
 from tests.web_server import web_server
 
 KEPT = "reads, writes, creates only if absent, replaces only if unchanged"
@@ -38,24 +30,12 @@ LOGIN = "set PREFECT_API_AUTH_STRING to its user:password; a trial stack's is in
 LEASE = "checkpoints/models/digits/digits-cnn/abc/lease.json"
 
 
-@pytest.fixture(params=["folder", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "folder":
-        return open_store(str(tmp_path / "store"), tmp_path / "cache")
-    server = request.getfixturevalue("s3_environment")
-    return open_store(f"s3://{server.bucket}/{uuid.uuid4().hex}", tmp_path / "cache")
-
-
 @pytest.fixture
 def closed() -> Iterator[str]:
     """A PREFECT_API_URL at which nothing answers."""
     url = f"http://127.0.0.1:{free_ports(1)[0]}/api"
     with temporary_settings({PREFECT_API_URL: url}):
         yield url
-
-
-def lease(renewed: int = 0) -> bytes:
-    return json.dumps({"host": "x", "pid": 12, "id": "other", "renewed": renewed}).encode()
 
 
 @pytest.mark.slow
@@ -196,111 +176,5 @@ def test_a_server_that_asks_nobody_for_a_password_is_told(
     assert str(verdict).startswith(f"{level:<4}  server       {url} {says}")
 
 
-def test_a_store_that_keeps_its_promises_is_well_and_nothing_stays_in_it(store: Store) -> None:
-    reach = f"; {FOLDER}" if isinstance(store, LocalStore) else ""
-    assert check_store(store) == Verdict("store", "ok", f"{store.uri}: {KEPT}{reach}")
-    assert store.list("doctor") == []
-    if isinstance(store, LocalStore):
-        assert list(store.root.iterdir()) == []
-
-
-def test_a_folder_is_for_one_machine_unless_it_lies_on_a_file_system_of_several(tmp_path: Path) -> None:
-    mounts = tmp_path / "mounts"
-    mounts.write_text(
-        "/dev/a / ext4 rw 0 0\nhost:/x /shared\\040data nfs4 rw 0 0\n/dev/b /shared\\040data/own xfs rw 0 0\n"
-    )
-    kinds = {
-        "/": "ext4",
-        "/shared": "ext4",
-        "/shared data": "nfs4",
-        "/shared data/a/b": "nfs4",
-        "/shared data/own/x": "xfs",
-    }
-    assert {path: file_system(Path(path), mounts) for path in kinds} == kinds
-    assert file_system(tmp_path, tmp_path / "none") == "unknown"
-
-
-class CreatesAlways(LocalStore):
-    """As an S3 server that passes over If-None-Match."""
-
-    def create(self, path: str, data: bytes) -> bool:
-        self.write(path, data)
-        return True
-
-
-class ReplacesAlways(LocalStore):
-    """As an S3 server that passes over If-Match."""
-
-    def replace(self, path: str, data: bytes, version: str) -> bool:
-        self.write(path, data)
-        return True
-
-
-@pytest.mark.parametrize(
-    ("kind", "broken"),
-    [(CreatesAlways, "creates only what is absent"), (ReplacesAlways, "replaces only what is unchanged")],
-)
-def test_a_store_that_ignores_conditions_must_not_be_used(tmp_path: Path, kind: type[LocalStore], broken: str) -> None:
-    assert str(check_store(kind(tmp_path))) == (
-        f"FAIL  store        {tmp_path}: a store {broken}; this one does not; "
-        "do not use it: two runs could overwrite each other's work"
-    )
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_gpus_are_named() -> None:
     assert check_gpu(["0", "1"]) == Verdict("gpu", "ok", "2 GPUs: 0, 1")
-
-
-@pytest.mark.parametrize(
-    "damaged", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, lease()[:-9], lease().replace(b"x", b"\\n")]
-)
-def test_a_damaged_lease_is_told(damaged: bytes, tmp_path: Path) -> None:
-    store = LocalStore(tmp_path)
-    store.write(LEASE, damaged)
-    assert str(check_leases(store, 0.1)) == (
-        f"warn  leases       {LEASE} has stood unchanged for 0.15 s (it is damaged); "
-        "a run takes over by itself after 0.1 s; if none does: remove it"
-    )
-
-
-def test_a_claim_that_nobody_renews_is_told(store: Store) -> None:
-    store.write(LEASE, lease())
-    verdict = check_leases(store, 0.4)
-    assert str(verdict) == (
-        f"warn  leases       {LEASE} has stood unchanged for 0.6 s (owner process 12 on host x); "
-        "a run takes over by itself after 0.4 s; if none does: remove it"
-    )
-    assert store.read(LEASE) == lease()
-
-
-def test_claims_that_are_renewed_or_removed_are_no_fault(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path)
-    done = LEASE.replace("abc", "def")
-    store.write(LEASE, lease())
-    store.write(done, lease())
-
-    def work() -> None:
-        store.write(LEASE, lease(renewed=1))
-        store.delete(done)
-
-    thread = threading.Timer(0.3, work)
-    thread.start()
-    verdict = check_leases(store, 4)
-    thread.join()
-    assert verdict == Verdict("leases", "ok", f"2 runs at work: {LEASE}, {done}")
-
-
-def test_without_a_claim_nothing_is_waited_for(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path)
-    store.write(LEASE.replace("lease.json", "state.json"), b"{}")
-    started = time.monotonic()
-    assert check_leases(store, 60) == Verdict("leases", "ok", "none stands")
-    assert time.monotonic() - started < 1
-
-
-def test_a_folder_on_a_network_share_is_for_the_workers_of_all_machines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("deployments.checks.file_system", lambda place: "nfs4")
-    assert "on nfs4, for the workers of all machines" in str(check_store(LocalStore(tmp_path)))

@@ -87,13 +87,7 @@ def _guess(rows: Rows, share: float, classes: int) -> np.ndarray:
 
 
 def _model(
-    store: Store,
-    prepared: Ref,
-    recipe: Recipe,
-    history: pd.DataFrame,
-    seed: int,
-    seconds: float,
-    weights: str | None,
+    store: Store, prepared: Ref, recipe: Recipe, history: pd.DataFrame, seed: int, seconds: float, weights: str | None
 ) -> Ref:
     data = load(store, prepared).facts
     start = Ref(uri=f"weights/{weights}", sha256="0" * 64) if weights else None

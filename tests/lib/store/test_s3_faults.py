@@ -156,5 +156,5 @@ def test_an_answer_that_never_ends_is_given_up_as_transient(
         started = time.monotonic()
         with pytest.raises(TransientError, match=r"^s3://bucket/x") as error:
             use(open_store("s3://bucket/x", tmp_path / "cache"))
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10, "by default it would wait for minutes"
     assert "\n" not in str(error.value)
