@@ -1,5 +1,6 @@
 """What the doctor says of stores, and of the leases in them."""
 
+import json
 import threading
 import time
 import uuid
