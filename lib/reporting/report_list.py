@@ -60,7 +60,7 @@ def write_report_list(store: Store, dataset: str) -> None:
 
     Manifests that cannot be read, or that do not say what a report's must, are passed over, and the page says how many.
     Of several runs at once, each looks again once it has written, and the last to write has seen every report: no row
-    is lost, unless that run is killed in between. The next report then mends it. Raises what the store raises.
+    is lost, unless that run fails in between. The next report then mends it. Raises what the store raises.
     """
     folder, written = REPORT.folder.format(dataset_name=dataset), None
     for _ in range(LOOKS):
