@@ -23,6 +23,7 @@ from lib.errors import printable
 from lib.lineage.retention import Policy, Removal, apply, plan
 from lib.models.recipes import is_try
 from lib.planning.request import CleanUpRequest, read_request
+from lib.reporting.report_list import write_report_lists
 from lib.store import Store
 from tasks.settings import current_store
 
@@ -36,7 +37,10 @@ def retention(keep: int | None = None, grace_hours: float = 24.0) -> None:
 
 
 def clean_up(store: Store, request: CleanUpRequest, delete: bool, how: str, note: Callable[[str], None]) -> None:
-    """Print each file that is no longer needed, and the sum of all; delete them if `delete`, or say `how` to."""
+    """Print each file that is no longer needed, and the sum of all; delete them if `delete`, or say `how` to.
+
+    After it has deleted, the lists of reports are written anew, also those that a clean-up before it could not write.
+    """
     policy = Policy(request.keep, request.grace_hours * 3600, is_try)
     planned = plan(store, policy)
     if planned.note:
@@ -51,11 +55,20 @@ def clean_up(store: Store, request: CleanUpRequest, delete: bool, how: str, note
     verb = "removed" if delete else "would remove"
     if delete:
         apply(store, policy, planned.removals, show)
+        _list_reports(store, note)
     else:
         for removal in planned.removals:
             show(removal)
     advice = "" if delete or not shown else f"; nothing is removed; {how}"
     print(f"{verb} {_sum(shown)}{advice}")
+
+
+def _list_reports(store: Store, note: Callable[[str], None]) -> None:
+    try:
+        write_report_lists(store)
+    except Exception as error:
+        said = " ".join(str(error).split())
+        note(printable(f"a list of reports may name deleted ones until the next report: {said}"))
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 
 from lib.lineage.manifests import Ref, load
 from lib.reporting.report import build_report, leaderboard_table, report_markdown, report_summary, report_url
+from lib.reporting.report_list import write_report_list
 from lib.store import Store
 from tasks.announcing import announce, board_description, last_best
 from tasks.settings import current_store
@@ -28,11 +29,12 @@ def publish_report(
 ) -> Ref:
     """Evaluations → index.html in the store, the same as Prefect artifacts, and an event that tells of it.
 
-    `left_out` says of each model without a result why it has none. A report that is in the store but cannot be shown
-    in Prefect is a warning.
+    `left_out` says of each model without a result why it has none. A report that is in the store but cannot be listed
+    there or shown in Prefect is a warning.
     """
     store = current_store()
     report = build_report(store, prepared, evaluations, left_out, started_by)
+    _list_reports(store, dataset, report)
     for show in (_show_leaderboard, _show_report, _show_link):
         try:
             show(store, dataset, report)
@@ -40,6 +42,16 @@ def publish_report(
             said = " ".join(str(error).split())
             get_run_logger().warning("%s is in the store; Prefect does not show all of it: %s", report.uri, said)
     return report
+
+
+def _list_reports(store: Store, dataset: str, report: Ref) -> None:
+    try:
+        write_report_list(store, dataset)
+    except Exception as error:
+        said = " ".join(str(error).split())
+        get_run_logger().warning(
+            "%s is in the store; the list of reports lacks it until the next report: %s", report.uri, said
+        )
 
 
 def _show_leaderboard(store: Store, dataset: str, report: Ref) -> None:

@@ -2,16 +2,12 @@
 
 import json
 import math
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from lib.errors import PermanentError
 from lib.evaluation.metrics import SPLITS
@@ -32,11 +28,11 @@ from lib.reporting.leaderboard import (
     leaderboard_rows,
     shown,
 )
+from lib.reporting.pages import moment, render
 from lib.reporting.sections import Art, DataSection, ModelSection, data_section, duration, model_section
 from lib.reporting.tiles import read_captions
 from lib.store import Store
 
-TEMPLATES = Path(__file__).parent / "templates"
 FILES = {"index": "index.html", "leaderboard": "leaderboard.csv", "captions": "captions.json"}
 """Name in the manifest → name of the file; pictures lie beside them."""
 
@@ -245,22 +241,14 @@ def _changes(store: Store, evaluations: list[Ref]) -> dict[str, list[str]]:
 
 def _made(made_by: Mapping[str, Any]) -> str:
     """`26 November 2026, 21:04 UTC, started by hand`, of the record in a manifest."""
-    at = datetime.fromisoformat(made_by["at"])
-    when = f"{at.day} {at:%B %Y, %H:%M} UTC"
+    when = moment(datetime.fromisoformat(made_by["at"]))
     return f"{when}, started by {made_by['started_by']}" if made_by["started_by"] else when
 
 
 def _render(template: str, report: Report) -> str:
-    templates = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=select_autoescape(enabled_extensions=("html.j2",)),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters |= {"shown": shown, "duration": duration, "plain": _plain}
-    return templates.get_template(template).render(
-        vars(report),
+    return render(
+        template,
+        **vars(report),
         columns=columns(len(report.data.labels)),
         narrow=NARROW,
         phone=PHONE,
@@ -268,9 +256,3 @@ def _render(template: str, report: Report) -> str:
         baseline=BASELINE,
         guess_loss=math.log(len(report.data.labels)),
     )
-
-
-def _plain(text: str) -> str:
-    """`text` with nothing in it that markdown or HTML would act on."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", text)

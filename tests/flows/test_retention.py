@@ -1,5 +1,6 @@
 """The command that cleans up."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 
 from flows.retention import retention
 from lib.errors import PermanentError
+from lib.reporting.report_list import write_report_list
 from lib.store import LocalStore
-from tests.lib.lineage.made import age, everything, trained
+from tests.lib.lineage.made import addresses, age, everything, reported, trained
 
 
 @pytest.fixture
@@ -80,3 +82,37 @@ def test_the_flow_lists_and_deletes_only_where_it_is_told_how_many_to_keep(
     assert not [path for path in everything(store) if "/old/" in path]
     with pytest.raises(PermanentError, match="keep"):
         retention.fn(keep=0)
+
+
+@pytest.fixture
+def listed_reports(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
+    """An old and a new report, and an old list of both."""
+    for key, day in (("old", 1), ("new", 2)):
+        reported(store, key, day, trained(store, key, day))
+    write_report_list(store, "toy")
+    age(store, "reports/toy/index.html", days=90)
+    monkeypatch.setenv("STORE_URI", store.uri)
+    return store
+
+
+def test_the_list_of_reports_stays_and_lists_what_is_left(listed_reports: LocalStore) -> None:
+    def links() -> list[str]:
+        return re.findall('href="([^"/]*)/', listed_reports.read("reports/toy/index.html").decode())
+
+    assert links() == ["new", "old"]
+    retention.fn()
+    assert links() == ["new", "old"], "nothing is deleted, so nothing is written"
+    retention.fn(keep=1)
+    assert addresses(listed_reports, "reports/toy") == ["new"]
+    assert links() == ["new"]
+
+
+def test_a_list_of_reports_that_cannot_be_written_fails_no_clean_up(
+    listed_reports: LocalStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = listed_reports.root / "reports/toy/index.html"
+    page.unlink()
+    page.mkdir()
+    retention.fn(keep=1)
+    assert addresses(listed_reports, "reports/toy") == ["new"]
+    assert "\na list of reports may name deleted ones until the next report: " in capsys.readouterr().out

@@ -39,6 +39,8 @@ def test_it_ends_with_a_leaderboard_and_the_path_of_the_report(finished: tuple[P
     page = report.read_text()
     assert page.count("data:image/png;base64,") == 6
     assert "started by hand, on the command line" in page
+    folder = store / "reports" / "digits"
+    assert f'<a href="{report.relative_to(folder).as_posix()}">' in (folder / "index.html").read_text()
 
 
 def test_what_is_stored_is_as_the_design_lays_it_out(finished: tuple[Path, str]) -> None:

@@ -63,3 +63,19 @@ def test_what_prefect_is_given_of_a_report_is_small(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(publishing, "create_markdown_artifact", lambda text, **_: given.append(text))
     publishing._show_report(None, "digits", None)  # type: ignore[arg-type]
     assert len(given[0].encode()) <= publishing.LARGEST_ARTIFACT_BYTES
+
+
+def test_a_list_of_reports_that_cannot_be_written_fails_no_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "reports" / "digits" / "index.html").mkdir(parents=True)
+    monkeypatch.setenv("STORE_URI", str(tmp_path))
+    monkeypatch.setattr(publishing, "build_report", lambda *_: REPORT)
+    for show in ("_show_leaderboard", "_show_report", "_show_link"):
+        monkeypatch.setattr(publishing, show, lambda *_: None)
+    monkeypatch.setattr(publishing, "get_run_logger", lambda: logging.getLogger("publishing"))
+    with caplog.at_level(logging.WARNING):
+        assert publish_report.fn("digits", REPORT, [], {}, "hand") == REPORT
+    (said,) = caplog.messages
+    assert said.startswith("reports/digits/0 is in the store; the list of reports lacks it until the next report: ")
+    assert "index.html" in said

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from lib.lineage.manifests import Ref, load, local_file
 from lib.reporting.report import build_report
+from lib.reporting.report_list import write_report_list
 from lib.store import LocalStore
 
 from . import made
@@ -50,6 +51,21 @@ def test_the_page_is_as_wide_as_the_screen_and_a_tenth_as_long_as_all_of_it(
         "each.scrollWidth > each.clientWidth).length"
     )
     assert cut == 0, "each open table fits"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_list_of_reports_is_as_wide_as_the_screen_and_leads_to_each(
+    browser: Browser, address: str, store: LocalStore, width: int
+) -> None:
+    write_report_list(store, "digits")
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto((store.root / "reports/digits/index.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    fits = "(each => each.scrollWidth == each.clientWidth)(document.querySelector('.scroll'))"
+    assert page.evaluate(fits)
+    page.click(f"a[href='{'/'.join(address.split('/')[-2:])}']")
+    assert page.url == address
+    page.close()
 
 
 def test_a_link_to_a_folded_model_opens_it(browser: Browser, address: str) -> None:

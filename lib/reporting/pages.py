@@ -1,0 +1,37 @@
+"""Pages made of templates: how they are rendered, and how a time is written on them."""
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from lib.reporting.leaderboard import shown
+from lib.reporting.sections import duration
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(template: str, **values: Any) -> str:
+    """The page that `template` makes of `values`, which are escaped in HTML. Raises UndefinedError where one lacks."""
+    templates = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(enabled_extensions=("html.j2",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {"shown": shown, "duration": duration, "moment": moment, "plain": _plain}
+    return templates.get_template(template).render(**values)
+
+
+def moment(at: datetime) -> str:
+    """`26 November 2026, 21:04 UTC`, of a time in UTC."""
+    return f"{at.day} {at:%B %Y, %H:%M} UTC"
+
+
+def _plain(text: str) -> str:
+    """`text` with nothing in it that markdown or HTML would act on."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", text)
