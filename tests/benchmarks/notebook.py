@@ -27,9 +27,8 @@ class Script:
         self.model.fit(*self.train, batch_size=BATCH, epochs=epochs, **given)
 
     def fit_some(self, steps: int) -> None:
-        """Train on the first rows, with all in memory as the script has them."""
-        images, labels = self.train
-        self.model.fit(images[: steps * BATCH], labels[: steps * BATCH], batch_size=BATCH, verbose=0)
+        """The beginning of an epoch, all rows in memory as the script has them."""
+        self.model.fit(*self.train, batch_size=BATCH, steps_per_epoch=steps, verbose=0)
 
 
 def cifar(seed: int = 0) -> Script:

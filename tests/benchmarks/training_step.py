@@ -43,7 +43,8 @@ def trainer() -> Trainer:
 def bare_model(steps: int) -> Any:
     """The same network and optimizer, as one would write them in plain Keras."""
     model = build_for_training(RECIPE, SHAPE, CLASSES)
-    model.compile(make_optimizer(RECIPE.phases[0], steps), make_loss(RECIPE, CLASSES), ["accuracy"])
+    optimizer, loss = make_optimizer(RECIPE.phases[0], steps), make_loss(RECIPE, CLASSES)
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
     return model
 
 
