@@ -1,5 +1,7 @@
 """What the commands print: plans and leaderboards."""
 
+import shlex
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +15,7 @@ from lib.planning.titles import asked
 from lib.reporting.report import best_model, leaderboard_table, report_url
 from lib.reporting.sections import duration
 from lib.runtime.hardware import WHY_LEFT_OUT
+from lib.settings import read_settings
 from lib.store import Store
 
 SAID_SHORTLY = {WHY_LEFT_OUT: "no GPU here; --allow-cpu trains without, slowly"}
@@ -75,7 +78,8 @@ def show_leaderboard(store: Store, plan: Plan, report: Ref, allow_cpu: bool, mir
     for why, titles in left_out.items():
         print(f"Left out: {', '.join(titles)}: {why}")
     show_use(store, *best_model(store, report))
-    print(f"Verify it back to the raw files: {this_python()} -m flows verify {report.uri}")
+    elsewhere = "" if store.uri == read_settings().store_uri else f" --store {shlex.quote(store.uri)}"
+    print(f"Verify it back to the raw files: {this_python()} -m flows verify {report.uri}{elsewhere}")
     print(f"Report: {report_url(store, report)}")
 
 

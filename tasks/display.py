@@ -26,7 +26,8 @@ from tasks.progress import EpochProgress
 
 Logger = logging.Logger | logging.LoggerAdapter
 EPOCH_LINE_EVERY_S = 5.0
-DOWNLOAD_LINE_EVERY_S = 60.0
+LINE_EVERY_S = 60.0
+"""Where nothing else is told: of downloads, long epochs and features."""
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def show_download(logger: Logger, clock: Callable[[], float] = time.monotonic) -
             if name not in rows:
                 rows[name] = bars.add_task(name, total=None)
             bars.update(rows[name], completed=done, total=total or None)
-            if bars.disable and clock() - told_at.get(name, -math.inf) >= DOWNLOAD_LINE_EVERY_S:
+            if bars.disable and clock() - told_at.get(name, -math.inf) >= LINE_EVERY_S:
                 told_at[name] = clock()
                 logger.info("fetching %s: %s", name, _fetched(done, total))
 
@@ -78,7 +79,7 @@ def show_job(name: str, dataset: str, logger: Logger) -> Iterator[Emit]:
             bars.update(row, **_bar(name, event))
             if event["event"] == "chunk":
                 logger.debug("%s begins with step %d of epoch %d", name, event["step"] + 1, event["epoch"])
-            elif event["event"] != "progress" and worth.telling(event):
+            elif worth.telling(event):
                 bars.stop()  # or the log's line ends up behind the bar
                 _log(name, logger, event)
                 bars.start()
@@ -89,17 +90,24 @@ def show_job(name: str, dataset: str, logger: Logger) -> Iterator[Emit]:
 class WorthTelling:
     """Whether the log should have a line of an event.
 
-    Of epochs it has the first, the last and one in EPOCH_LINE_EVERY_S; of features one for each tenth; all else.
+    Of epochs it has the first, the last and one in EPOCH_LINE_EVERY_S; of features one for each tenth; one in
+    LINE_EVERY_S within an epoch or a tenth; all else.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._told_at, self._tenths = clock, float("-inf"), 0
+        self._clock, self._told_at, self._tenths, self._silent_since = clock, float("-inf"), 0, clock()
 
     def telling(self, event: Event) -> bool:
+        told = self._telling(event) or self._clock() - self._silent_since >= LINE_EVERY_S
+        if told:
+            self._silent_since = self._clock()
+        return told
+
+    def _telling(self, event: Event) -> bool:
         if event["event"] == "features":
             before, self._tenths = self._tenths, 10 * event["rows"] // event["of"]
             return self._tenths > before
-        return event["event"] != "epoch" or self._epoch(event)
+        return event["event"] != "progress" and (event["event"] != "epoch" or self._epoch(event))
 
     def _epoch(self, event: Event) -> bool:
         ends = event["epoch"] == event["epochs"] or event["stopping"]
@@ -132,6 +140,12 @@ def _log(name: str, logger: Logger, event: Event) -> None:
             name,
             *(event[key] for key in ("epoch", "epochs", "loss", "accuracy", "validation_loss", "validation_accuracy")),
             "; stopping early" if event["stopping"] else "",
+        )
+    elif kind == "progress":
+        logger.info(
+            "%s epoch %d/%d, step %d of %d: loss %.4f accuracy %.4f",
+            name,
+            *(event[key] for key in ("epoch", "epochs", "step", "steps", "loss", "accuracy")),
         )
     elif kind == "features":
         logger.info("%s has features of %s of %s rows", name, f"{event['rows']:,}", f"{event['of']:,}")

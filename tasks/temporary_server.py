@@ -3,6 +3,7 @@
 It ends with the process that started it, however that ends: its standard input is then at an end.
 """
 
+import fcntl
 import os
 import re
 import signal
@@ -11,6 +12,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import IO
 
 import httpx
 import uvicorn
@@ -25,6 +29,7 @@ from prefect.settings import (
 
 from lib.command_line import end_at_once, how_to_go_on
 from lib.errors import NoThread, PermanentError, PipelineError, TransientError
+from lib.files import open_lock
 from lib.runtime.failures import NO_THREAD_WORDS
 
 ENDS_WITHIN_S = 5.0
@@ -57,7 +62,7 @@ class TemporaryServer(SubprocessASGIServer):
             process.stdin.close()
 
     def _run_uvicorn_command(self) -> "subprocess.Popen[bytes]":
-        with tempfile.TemporaryFile("w+", errors="replace") as log:
+        with _one_at_a_time(), tempfile.TemporaryFile("w+", errors="replace") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tasks.temporary_server", str(self.port)],
                 stdin=subprocess.PIPE,  # at its end where this process has ended
@@ -72,22 +77,24 @@ class TemporaryServer(SubprocessASGIServer):
                     "PREFECT__SERVER_FINAL": "1",
                 },
             )
-            limit_s = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
-            if not self._answers_within(limit_s, process):
-                has_ended = process.poll() is not None
-                process.kill()
-                process.wait()
-                log.seek(0)
-                raise (
-                    why_not_started(log.read())
-                    if has_ended
-                    else TransientError(
-                        f"Prefect's temporary server was not ready within {limit_s} s; run again, or set "
-                        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS to more"
-                    )
-                )
+            self._wait_until_it_answers(process, log)
         threading.Thread(target=self._end_after, args=[process], daemon=True).start()
         return process
+
+    def _wait_until_it_answers(self, process: "subprocess.Popen[bytes]", log: IO[str]) -> None:
+        limit_s = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
+        if self._answers_within(limit_s, process):
+            return
+        has_ended = process.poll() is not None
+        process.kill()
+        process.wait()
+        log.seek(0)
+        if has_ended:
+            raise why_not_started(log.read())
+        raise TransientError(
+            f"Prefect's temporary server was not ready within {limit_s} s; run again, or set "
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS to more"
+        )
 
     def _end_after(self, process: "subprocess.Popen[bytes]") -> None:
         process.wait()
@@ -107,6 +114,16 @@ class TemporaryServer(SubprocessASGIServer):
             return httpx.get(f"{self.api_url}/health", timeout=ENDS_WITHIN_S, trust_env=False).is_success
         except httpx.HTTPError:
             return False
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Servers that start together would each make the tables of the database that they share, and most would fail."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # in a folder that cannot be written a server says what is wrong
+            lock = stack.enter_context(open_lock(get_current_settings().home / "temporary-server.lock"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def why_not_started(log: str) -> PipelineError:

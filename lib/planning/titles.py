@@ -19,7 +19,7 @@ def asked(plan: Plan) -> list[str]:
     given = {
         f"seed {plan.seed}": plan.seed != seed,
         f"at most {request.epochs} epoch{'' if request.epochs == 1 else 's'}": request.epochs,
-        f"{request.limit} training images only": request.limit,
+        f"{plan.limit} training images only": plan.limit,
         "with baselines": request.baselines,
         f"weights {', '.join(request.starts)}": request.models is None and request.starts,
     }

@@ -90,6 +90,8 @@ def _why_not_written(folder: Path) -> str:
         there = next(each for each in (folder, *folder.parents) if each.exists() or each.is_symlink())
         if why := why_no_folder(there):
             return why
-        return "" if os.access(there, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
+        if os.access(there, os.W_OK | os.X_OK):
+            return ""
+        return os.strerror(errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES)
     except OSError as error:  # a name that is too long
         return str(error.strerror)

@@ -36,8 +36,12 @@ def main() -> None:
     names = chosen.names or BENCHMARKS
     if unknown := set(names) - set(BENCHMARKS):
         options.error(f"NAME must be one of {', '.join(BENCHMARKS)}; received {', '.join(sorted(unknown))}")
+    if chosen.seeds < 1:
+        options.error(f"--seeds must be at least 1; received {chosen.seeds}")
     for dataset in ("cifar100", "fashion-mnist"):
-        subprocess.run([sys.executable, "-m", "flows.ingest", "--dataset", dataset], cwd=REPOSITORY, check=True)
+        ingest = [sys.executable, "-m", "flows.ingest", "--dataset", dataset]
+        if code := subprocess.run(ingest, cwd=REPOSITORY, check=False).returncode:
+            sys.exit(code)  # it has said why
     found, began = list[Measured](), time.monotonic()
     for name in names:
         found += [

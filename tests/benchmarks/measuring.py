@@ -52,7 +52,9 @@ def own_process(module: str, *arguments: str) -> str:
     """The last line that `python -m module` prints."""
     command = [sys.executable, "-m", module, *arguments]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{done.stderr}error: python -m {module} failed")
     return done.stdout.strip().splitlines()[-1]
 
 

@@ -12,7 +12,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from lib.lineage.manifests import MANIFEST, Manifest, Ref
 from lib.store import LocalStore, Store, open_store
 
-from .conftest import QUICK, Commands
+from .conftest import QUICK, REPOSITORY, Commands
 from .test_readme import SNIPPETS
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -39,6 +39,10 @@ def test_it_ends_with_a_leaderboard_and_the_path_of_the_report(finished: tuple[P
     page = report.read_text()
     assert page.count("data:image/png;base64,") == 6
     assert "started by hand, on the command line" in page
+    address = report.parent.relative_to(store)
+    python = Path(sys.executable)
+    shown = python.relative_to(REPOSITORY) if python.is_relative_to(REPOSITORY) else python
+    assert f"Verify it back to the raw files: {shown} -m flows verify {address} --store {store}" in printed.splitlines()
     folder = store / "reports" / "digits"
     assert f'<a href="{report.relative_to(folder).as_posix()}">' in (folder / "index.html").read_text()
 

@@ -107,6 +107,17 @@ def test_the_log_has_a_line_an_epoch_or_one_in_five_seconds(seconds_an_epoch: fl
     ]
 
 
+def test_within_a_long_epoch_or_tenth_the_log_has_a_line_a_minute() -> None:
+    clock, told = Clock(), list[float]()
+    worth, began = display.WorthTelling(clock), clock.now
+    long_ones = [{"event": "progress"}] * 20 + [{"event": "features", "rows": 1, "of": 100}] * 20
+    for event in long_ones:
+        clock.now += 9
+        if worth.telling(event):
+            told.append(clock.now - began)
+    assert told == [63, 126, 189, 252, 315]
+
+
 @pytest.mark.filterwarnings("ignore:Artifact creation outside of a flow")
 def test_a_server_that_hangs_holds_no_training_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

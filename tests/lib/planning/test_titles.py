@@ -14,6 +14,7 @@ from lib.planning.titles import asked, run_title
     [
         ({}, "train all on digits"),
         ({"seed": 7}, "train all on digits, seed 7"),
+        ({"limit": 10**6}, "train all on digits"),
         ({"epochs": 1, "limit": 200}, "train all on digits, at most 1 epoch, 200 training images only"),
         (
             {"models": ["digits-cnn"], "epochs": 2, "overrides": {"batch_size": "32", "dropout": "0.1"}},
