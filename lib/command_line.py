@@ -119,12 +119,23 @@ def _explain_uncaught(kind: type[BaseException], error: BaseException, traceback
         known = explain_validation(error, f"environment ({error.title})")
     elif known is None:
         known = _of_settings_of_prefect(error)
-    if isinstance(error, KeyboardInterrupt):
+    if _of_ctrl_c(error):
         known = KeyboardInterrupt("interrupted")
     if known is None:
         sys.__excepthook__(kind, error, traceback)
         return
     end_at_once(str(known), getattr(known, "exit_code", CTRL_C))
+
+
+def _of_ctrl_c(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind it: pydantic makes an error of its own of one that comes while it works."""
+    seen = list[BaseException]()
+    while error and error not in seen:
+        if isinstance(error, KeyboardInterrupt) or "KeyboardInterrupt" in str(error):
+            return True
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def end_at_once(message: str, code: int) -> None:
@@ -222,6 +233,8 @@ def main_of(command: Callable[[], None], go_on: str = RUN_AGAIN) -> NoReturn:
     except KeyboardInterrupt:
         _exit(CTRL_C, f"interrupted; {go_on}")
     except Exception as error:
+        if _of_ctrl_c(error):
+            _exit(CTRL_C, f"interrupted; {go_on}")
         known = of_exception("this run", error) or _of_settings_of_prefect(error)
         if known is None:
             raise

@@ -73,6 +73,7 @@ class TemporaryServer(SubprocessASGIServer):
                     **os.environ,
                     **get_current_settings().to_environment_variables(exclude_unset=True),
                     "PREFECT_UI_ENABLED": "0",
+                    "PREFECT_SERVER_API_BASE_PATH": "/api",  # where this process looks for it
                     "PREFECT__SERVER_EPHEMERAL": "1",
                     "PREFECT__SERVER_FINAL": "1",
                 },

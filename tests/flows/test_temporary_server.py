@@ -10,6 +10,15 @@ from .conftest import REPOSITORY, Commands
 
 
 @pytest.mark.slow
+def test_a_server_of_ones_own_is_found_where_the_settings_move_servers(tmp_path: Path) -> None:
+    alone = Commands("", tmp_path / "cache")
+    del alone.environment["PREFECT_API_URL"]
+    places = {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_SERVER_API_BASE_PATH": "/elsewhere"}
+    done = alone.run("flows.ingest", "--store", str(tmp_path / "store"), **places)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
 def test_first_runs_that_start_together_share_a_new_database(commands: Commands, tmp_path: Path) -> None:
     alone = {name: value for name, value in commands.environment.items() if name != "PREFECT_API_URL"}
     runs = [
