@@ -35,6 +35,12 @@ def test_each_command_is_printed_with_the_python_that_has_our_packages(page: Pat
     assert printed == [], "it begins with .venv/bin/python"
 
 
+def test_each_module_stands_in_the_tree() -> None:
+    tree = (REPOSITORY / "docs" / "architecture.md").read_text()
+    modules = [file for each in ("lib", "tasks", "flows", "deployments") for file in (REPOSITORY / each).rglob("*.py")]
+    assert [file.name for file in modules if not file.name.startswith("__") and file.name not in tree] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_each_link_leads_somewhere(page: Path) -> None:
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
