@@ -16,7 +16,8 @@ GO_ON = {
 }
 ARGUMENTS = {"train_model": ["--model", "digits-cnn"], "verify": ["reports/digits/0"]}
 STOPPED = """
-import os, runpy
+import os, runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and this may be one
 import flows.command
 flows.command.reach_store = lambda settings: os.kill(os.getpid(), STOP)
 runpy.run_module("flows.COMMAND", run_name="__main__")
