@@ -22,6 +22,7 @@ ATTEMPTS = 8
 """Of each call, with growing, jittered waits: about half a minute in all. AWS_MAX_ATTEMPTS sets another number."""
 KEYS_WITHIN_S = 30.0
 """From wherever they come: a file, a program (`credential_process`), a server."""
+CODE_ATTEMPTS, CODE_AGAIN_S = 4, 0.2
 READ_TIMEOUT_S = 20
 """Without a single byte."""
 CONNECTIONS = 32
@@ -108,6 +109,7 @@ def _make_client(attempts: int) -> Any:
     # boto3 would wait without end for the end of a server's leave to go on ("100 Continue").
     session.events.unregister("before-call.s3", botocore.handlers.add_expect_header)
     session.events.register_last("before-parameter-build.s3", _ask_no_further)
+    session.events.register_first("needs-retry.s3", _ask_again_for_a_code)
     if keys := session.get_credentials():
         keys.get_frozen_credentials()
     # A region is asked for even where an endpoint is named; any will do there.
@@ -144,6 +146,15 @@ def _ask_no_further(model: Any, context: dict[str, Any], **_: object) -> None:
     """Redirected, boto3 asks for the bucket's region; redirected there too, it would ask again, without end."""
     if model.name == "HeadBucket":
         context["s3_redirect"]["redirected"] = True
+
+
+def _ask_again_for_a_code(response: Any, attempts: int, operation: Any, **_: object) -> float | None:
+    """Seconds until the next try where a 404 has no code, as one of S3 always has: its answer may have been cut."""
+    if response is None or operation.name == "HeadObject":
+        return None
+    http, said = response
+    cut = http.status_code == 404 and str(said.get("Error", {}).get("Code", "")).isdecimal()
+    return CODE_AGAIN_S * attempts if cut and attempts < CODE_ATTEMPTS else None
 
 
 def _attempts() -> int:

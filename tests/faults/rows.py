@@ -304,7 +304,7 @@ def _(scene: Scene) -> Run:
 def _(scene: Scene) -> Run:
     limit = 2_200_000_000
     return scene.start(
-        "--models", "alexnet", "--set", "batch_size=400",
+        training=("--dataset", "digits", "--models", "alexnet", "--limit", "1200", "--set", "batch_size=400"),
         limits=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)),
     ).end()  # fmt: skip
 

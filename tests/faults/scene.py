@@ -134,13 +134,14 @@ class Scene:
     def start(
         self,
         *options: str,
+        training: tuple[str, ...] = TRAINING,
         limits: Callable[[], None] = lambda: None,
         within: tuple[str, ...] = (),
         **more: str,
     ) -> Run:
-        """Start TRAINING, with more options or another environment."""
+        """Start `training`, with more options or another environment."""
         environment = {**self.environment, "STORE_URI": self.uri, **more}
-        self.runs.append(run := Run(environment, (self.module, *TRAINING, *options), limits, within))
+        self.runs.append(run := Run(environment, (self.module, *training, *options), limits, within))
         return run
 
     def command(self, *words: str) -> Run:
