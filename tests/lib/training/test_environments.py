@@ -101,7 +101,7 @@ class Place:
                 step="model",
                 settings=settings,
                 runs_on="cpu",
-                arguments={**arguments, "weights": None, "features": None},
+                arguments={**arguments, "weights": {}, "features": {}},
             )
             return load(self.store, run_job(job, on_event))
 
