@@ -19,9 +19,9 @@ def averaged(model: keras.Model, images: Callable[[], np.ndarray], batch_size: i
         yield
         return
     before = model.get_weights()
-    type(optimizer).finalize_variable_values(optimizer, model.trainable_variables)
-    _take_statistics(model, images(), batch_size)
     try:
+        type(optimizer).finalize_variable_values(optimizer, model.trainable_variables)
+        _take_statistics(model, images(), batch_size)
         yield
     finally:
         model.set_weights(before)

@@ -7,16 +7,9 @@ import pytest
 from lib.errors import PermanentError
 from lib.models.overrides import override, settings_for
 from lib.models.recipes import RECIPES
-from lib.models.schema import Augmentation, Phase, Recipe
+from lib.models.schema import Augmentation
 
-TOY = Recipe(
-    name="toy",
-    datasets=("digits", "cifar100"),
-    description="Two phases.",
-    network="softmax",
-    phases=(Phase(epochs=3, learning_rate=0.1), Phase(epochs=10, learning_rate=0.01)),
-    augmentation=Augmentation(shift_px=2),
-)
+from .test_recipes import TOY
 
 
 @pytest.mark.parametrize(("epochs", "expected"), [(1, [1, 1]), (5, [3, 5]), (10, [3, 10]), (99, [3, 10])])
