@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lib.runtime.environment import for_computing
+from lib.store import Store, open_store
 from tests.s3_server import S3Server
 
 for ignored in for_computing(os.environ)[1]:  # this machine's, of which each job would warn
@@ -48,6 +50,15 @@ def s3_environment(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Se
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
     return s3_server
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A store of each kind."""
+    if request.param == "folder":
+        return open_store(str(tmp_path / "store"), tmp_path / "cache")
+    server = request.getfixturevalue("s3_environment")
+    return open_store(f"s3://{server.bucket}/{uuid.uuid4().hex}", tmp_path / "cache")
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from lib.data.datasets import DatasetSpec
 from lib.errors import PermanentError
 from lib.lineage.digests import digest_array
 from lib.lineage.manifests import Manifest, read_file
+from lib.lineage.steps import SPLITS
 from lib.store import Store
 
 
@@ -26,7 +27,7 @@ class Splits:
 
     def content(self) -> dict[str, str]:
         """What a manifest says of them: sha256 over each split's row numbers as int32."""
-        return {name: digest_array(getattr(self, name).astype("<i4")) for name in ("train", "validation", "test")}
+        return {name: digest_array(getattr(self, name).astype("<i4")) for name in SPLITS}
 
 
 def split_rows(

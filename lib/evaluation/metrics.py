@@ -8,9 +8,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, load, read_file
+from lib.lineage.steps import SPLITS
 from lib.store import Store
-
-SPLITS = ("train", "validation", "test")
 
 
 class ClassMetrics(BaseModel):

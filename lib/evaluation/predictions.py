@@ -9,12 +9,12 @@ import numpy as np
 
 from lib.data.rows import Rows, read_rows
 from lib.errors import PermanentError, cause
-from lib.evaluation.metrics import SPLITS, SplitMetrics, from_confusion, measure, read_metrics
+from lib.evaluation.metrics import SplitMetrics, from_confusion, measure, read_metrics
 from lib.evaluation.prediction_table import check_predictions, encode_predictions, read_probabilities
 from lib.lineage.digests import digest_array, digest_json
 from lib.lineage.manifests import Manifest, Ref, commit, find, foreign, load, local_file, put_file
 from lib.lineage.provenance import made_by
-from lib.lineage.steps import STEPS
+from lib.lineage.steps import SPLITS, STEPS
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.models.networks import HEAD, load_network
 from lib.models.schema import Recipe

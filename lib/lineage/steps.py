@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from lib.lineage.digests import digest_json
 
 KEY_LENGTH = 16
+SPLITS = ("train", "validation", "test")
 
 
 class Kept(Enum):
@@ -136,7 +137,7 @@ STEPS: dict[str, Step] = {
                 "inputs.dataset": Any,
                 "facts.dataset": str,
                 "facts.limit": int | None,
-                **{f"facts.rows.{split}": int for split in ("train", "validation", "test")},
+                **{f"facts.rows.{split}": int for split in SPLITS},
                 **OF_DATA,
                 "files.splits": Any,
                 "files.profile": Any,
@@ -200,7 +201,7 @@ STEPS: dict[str, Step] = {
                 "facts.recipe": str,
                 **{
                     f"facts.metrics.{split}.{metric}": float
-                    for split in ("train", "validation", "test")
+                    for split in SPLITS
                     for metric in ("loss", "accuracy", "top5_accuracy", "macro_f1")
                 },
                 "files.metrics": Any,

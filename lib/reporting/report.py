@@ -10,11 +10,10 @@ from hashlib import sha256
 from typing import Any
 
 from lib.errors import PermanentError
-from lib.evaluation.metrics import SPLITS
 from lib.lineage.digests import digest_json
 from lib.lineage.manifests import MANIFEST, Manifest, Ref, commit, find, foreign, load, local_file, put_file
 from lib.lineage.provenance import made_by
-from lib.lineage.steps import STEPS
+from lib.lineage.steps import SPLITS, STEPS
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.models.changes import changes
 from lib.reporting.leaderboard import (

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from lib.data.datasets import DATASETS, readable
 from lib.data.stored_profile import read_profile
-from lib.evaluation.metrics import SPLITS, SplitMetrics, read_metrics
+from lib.evaluation.metrics import SplitMetrics, read_metrics
 from lib.lineage.manifests import Manifest, Ref, load
+from lib.lineage.steps import SPLITS
 from lib.models.changes import start_of
 from lib.models.schema import settings_of
 from lib.reporting.tiles import Caption, boxes, cut

@@ -20,7 +20,7 @@ from lib.errors import PermanentError
 from lib.lineage.digests import digest_array
 from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, load, put_file
 from lib.lineage.provenance import made_by
-from lib.lineage.steps import checkpoints_address
+from lib.lineage.steps import SPLITS, checkpoints_address
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.models.networks import build_features
 from lib.models.schema import Recipe, features_address
@@ -37,7 +37,6 @@ PART_ROWS = 2_000
 LARGEST_PART_BYTES = 1 << 31
 BATCH_ROWS = 250
 """At most; half as many where memory does not suffice."""
-SPLITS = ("train", "validation", "test")
 
 Extract = Callable[[np.ndarray], np.ndarray]
 """Images (n, H, W, C) uint8 → features (n, D) float16."""

@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-import uuid
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from deployments.checks import (
     check_store,
     file_system,
 )
-from lib.store import LocalStore, Store, open_store
+from lib.store import LocalStore, Store
 
 KEPT = "reads, writes, creates only if absent, replaces only if unchanged"
 FOLDER = "a folder, for the workers of this machine only"
@@ -23,14 +22,6 @@ LEASE = "checkpoints/models/digits/digits-cnn/abc/lease.json"
 
 def lease(renewed: int = 0) -> bytes:
     return json.dumps({"host": "x", "pid": 12, "id": "other", "renewed": renewed}).encode()
-
-
-@pytest.fixture(params=["folder", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "folder":
-        return open_store(str(tmp_path / "store"), tmp_path / "cache")
-    server = request.getfixturevalue("s3_environment")
-    return open_store(f"s3://{server.bucket}/{uuid.uuid4().hex}", tmp_path / "cache")
 
 
 def test_a_store_that_keeps_its_promises_is_well_and_nothing_stays_in_it(store: Store) -> None:

@@ -14,6 +14,7 @@ from lib.data.prepare import prepare
 from lib.data.rows import read_rows
 from lib.data.upstream import UpstreamFile
 from lib.lineage.manifests import load
+from lib.lineage.steps import SPLITS
 from lib.lineage.verify import verify
 from lib.store import LocalStore
 
@@ -56,7 +57,7 @@ def test_labels_of_many_classes_stay_as_they_are_from_the_publishers_files_on(
     spec, labels = many_classes(classes, tmp_path)
     monkeypatch.setitem(DATASETS, "many", spec)
     prepared = prepare(spec, store, ingest(spec, store, tmp_path.as_uri(), lambda *_: None), None)
-    rows = read_rows(store, load(store, prepared), ("train", "validation", "test"))
+    rows = read_rows(store, load(store, prepared), SPLITS)
     for name, source in (("train", "train"), ("validation", "train"), ("test", "test")):
         assert rows[name].labels.dtype == np.int32
         assert np.array_equal(rows[name].labels, labels[source][rows[name].index])

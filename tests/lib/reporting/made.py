@@ -16,7 +16,7 @@ from lib.evaluation.prediction_table import encode_predictions
 from lib.lineage.digests import digest_json
 from lib.lineage.manifests import Manifest, Ref, commit, load, local_file, put_file
 from lib.lineage.provenance import made_by
-from lib.lineage.steps import STEPS
+from lib.lineage.steps import SPLITS, STEPS
 from lib.models.recipes import RECIPES
 from lib.models.schema import Recipe, model_address
 from lib.reporting.pictures import DATA_PICTURES, MODEL_PICTURES
@@ -71,7 +71,7 @@ def evaluated(
          "validation_accuracy": [0.75, 0.78], "learning_rate": [0.003, 0.001]}
     )  # fmt: skip
     model = _model(store, prepared, resolved, history, seed, seconds, weights)
-    rows = read_rows(store, data, ("train", "validation", "test"))
+    rows = read_rows(store, data, SPLITS)
     guesses = {split: _guess(each, share, len(names)) for (split, each), share in zip(rows.items(), right, strict=True)}
     metrics = {split: measure(guesses[split], each.labels, names) for split, each in rows.items()}
     predictions = encode_predictions({split: (rows[split], guesses[split]) for split in ("validation", "test")})

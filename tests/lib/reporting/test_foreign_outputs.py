@@ -19,6 +19,7 @@ import pytest
 from lib.data.rows import read_rows
 from lib.errors import PermanentError
 from lib.lineage.manifests import Ref, load
+from lib.lineage.steps import SPLITS
 from lib.reporting.pictures import draw
 from lib.reporting.report import best_model, build_report, leaderboard_table, read_report, report_summary
 from lib.store import LocalStore
@@ -159,7 +160,7 @@ def change_file(forger: Forger, file: str, change: Change) -> None:
 def use(store: LocalStore, prepared: Ref, report: Ref) -> None:
     """All that reads such files: training and evaluation read rows, a report the rest."""
     data = load(store, prepared)
-    read_rows(store, data, ("train", "validation", "test"))
+    read_rows(store, data, SPLITS)
     draw(store, data, {"model": read(store, "evaluation")})
     read_report(store, report)
 

@@ -7,24 +7,15 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from pathlib import Path
 
 import pytest
 
 from lib.errors import NotFound, TransientError
 from lib.runtime.leases import lease, owner_of
-from lib.store import LocalStore, Store, open_store
+from lib.store import LocalStore, Store
 
 PATH = "leases/toy.json"
-
-
-@pytest.fixture(params=["folder", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "folder":
-        return open_store(str(tmp_path / "store"), tmp_path / "cache")
-    server = request.getfixturevalue("s3_environment")
-    return open_store(f"s3://{server.bucket}/{uuid.uuid4().hex}", tmp_path / "cache")
 
 
 def lease_of(host: str, pid: int, **more: object) -> bytes:

@@ -16,6 +16,7 @@ from lib.data.prepare import prepare
 from lib.data.rows import Rows, read_rows
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, StoredFile, load, put_file
+from lib.lineage.steps import SPLITS
 from lib.models.schema import Augmentation, Backbone, Phase, Recipe
 from lib.runtime.interrupts import Interrupted
 from lib.settings import Settings
@@ -69,7 +70,7 @@ def test_features_are_those_of_the_pooled_layers_of_each_view(filled: tuple[Loca
 
     store, prepared = filled
     manifest = load(store, compute(store, prepared))
-    found = read_features(store, manifest, ("train", "validation", "test"))
+    found = read_features(store, manifest, SPLITS)
     assert {split: values.shape for split, values in found.items()} == {
         "train": (1293, 2, 8), "validation": (144, 2, 8), "test": (360, 2, 8),
     }  # fmt: skip

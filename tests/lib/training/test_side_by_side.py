@@ -16,6 +16,7 @@ from lib.data.prepare import prepare
 from lib.data.rows import read_rows
 from lib.errors import PermanentError
 from lib.lineage.manifests import Ref, load, local_file
+from lib.lineage.steps import SPLITS
 from lib.lineage.verify import check_output
 from lib.models.backbone_schema import Backbone
 from lib.models.schema import Augmentation, Phase, Recipe, features_address
@@ -34,7 +35,7 @@ RECIPE = Recipe(
     phases=(Phase(epochs=1, learning_rate=0.01),),
     augmentation=Augmentation(flip=True),
 )
-SETTINGS, SPLITS = Settings(), ("train", "validation", "test")
+SETTINGS = Settings()
 PLAIN = """
 import sys
 sys.modules.update(lib=None, flows=None, tasks=None)
