@@ -1,5 +1,7 @@
 """Where the meaning of a step's code changes, its version must be raised: stored outputs are else taken for its own."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -26,8 +28,8 @@ def test_each_step_is_watched() -> None:
 
 
 def test_a_changed_augmentation_is_noticed_and_the_step_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def upside_down(self: TrainingImages, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        return np.ascontiguousarray(augmented(self, rows, random)[:, ::-1])
+    def upside_down(self: TrainingImages, rows: np.ndarray, *how: Any) -> np.ndarray:
+        return np.ascontiguousarray(augmented(self, rows, *how)[:, ::-1])
 
     augmented = TrainingImages._augmented
     only = {each: MEANINGS[each] for each in (("model", "augmented_chunk"), ("evaluation", "metrics"))}

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import layers
+from scipy.fft import dct
 
 from lib.errors import PermanentError, cause
 from lib.lineage.manifests import Manifest, local_file
@@ -192,12 +194,12 @@ def fashion_cnn(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     return x
 
 
-def small_resnet(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
-    """Mean features of the last map of a small residual network (He et al., 2015, arXiv:1512.03385).
+def whitened_resnet(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+    """Mean features of the last map of a small residual network (He et al., 2015, arXiv:1512.03385) on whitened pixels.
 
     One block each of 64 and 128 filters; half of the work is done on maps of half the side.
     """
-    x = _normalised_relu(_convolution(x, 32))
+    x = _whitened(x)
     for filters in (64, 128):
         x = _normalised_relu(_convolution(x, filters, stride=2))
         y = _normalised_relu(_convolution(x, filters))
@@ -205,6 +207,20 @@ def small_resnet(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     x = _normalised_relu(_convolution(x, 240, stride=2))
     x = layers.GlobalAveragePooling2D()(_normalised_relu(_convolution(x, 240)))
     return layers.Dropout(recipe.dropout)(x) if recipe.dropout else x
+
+
+def _whitened(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Positive and negative parts of the frequencies of each 3×3 patch, each of unit variance: 18 maps a channel.
+
+    Networks begin to learn about twice as fast on whitened patches (Jordan, 2024, arXiv:2404.00498). He whitens by
+    principal components of the training images; those of photographs are near to the frequencies, which need no data.
+    """
+    one, channels = (dct(np.eye(size), norm="ortho", axis=0) for size in (3, x.shape[-1]))
+    waves = np.einsum("ai,bj,ck->ijkabc", one, one, channels).reshape(3, 3, x.shape[-1], -1)
+    patches = layers.Conv2D(2 * waves.shape[-1], 3, padding="same", use_bias=False, trainable=False)
+    x = patches(x)
+    patches.set_weights([np.concatenate([waves, -waves], axis=-1)])
+    return layers.ReLU()(layers.BatchNormalization(momentum=0.9, epsilon=1e-5, center=False, scale=False)(x))
 
 
 def _convolution(x: keras.KerasTensor, filters: int, stride: int = 1) -> keras.KerasTensor:
@@ -243,7 +259,7 @@ NETWORKS: dict[str, Callable[[keras.KerasTensor, Recipe], keras.KerasTensor]] = 
     "dense-1024": dense_1024,
     "digits-cnn": digits_cnn,
     "fashion-cnn": fashion_cnn,
-    "small-resnet": small_resnet,
     "softmax": softmax,
     "standardised-dense-1024": standardised_dense_1024,
+    "whitened-resnet": whitened_resnet,
 }

@@ -17,8 +17,8 @@ SHOWN_IF_SET = {"averaging", "beside", "both_views", "nesterov", "sizes", "warmu
 """Fields that are younger than the pages of reports: a page without them still is what its recipe gives."""
 
 # Names alone, since the builders load TensorFlow: `lib.models.networks.NETWORKS`.
-IMAGE_NETWORKS = {"alexnet", "cifar-cnn", "digits-cnn", "fashion-cnn", "small-resnet"}
-ANY_SIZE_NETWORKS = {"small-resnet"}
+IMAGE_NETWORKS = {"alexnet", "cifar-cnn", "digits-cnn", "fashion-cnn", "whitened-resnet"}
+ANY_SIZE_NETWORKS = {"whitened-resnet"}
 """Those whose weights fit images of any size: they can be trained on smaller ones first."""
 FEATURE_NETWORKS = {"dense-1024", "standardised-dense-1024"}
 NETWORKS = {*IMAGE_NETWORKS, *FEATURE_NETWORKS, "softmax"}
@@ -29,12 +29,26 @@ MOST_BESIDE = 9
 ALL_ALIKE = f"several backbones must start all from {IMAGENET} or all from {RANDOM}"
 
 
+class Augmentation(Described):
+    """Random changes to each training image."""
+
+    shift_px: int = Field(default=0, ge=0, le=LARGEST_PX)
+    """Move by up to this many pixels each way, the border filled with 0."""
+    flip: bool = False
+    """Mirror left and right, every second time."""
+    cutout_px: int = Field(default=0, ge=0, le=LARGEST_PX)
+    """Blank a square with sides of this many pixels."""
+
+
 class Size(Described):
     """Epochs on images of another size."""
 
     epochs: int = Field(gt=0, le=MOST_EPOCHS)
     px: int = Field(gt=0, le=LARGEST_PX)
     """The sides that images are resized to."""
+    augmentation: Augmentation | None = None
+    """In place of the recipe's, and no stronger: what helps on large images slows down what is learned on small ones
+    (Tan and Le, 2021, arXiv:2104.00298)."""
 
 
 class Phase(Described):
@@ -62,24 +76,13 @@ class Phase(Described):
     trains: Literal["all", "head"] = "all"
     """What moves: all weights, or only the layers after the backbone."""
 
-    def px_of(self, epoch: int) -> int | None:
-        """The side that images are resized to in its epoch `epoch`, from 0; None where they are left as they are."""
+    def size_of(self, epoch: int) -> Size | None:
+        """What is trained on in its epoch `epoch`, from 0; None where it is images as they are."""
         for size in self.sizes:
             if epoch < size.epochs:
-                return size.px
+                return size
             epoch -= size.epochs
         return None
-
-
-class Augmentation(Described):
-    """Random changes to each training image."""
-
-    shift_px: int = Field(default=0, ge=0, le=LARGEST_PX)
-    """Move by up to this many pixels each way, the border filled with 0."""
-    flip: bool = False
-    """Mirror left and right, every second time."""
-    cutout_px: int = Field(default=0, ge=0, le=LARGEST_PX)
-    """Blank a square with sides of this many pixels."""
 
 
 class Recipe(Described):
@@ -152,6 +155,14 @@ class Recipe(Described):
                 "a recipe that runs on a GPU is compiled by XLA, which knows no bicubic interpolation: "
                 "use bilinear, or set deterministic=true"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_have_no_stronger_augmentation(self) -> "Recipe":
+        most = self.augmentation
+        for given in (size.augmentation for phase in self.phases for size in phase.sizes if size.augmentation):
+            if given.shift_px > most.shift_px or given.cutout_px > most.cutout_px or given.flip > most.flip:
+                raise ValueError("the augmentation of a size must not be stronger than the recipe's own")
         return self
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.lib.stride_tricks import as_strided
 
-from lib.models.schema import Augmentation
+from lib.models.schema import Augmentation, Size
 from lib.training.streams import Use, stream
 
 EVALUATION_BATCH = 512
@@ -26,11 +26,17 @@ class TrainingRows(ABC):
         """Steps in an epoch; the last may have fewer rows."""
         return ceil(len(self.labels) / self.batch_size)
 
-    def chunk(self, epoch: int, chunk: int, chunk_steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs (n, …) and labels (n,) of steps chunk·chunk_steps onwards of `epoch`."""
+    def chunk(
+        self, epoch: int, chunk: int, chunk_steps: int, augmentation: Augmentation | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs (n, …) and labels (n,) of steps chunk·chunk_steps onwards of `epoch`.
+
+        `augmentation`, where it is given, stands in place of the rows' own, which is no weaker.
+        """
         size = chunk_steps * self.batch_size
         rows = self._order_of(epoch)[chunk * size : (chunk + 1) * size]
-        return self._augmented(rows, stream(self.seed, Use.AUGMENTATION, epoch, chunk)), self.labels[rows]
+        random = stream(self.seed, Use.AUGMENTATION, epoch, chunk)
+        return self._augmented(rows, random, augmentation), self.labels[rows]
 
     def _order_of(self, epoch: int) -> np.ndarray:
         """All rows, shuffled; kept for the epoch's other chunks, since of many rows it takes seconds."""
@@ -39,7 +45,9 @@ class TrainingRows(ABC):
         return self._order[1]
 
     @abstractmethod
-    def _augmented(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    def _augmented(
+        self, rows: np.ndarray, random: np.random.Generator, augmentation: Augmentation | None
+    ) -> np.ndarray:
         """The inputs of `rows`, varied by `random`."""
 
 
@@ -51,7 +59,9 @@ class TrainingFeatures(TrainingRows):
         super().__init__(labels, batch_size, seed)
         self._features = features
 
-    def _augmented(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    def _augmented(
+        self, rows: np.ndarray, random: np.random.Generator, augmentation: Augmentation | None
+    ) -> np.ndarray:
         views = random.integers(self._features.shape[1], size=len(rows))
         chosen: np.ndarray = self._features[rows, views].astype(np.float32)
         return chosen
@@ -109,9 +119,13 @@ class TrainingImages(TrainingRows):
         images.mirror()
         self._images = images
 
-    def _augmented(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        offsets, augmentation = self._images.offsets, self._images.augmentation
-        down, right = random.integers(offsets, size=len(rows)), random.integers(offsets, size=len(rows))
+    def _augmented(
+        self, rows: np.ndarray, random: np.random.Generator, augmentation: Augmentation | None
+    ) -> np.ndarray:
+        most = self._images.augmentation
+        augmentation = augmentation or most
+        offsets, border = 2 * augmentation.shift_px + 1, most.shift_px - augmentation.shift_px
+        down, right = (border + random.integers(offsets, size=len(rows)) for _ in range(2))
         mirrored = random.random(len(rows)) < 0.5 if augmentation.flip else None
         images = self._images.crops(rows, down, right, mirrored)
         if size := augmentation.cutout_px:
@@ -126,8 +140,9 @@ class ValidationRows:
         self.inputs, self.labels = inputs, labels
         self._made: dict[int | None, tf.data.Dataset] = {}
 
-    def of(self, px: int | None) -> tf.data.Dataset:
+    def of(self, size: Size | None) -> tf.data.Dataset:
         """Batches. Made once: for a small model, making them anew in each epoch takes longer than reading them."""
+        px = size.px if size else None
         if px not in self._made:
             rows = tf.data.Dataset.from_tensor_slices((resized(self.inputs, px), self.labels))
             self._made[px] = rows.batch(EVALUATION_BATCH)

@@ -16,7 +16,7 @@ import tensorflow as tf
 from lib.lineage.manifests import Ref, find, load
 from lib.lineage.steps import checkpoints_address
 from lib.models.networks import enter_phase, of_views
-from lib.models.schema import Phase, Recipe, model_address
+from lib.models.schema import Phase, Recipe, Size, model_address
 from lib.runtime.interrupts import Interrupted, deferred_interrupts
 from lib.runtime.jobs import Emit, waits, warns
 from lib.runtime.leases import LEASE, lease
@@ -183,8 +183,7 @@ class Trainer:
                 self.progress.checkpoint_seconds += time.monotonic() - now
         except Interrupted:
             save(safe)
-            epoch, chunk = safe.progress.epoch, safe.progress.chunk
-            self.emit({"event": "stopped", "epoch": epoch, "step": chunk * CHUNK_STEPS})
+            self.emit({"event": "stopped", "epoch": safe.progress.epoch, "step": safe.progress.chunk * CHUNK_STEPS})
             raise
 
     def _enter_phase(self, number: int) -> None:
@@ -203,8 +202,7 @@ class Trainer:
     def _chunk(self) -> None:
         progress = self.progress
         seed_layers(self.model, self.seed, progress.epoch, progress.chunk)
-        images, labels = self.rows.chunk(progress.epoch, progress.chunk, CHUNK_STEPS)
-        images = resized(images, self._px)
+        images, labels = self._inputs(progress.epoch, progress.chunk, CHUNK_STEPS)
         first_step = progress.chunk * CHUNK_STEPS
         self.emit({"event": "chunk", **self._epoch_facts(), "step": first_step})
         watch = Watch(self._patience_s, self.emit, self._epoch_facts(), first_step, self._remedy)
@@ -220,8 +218,8 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         progress, recipe = self.progress, self.recipe
-        rows, watch = self.validation.of(self._px), StopInTime(self._patience_s)
-        with averaged(self.model, self._images_for_statistics, self.rows.batch_size):
+        rows, watch = self.validation.of(self._size), StopInTime(self._patience_s)
+        with averaged(self.model, lambda: self._inputs(0, 0, STATISTICS_STEPS)[0], self.rows.batch_size):
             validation = self.validated.evaluate(rows, verbose=0, return_dict=True, callbacks=[watch])
             weights = self.model.get_weights()
         line = {
@@ -256,9 +254,11 @@ class Trainer:
             if progress.phase < len(recipe.phases):
                 self._enter_phase(progress.phase)
 
-    def _images_for_statistics(self) -> np.ndarray:
-        """The same in each epoch, in the size that is trained on."""
-        return resized(self.rows.chunk(0, 0, STATISTICS_STEPS)[0], self._px)
+    def _inputs(self, epoch: int, chunk: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of any epoch, as those of the epoch under way are resized and augmented; and labels."""
+        size = self._size
+        images, labels = self.rows.chunk(epoch, chunk, steps, size.augmentation if size else None)
+        return (resized(images, size.px) if size else images), labels
 
     def _tell_of_slow_saves(self, took_s: float) -> None:
         left_s = self.stop_within_s * (1 - SHARE_OF_CHUNK)
@@ -272,8 +272,8 @@ class Trainer:
             self.emit({"event": "warning", "message": message})
 
     @property
-    def _px(self) -> int | None:
-        return self._phase.px_of(self.progress.phase_epoch)
+    def _size(self) -> Size | None:
+        return self._phase.size_of(self.progress.phase_epoch)
 
     @property
     def _patience_s(self) -> float:

@@ -45,6 +45,34 @@ def test_the_first_weights_are_a_function_of_the_seed_whatever_else_draws_random
     assert first(3) == first(3) != first(4)
 
 
+def test_whitened_patches_are_uncorrelated_frequencies_of_unit_variance_and_their_negatives() -> None:
+    import keras
+    from scipy.ndimage import gaussian_filter
+
+    from lib.models.networks import build_for_training
+
+    model = build_for_training(find_recipe("cifar-fast"), (32, 32, 3), 100)
+    first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+    kernel = np.asarray(first.kernel)
+    waves = kernel[..., :27].reshape(27, 27)
+    assert not first.trainable
+    assert waves.T @ waves == pytest.approx(np.eye(27), abs=1e-6)
+    assert waves[:, 0] == pytest.approx(np.full(27, 1 / np.sqrt(27)))  # the mean of a patch
+    assert np.array_equal(kernel[..., 27:], -kernel[..., :27])
+
+    noise = np.random.default_rng(0).normal(size=(16, 32, 32, 3))
+    smooth = gaussian_filter(noise, (0, 1, 1, 0))
+    images = np.clip(128 + 200 * smooth, 0, 255).astype(np.uint8)
+    index = model.layers.index(first)
+    normalised = keras.Model(model.inputs, model.layers[index + 1].output)(images, training=True)
+    maps = np.asarray(normalised)[..., :27].reshape(-1, 27)
+    assert maps.var(axis=0) == pytest.approx(np.ones(27), rel=0.1)
+    neighbours = np.corrcoef(images[:, :, :-1, 0].ravel(), images[:, :, 1:, 0].ravel())[0, 1]
+    between = np.corrcoef(maps.T) - np.eye(27)
+    assert neighbours > 0.7
+    assert np.abs(between).mean() < 0.05
+
+
 def test_raw_uint8_images_give_probabilities() -> None:
     from lib.models.networks import build
 

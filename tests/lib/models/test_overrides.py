@@ -191,8 +191,11 @@ def test_settings_are_kept_for_the_recipes_that_have_them() -> None:
 
 def test_images_of_other_sizes_need_a_network_that_takes_them() -> None:
     sizes = '[{"epochs": 1, "px": 16}]'
-    with pytest.raises(PermanentError, match=r"images of other sizes need one of the networks small-resnet"):
+    with pytest.raises(PermanentError, match=r"images of other sizes need one of the networks whitened-resnet"):
         override(TOY, None, {"sizes": sizes})
+    stronger = '[{"epochs": 1, "px": 16, "augmentation": {"shift_px": 5}}]'
+    with pytest.raises(PermanentError, match=r"the augmentation of a size must not be stronger than the recipe's own"):
+        override(RECIPES["cifar-fast"], None, {"sizes": stronger})
     with pytest.raises(PermanentError, match=r"both_views is for networks without a backbone"):
         override(RECIPES["mobilenet-frozen"], None, {"both_views": "true"})
 

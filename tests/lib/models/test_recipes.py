@@ -110,7 +110,11 @@ def test_younger_settings_are_shown_where_they_are_set() -> None:
     assert not {"averaging", "nesterov", "sizes", "warmup"} & plain["phases"][0].keys()
     assert plain["phases"][0]["trains"] == "all"
     assert fast["both_views"] is True
-    assert fast["phases"][0]["sizes"][0] == {"epochs": 2, "px": 12}
+    assert fast["phases"][0]["sizes"][0] == {
+        "epochs": 1,
+        "px": 8,
+        "augmentation": {"shift_px": 0, "flip": True, "cutout_px": 0},
+    }
     assert fast["phases"][0]["averaging"] == 0.98
 
 

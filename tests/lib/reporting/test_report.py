@@ -256,7 +256,7 @@ def test_a_model_trained_on_other_sizes_first_says_what_its_curves_are_validated
 ) -> None:
     (phase,) = RECIPES["digits-cnn"].phases
     changed = phase.model_copy(update={"sizes": (Size(epochs=1, px=16),)})
-    fast = made.evaluated(store, prepared, network="small-resnet", phases=(changed,))
+    fast = made.evaluated(store, prepared, network="whitened-resnet", phases=(changed,))
     said = "Epochs on images of another size are validated on images of that size."
     assert said in made.index(store, build_report(store, prepared, [fast]))
     assert said not in page

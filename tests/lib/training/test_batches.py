@@ -46,6 +46,17 @@ def test_shifted_crops_are_those_of_padding_and_slicing_each_image() -> None:
         assert np.array_equal(found, padded[y : y + 6, x : x + 7])
 
 
+def test_a_weaker_augmentation_in_place_of_the_rows_own_crops_around_the_middle() -> None:
+    images = noise(20)
+    rows = rows_of(images, augmentation=Augmentation(shift_px=3, flip=True, cutout_px=2))
+    as_they_are, labels = rows.chunk(1, 0, 5, PLAIN)
+    assert np.array_equal(as_they_are, images[labels])
+    shifted, labels = rows.chunk(1, 0, 5, Augmentation(shift_px=1))
+    alone, same = rows_of(images, augmentation=Augmentation(shift_px=1)).chunk(1, 0, 5)
+    assert np.array_equal(shifted, alone)
+    assert np.array_equal(labels, same)
+
+
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 20])
 def test_all_augmentations_together_are_those_of_one_image_after_the_other(size: int) -> None:
     images, augmentation = noise(40), Augmentation(shift_px=2, flip=True, cutout_px=size)

@@ -15,7 +15,7 @@ RECIPE = Recipe(
     name="toy",
     datasets=(),
     description="",
-    network="small-resnet",
+    network="whitened-resnet",
     dropout=0.2,
     phases=(
         Phase(
@@ -27,7 +27,7 @@ RECIPE = Recipe(
             warmup=0.5,
             weight_decay=0.01,
             averaging=MOMENTUM,
-            sizes=(Size(epochs=1, px=4), Size(epochs=1, px=6)),
+            sizes=(Size(epochs=1, px=4, augmentation=Augmentation()), Size(epochs=1, px=6)),
         ),
     ),
     augmentation=Augmentation(shift_px=1, flip=True, cutout_px=2),
@@ -82,6 +82,24 @@ def test_each_epoch_sees_images_of_its_size(monkeypatch: pytest.MonkeyPatch) -> 
     assert seen == [(4, 4, 3), (6, 6, 3), (8, 8, 3), (8, 8, 3)]
 
 
+def test_a_size_has_an_augmentation_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, seen = trainer(), []
+
+    def looking(epoch: int, chunk: int, steps: int, augmentation: Any) -> Any:
+        seen.append((epoch, steps, augmentation))
+        return chunk_of(epoch, chunk, steps, augmentation)
+
+    one.start(None)
+    chunk_of = one.rows.chunk
+    monkeypatch.setattr(one.rows, "chunk", looking)
+    one.run(lambda state: None, interval_s=60)
+    own, recipes = Augmentation(), None
+    trained = [(epoch, fit.CHUNK_STEPS, own if epoch == 0 else recipes) for epoch in range(4)]
+    # BatchNorm's statistics of the averages are of the same augmentation, and of the same rows in each epoch.
+    statistics = [(0, fit.STATISTICS_STEPS, each[2]) for each in trained]
+    assert seen == [each for pair in zip(trained, statistics, strict=True) for each in pair]
+
+
 def test_validation_is_of_the_size_that_is_trained_on_of_the_average_and_of_both_views(
     undisturbed: tuple[Any, dict[tuple[int, int], State]],
 ) -> None:
@@ -122,8 +140,9 @@ def test_in_mixed_precision_the_average_is_kept_too() -> None:
     one.start(None)
     one.run(lambda state: None, interval_s=60)
     assert isinstance(one.model.optimizer, keras.optimizers.LossScaleOptimizer)
-    kept, raw = one.kept_weights(), one.model.get_weights()
-    assert not any(np.array_equal(a, b) for a, b in zip(kept, raw, strict=True))
+    moving = [weight.trainable or "moving_" in weight.path for weight in one.model.weights]
+    pairs = zip(one.kept_weights(), one.model.get_weights(), strict=True)
+    assert [not np.array_equal(kept, raw) for kept, raw in pairs] == moving
 
 
 def averages(states: dict[tuple[int, int], State]) -> list[list[np.ndarray]]:
@@ -142,7 +161,8 @@ def with_their_statistics(weights: list[np.ndarray], px: int) -> list[np.ndarray
     import keras
 
     one, seen = trainer(), []
-    images, _ = one.rows.chunk(0, 0, 3)
+    sizes = {size.px: size.augmentation for size in RECIPE.phases[0].sizes}
+    images, _ = one.rows.chunk(0, 0, 3, sizes.get(px))
     for start in (0, 8, 16):
         one.model.set_weights(weights)
         for layer in one.model.layers:
