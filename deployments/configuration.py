@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -17,6 +18,7 @@ from deployments.automations import TAG
 from flows.parameters import REQUESTS
 from lib.errors import PermanentError, explain_validation
 from lib.files import read_regular
+from lib.planning.dates import MOST_IN_A_DAY
 from lib.planning.plan import check_parameters, check_parameters_without_model
 from lib.planning.request import ModelRequest
 
@@ -28,6 +30,8 @@ NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 LONGEST_NUMBER = 100
 """Python writes no number of thousands of digits, not even into an error."""
 CRON_FIELDS = 5
+A_WEEK = timedelta(days=8)
+"""And the rest of today."""
 Parameters = dict[tuple[str, str], dict[str, Any]]
 """Of schedules, by deployment and slug."""
 UNREADABLE = (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError, yaml.YAMLError)
@@ -96,15 +100,20 @@ class Schedule(CronSchedule):
     def _begins(self) -> Self:
         if len(self.cron.split()) > CRON_FIELDS:  # @daily has one; Prefect takes a sixth, for seconds
             raise ValueError(f"cron must have five fields; received {self.cron!r}")
-        from prefect.server.schemas.schedules import CronSchedule as Dates  # a part of the server: it takes a second
-
         try:
-            began = asyncio.run(Dates(cron=self.cron, timezone=self.timezone, day_or=self.day_or).get_dates(1))
+            began = self.starts(1)
         except Exception:  # of croniter, which the server has a copy of
             began = []
         if not began:
             raise ValueError(f"cron must name a time that comes; {self.cron!r} never does")
         return self
+
+    def starts(self, most: int, until: datetime | None = None) -> list[datetime]:
+        """The next times, at most 1,000 of them."""
+        from prefect.server.schemas.schedules import CronSchedule as Dates  # a part of the server: it takes a second
+
+        dates = Dates(cron=self.cron, timezone=self.timezone, day_or=self.day_or)
+        return list(asyncio.run(dates.get_dates(most, end=until)))
 
 
 class ConcurrencyLimit(Strict):
@@ -170,8 +179,24 @@ class Deployment(Strict):
             for schedule in self.schedules:
                 name = f"{self.full_name}, schedule {schedule.slug}"
                 check_parameters(self._request, {**self.parameters, **schedule.parameters})
+            name = self.full_name
+            self._check_starts()
         except PermanentError as error:
             raise PermanentError(f"{name}: {error}") from error
+
+    def _check_starts(self) -> None:
+        """Raise PermanentError where the seed `fresh` has not a number for each start of a day."""
+        parameters = [{**self.parameters, **schedule.parameters} for schedule in self.schedules]
+        if all(each.get("seed") != "fresh" for each in parameters):
+            return
+        soon = datetime.now(UTC) + A_WEEK
+        starts = [at.date() for schedule in self.schedules for at in schedule.starts(1_000, soon)]
+        for day, count in Counter(starts).most_common(1):
+            if count > MOST_IN_A_DAY:
+                raise PermanentError(
+                    f"where a seed is fresh, all schedules of a deployment must have at most {MOST_IN_A_DAY} starts a "
+                    f"day; they have {count} on {day}: start less often, or give each schedule a number as its seed"
+                )
 
     def _check_own_parameters(self) -> None:
         if self._request is ModelRequest and "model" not in self.parameters:  # train-all or a person gives it

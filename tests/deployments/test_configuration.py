@@ -90,6 +90,11 @@ def change_cron_to_a_day_that_never_comes(told: dict) -> None:
     told["deployments"][0]["schedules"][0]["cron"] = "0 0 30 2 *"
 
 
+def start_too_often_for_fresh_seeds(told: dict) -> None:
+    told["deployments"][0]["schedules"].append({"cron": "*/15 * * * *", "slug": "often", "parameters": {"seed": 1}})
+    told["deployments"][0]["schedules"].append({"cron": "1-31/2 7 * * *", "slug": "early", "parameters": {"seed": 2}})
+
+
 def change_zone(told: dict) -> None:
     told["deployments"][0]["schedules"][0]["timezone"] = "Mars/Phobos"
 
@@ -203,6 +208,11 @@ def repeat_deployment(told: dict) -> None:
         (change_cron, "at night"),
         (change_cron_to_each_second, "cron must have five fields; received '*/5 * * * * *'"),
         (change_cron_to_a_day_that_never_comes, "cron must name a time that comes; '0 0 30 2 *' never does"),
+        (
+            start_too_often_for_fresh_seeds,
+            "train-all/cifar100: where a seed is fresh, all schedules of a deployment must have at most 100 starts a "
+            "day; they have 113 on ",
+        ),
         (change_zone, "Mars/Phobos"),
         (change_pool, "job_variables: Extra inputs are not permitted"),
         (change_entrypoint, "entrypoint must be module.flow; received flows.train.train_most"),

@@ -196,7 +196,9 @@ def test_a_fresh_seed_is_the_date_of_the_runs_start() -> None:
 def test_further_starts_on_one_date_have_seeds_of_their_own() -> None:
     noon = datetime(2031, 12, 1, 12, tzinfo=UTC)
     assert [fresh_seed(Start(noon, earlier)) for earlier in (0, 1, 99)] == [20311201, 2031120101, 2031120199]
-    with pytest.raises(PermanentError, match=r"at most 100 starts a day; this is number 101 of 2031-12-01"):
+    with pytest.raises(
+        PermanentError, match=r"at most 100 starts a day; this is number 101 of those planned for 2031-12-01"
+    ):
         fresh_seed(Start(noon, 100))
 
 
