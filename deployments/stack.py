@@ -95,6 +95,8 @@ class Stack:
             "PREFECT_HOME": str(self.folder / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_API_AUTH_STRING": made.prefect_login,
+            # The links that Prefect prints are of this one of its two interfaces: a login is to lead there too.
+            "PREFECT_SERVER_UI_V2_ENABLED": "false",
             # By default any page in the user's browser may talk to the server.
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
                 f"http://{host}:{made.prefect_port}" for host in ("127.0.0.1", "localhost")
@@ -234,7 +236,7 @@ class Stack:
         reached = self.reached_by()
         return (
             f"Prefect UI   {reached['PREFECT_API_URL'].removesuffix('/api')}, asks for a password once\n"
-            f"password     PREFECT_API_AUTH_STRING in {self.env_file}: all of it, admin: too\n"
+            f"password     all of PREFECT_API_AUTH_STRING in {self.env_file}, with its admin:\n"
             f"S3           {reached['AWS_ENDPOINT_URL_S3']}, bucket {BUCKET}; keys in {self.env_file}\n"
             f"logs         {self.folder / 'log'}"
         )

@@ -50,7 +50,7 @@ class RecipeRequest(DataRequest):
     seed: Seed = Field(
         0,
         description="A number, or fresh: the date of the scheduled start in the time zone of its schedule, "
-        "the same over a run's retries",
+        "numbered where a day has several (20261127, 2026112701), the same over a run's retries",
     )
     overrides: dict[str, OverrideText] | None = Field(
         None,
