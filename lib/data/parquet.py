@@ -147,17 +147,16 @@ def _check_size(file: pq.ParquetFile, path: Path) -> None:
 
 def _read(file: pq.ParquetFile, destinations: Sequence[Destination]) -> LabelTable:
     shape, rows, names = _shape(file), file.metadata.num_rows, file.schema_arrow.names
-    rest, start, missing_images = [], 0, 0
-    for batch in file.iter_batches(BATCH_ROWS, use_threads=False):
+    table = file.read([name for name in names if name != "image"], use_threads=False)
+    start, missing_images = 0, 0
+    for batch in file.iter_batches(BATCH_ROWS, columns=["image"], use_threads=False):
         column, end = batch["image"], start + len(batch)
         missing_images += column.null_count
         raw = np.frombuffer(column.buffers()[1], np.uint8, len(column) * prod(shape), column.offset * prod(shape))
         for wanted, images in destinations:
             first, last = np.searchsorted(wanted, (start, end))
             _lines(images)[first:last] = _lines(raw.reshape(-1, *shape))[wanted[first:last] - start]
-        rest.append(batch.drop_columns(["image"]))
         start = end
-    table = pa.Table.from_batches(rest)
     if start != rows or not np.array_equal(table["index"].to_numpy(), np.arange(rows)):
         raise ValueError("an index that does not number its rows")
     missing = {name: missing_images if name == "image" else table[name].null_count for name in names}
