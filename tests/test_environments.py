@@ -109,6 +109,13 @@ SLOW = {
         ("PREFECT_SERVER_API_AUTH_STRING", "admin:secret"),
         without="PREFECT_API_URL",
     ),
+    "a profile that says nothing of servers": Case(
+        'mkdir $PREFECT_HOME; printf \'active = "mine"\n[profiles.mine]\nPREFECT_LOGGING_LEVEL = "INFO"\n\' '
+        "> $PREFECT_HOME/profiles.toml; {python} -m flows.ingest",
+        0,
+        "Stopping temporary server",
+        without="PREFECT_API_URL",
+    ),
     "a serializer that is none": Case(
         "{python} -m flows.ingest",
         2,
