@@ -29,7 +29,7 @@ from lib.redaction import without_secrets
 from lib.runtime.leases import LEASE, POLL_S, owner_of
 from lib.store import LocalStore, Store, open_store
 from lib.store.probe import DO_NOT_USE, broken_promise
-from tasks.server import ask_server
+from tasks.server import ask_server, what_is_said
 
 MAKE_DEPLOY = "make deploy"
 WATCHED_FOR_S = 25.0
@@ -78,7 +78,7 @@ def check_server() -> Verdict:
         found = f"{url} answers, Prefect {ask_server()}"
         stranger = httpx.get(f"{url}/admin/version", timeout=ANSWERS_WITHIN_S)
     except (PipelineError, httpx.HTTPError) as error:
-        return Verdict("server", "FAIL", str(error))
+        return Verdict("server", "FAIL", what_is_said(error))
     if stranger.is_success:
         remedy = "start it with PREFECT_SERVER_API_AUTH_STRING: who reaches it can run code on the workers"
         return Verdict("server", "warn", f"{found}, and asks for no password", remedy)
@@ -171,7 +171,7 @@ def check_mirror(url: str | None) -> Verdict:
         elif (status := httpx.get(url, timeout=ANSWERS_WITHIN_S).status_code) >= 500:
             raise PermanentError(f"it answers HTTP {status}")
     except (OSError, PipelineError, httpx.HTTPError, httpx.InvalidURL) as error:
-        said = str(error).replace(url, shown)
+        said = what_is_said(error).replace(url, shown)
         return Verdict(
             "mirror", "FAIL", f"{shown} cannot be read ({said})", f"check it, or {how_to_unset('MIRROR_URL')}"
         )

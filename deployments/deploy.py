@@ -13,7 +13,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +32,7 @@ from pydantic import Secret, SecretStr
 
 from deployments.automations import TAG, automations
 from deployments.configuration import FILE, Configuration, complete, read_configuration
+from deployments.programs import program
 from deployments.schedules import Deployed, time_zone, upcoming
 from deployments.version import code_version
 from deployments.worker import TEMPLATE
@@ -45,7 +45,6 @@ from lib.settings import REPOSITORY, read_settings
 from lib.temporary import temporary_folder
 from tasks.server import ask_server, is_of_the_server, of_status, require_address
 
-PREFECT = str(Path(sys.executable).with_name("prefect"))
 SOON = {"PREFECT_CLIENT_MAX_RETRIES": "1", "PREFECT_CLIENT_RETRY_EXTRA_CODES": "", "PREFECT_API_REQUEST_TIMEOUT": "20"}
 """Its program says nothing while it asks a server again and again that does not serve it."""
 AGAIN = "make deploy is safe to run again"
@@ -60,7 +59,7 @@ def deploy(client: SyncPrefectClient, file: Path, resumed: list[str]) -> int:
 
     Prints what was done to each; returns how many schedules are paused.
     """
-    settings, configuration = read_settings(), read_configuration(file)
+    settings, configuration, prefect = read_settings(), read_configuration(file), program("prefect")
     active = dict.fromkeys(schedules_of(configuration, resumed), True)
     webhook_url, zone = check_webhook(settings.notify_webhook_url), time_zone(settings.schedule_time_zone)
     ask_server(can_do_without=False)  # Prefect's client alone would wait as long as a server says
@@ -68,7 +67,7 @@ def deploy(client: SyncPrefectClient, file: Path, resumed: list[str]) -> int:
         _ensure_pool(client, pool)
     before = read_deployed(client)
     paused = new_schedules(configuration, before) if settings.schedules == "paused" else set()
-    _prefect_deploy(complete(configuration, _version(), zone, {**dict.fromkeys(paused, False), **active}))
+    _prefect_deploy(prefect, complete(configuration, _version(), zone, {**dict.fromkeys(paused, False), **active}))
     _remove_others(client, configuration)
     after = read_deployed(client)
     for name, deployed in after.items():
@@ -135,13 +134,13 @@ def _version() -> str:
     return version
 
 
-def _prefect_deploy(told: dict[str, Any]) -> None:
+def _prefect_deploy(prefect: str, told: dict[str, Any]) -> None:
     """`prefect deploy` of a file with what is `told`."""
     with temporary_folder() as folder:
         file = folder / FILE.name
         file.write_text(yaml.safe_dump(told))
         done = subprocess.run(
-            [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
+            [prefect, "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
             cwd=REPOSITORY,
             env={**os.environ, **SOON},
             capture_output=True,

@@ -4,7 +4,6 @@ SeaweedFS is several servers that talk over HTTP and gRPC, and by default each o
 S3 itself answers others, by its keys: HTTP between the parts is off or signed, and gRPC needs a certificate.
 """
 
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+
+from deployments.programs import program
 
 PORTS = ("s3.port", "filer.port", "master.port", "volume.port", "webdav.port", "admin.port")
 FLAGS = (
@@ -37,11 +38,10 @@ def weed_command(folder: Path, ports: list[int]) -> list[str]:
 
     Its environment names the keys and, as S3_BUCKET, the bucket to make; `guarded_by` is the rest of it.
     """
-    weed = str(Path(sys.executable).with_name("weed"))
     http, grpc = ports[: len(PORTS)], ports[len(PORTS) :]
     named = [f"-{name}={port}" for name, port in zip(PORTS, http, strict=True)]
     named += [f"-{name}.grpc={port}" for name, port in zip(PORTS, grpc, strict=True) if "dav" not in name]
-    return [weed, "mini", f"-dir={folder}", *FLAGS, *named]
+    return [program("weed"), "mini", f"-dir={folder}", *FLAGS, *named]
 
 
 def guarded_by(folder: Path, internal_key: str) -> dict[str, str]:

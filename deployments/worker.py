@@ -15,6 +15,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from deployments.programs import program
 from lib.command_line import TERMINATED, end_at_once, main_of
 
 TEMPLATE = Path(__file__).with_name("base-job-template.json")
@@ -104,7 +105,7 @@ def _ask_server() -> None:
 
 def _start_worker(arguments: list[str]) -> int:
     return subprocess.Popen(
-        [Path(sys.executable).with_name("prefect"), "worker", "start", "--type", "process", *_TEMPLATE, *arguments],
+        [program("prefect"), "worker", "start", "--type", "process", *_TEMPLATE, *arguments],
         env={**SETTINGS, **os.environ},
         process_group=0,  # a Ctrl-C reaches it through us alone: of two, the second would count as impatience
         preexec_fn=lambda: _tell_kernel(DIES_WITH_PARENT, signal.SIGTERM),  # noqa: PLW1509 - no other thread runs yet

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from docs.markdown import HEADER, table
 from docs.reference import cli_page, configuration_page
+from lib.command_line import parser
 from lib.data.datasets import DATASETS, DatasetSpec
 from lib.models import counts, layers
 from lib.models.changes import start_of
@@ -90,4 +91,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    parser(__doc__).parse_args()
     main()

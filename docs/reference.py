@@ -95,7 +95,7 @@ OTHERS = {
         "Prefect",
         "not set",
         "URL of the Prefect server; it ends in `/api`. If it is not set, each command that runs a flow starts a "
-        "temporary server, and `make deploy` ends with an error.",
+        "temporary server, unless `PREFECT_SERVER_EPHEMERAL_ENABLED` is false, and `make deploy` ends with an error.",
     ),
     "PREFECT_API_AUTH_STRING": ("Prefect", "not set", "`user:password`, if the server requires it."),
     "CUDA_VISIBLE_DEVICES": (

@@ -77,4 +77,8 @@ def _checked(command: Callable[[], None], go_on: str) -> None:
 
         if isinstance(error, ParameterTypeError):
             raise PermanentError(" ".join(str(error).split())) from error
-        raise of_exception("this run", error) or explain(error) or error from error
+        if known := of_exception("this run", error):
+            raise known from error
+        if known := explain(error):
+            raise type(known)(f"{known}; {go_on}") from error
+        raise

@@ -3,7 +3,6 @@
 import argparse
 import atexit
 import os
-import re
 import shlex
 import signal
 import sys
@@ -13,12 +12,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
-from traceback import extract_tb
 from types import TracebackType
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
+from lib import prefect_settings
 from lib.environment_file import file_of, read_env_file
 from lib.errors import NoThread, PermanentError, explain_validation, printable
 from lib.packages import explain_missing
@@ -46,15 +45,6 @@ GO_ON = f"{RUN_AGAIN} to go on from the last checkpoint"
 ENV_FILE = REPOSITORY / ".env"
 LONGEST_COMPLAINT = 500
 
-SETTINGS_OF_PREFECT = {
-    r"/prefect/settings/(?!context)": "profiles.toml in PREFECT_HOME (~/.prefect), and prefect.toml, pyproject.toml "
-    "and .env in this folder",
-    r"/prefect/logging/configuration\.py": "PREFECT_LOGGING_SETTINGS_PATH, or logging.yml in PREFECT_HOME (~/.prefect)",
-    r"/prefect/results\.py:_?get_default_result_": "PREFECT_RESULTS_DEFAULT_SERIALIZER and "
-    "PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK",
-}
-"""Its code that reads them, as `file:function`, and where they are."""
-
 _errors: list[tuple[int, str]] = []
 """Exit code and message."""
 _left: set[int] = set()
@@ -67,7 +57,7 @@ def begin() -> None:
     """What every command does before it imports anything, so that what imports raise is one line too.
 
     It reads the environment file, which Prefect and the AWS SDK do not, and checks what all libraries take for granted:
-    a current folder, a temporary one, and proxies that can be used.
+    a current folder, a temporary one, proxies that can be used, and files of Prefect that can be read.
     """
     sys.excepthook = _explain_uncaught
     _open_closed_streams()
@@ -78,6 +68,7 @@ def begin() -> None:
         read_env_file(Path(named) if named else ENV_FILE)
     _check_folders()
     check_proxies()
+    prefect_settings.check_files()
 
 
 def _check_folders() -> None:
@@ -115,10 +106,10 @@ def _explain_uncaught(kind: type[BaseException], error: BaseException, traceback
     known: BaseException | None = of_exception("this run", error)
     if said := explain_missing(error):
         known = PermanentError(said)
-    elif isinstance(error, ValidationError):  # Prefect reads its settings as it is imported
-        known = explain_validation(error, f"environment ({error.title})")
     elif known is None:
-        known = _of_settings_of_prefect(error)
+        known = prefect_settings.explain(error)
+    if known is None and isinstance(error, ValidationError):
+        known = explain_validation(error, error.title)
     if _of_ctrl_c(error):
         known = KeyboardInterrupt("interrupted")
     if known is None:
@@ -144,18 +135,6 @@ def end_at_once(message: str, code: int) -> None:
         print(end="", flush=True)
     _print_error(message)
     os._exit(code)
-
-
-def _of_settings_of_prefect(error: BaseException) -> PermanentError | None:
-    """What an error means that Prefect met as it read its settings; None for others."""
-    frames = [f"{frame.filename}:{frame.name}" for frame in extract_tb(error.__traceback__)]
-    for code, place in SETTINGS_OF_PREFECT.items():
-        if any(re.search(code, frame) for frame in frames):
-            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            if isinstance(error, ValidationError):
-                said = str(explain_validation(error, error.title))
-            return PermanentError(f"Prefect must be able to read its settings; received {said}; check {place}")
-    return None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -235,7 +214,7 @@ def main_of(command: Callable[[], None], go_on: str = RUN_AGAIN) -> NoReturn:
     except Exception as error:
         if _of_ctrl_c(error):
             _exit(CTRL_C, f"interrupted; {go_on}")
-        known = of_exception("this run", error) or _of_settings_of_prefect(error)
+        known = of_exception("this run", error) or prefect_settings.explain(error)
         if known is None:
             raise
         if isinstance(known, NoThread):

@@ -1,6 +1,9 @@
 """What can go wrong, by what a caller should do about it. The exit codes are part of the command line's promise."""
 
+import re
+
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails, PydanticUndefined
 
 from lib.redaction import without_secrets
 
@@ -63,14 +66,23 @@ class SomeModelsFailed(PipelineError):
     exit_code = 4
 
 
-def explain_validation(error: ValidationError, what: str) -> PermanentError:
-    """Say a pydantic error on one line, as `learning_rate must be greater than 0; received -1`."""
+def explain_validation(error: ValidationError, what: str, secrets: re.Pattern[str] | None = None) -> PermanentError:
+    """Say a pydantic error on one line, as `learning_rate must be greater than 0; received -1`.
+
+    What fields hold in whose names `secrets` is found is not shown.
+    """
     problems = []
-    for each in error.errors()[:MOST_PROBLEMS]:
+    for each in problems_of(error)[:MOST_PROBLEMS]:
         rule = each["msg"].removeprefix("Value error, ")
         place = shortened(".".join(map(str, each["loc"])))
-        problems.append(f"{place}: {rule}; received {shortened(repr(each['input']))}" if place else rule)
+        received = "what is not shown" if secrets and secrets.search(place) else shortened(repr(each["input"]))
+        problems.append(f"{place}: {rule}; received {received}" if place else rule)
     return PermanentError(f"{what} is not valid: {'; '.join(problems)}")
+
+
+def problems_of(error: ValidationError) -> list[ErrorDetails]:
+    """Without those that only follow from the others: of a default that could not be worked out."""
+    return [each for each in error.errors() if each["input"] is not PydanticUndefined] or error.errors()
 
 
 def printable(text: str) -> str:

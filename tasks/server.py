@@ -7,16 +7,19 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from prefect.client.orchestration import get_client
+from prefect.context import refresh_global_settings_context
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_SERVER_EPHEMERAL_ENABLED,
+    get_current_settings,
     temporary_settings,
 )
 
 from lib.errors import PermanentError, PipelineError, TransientError
 from lib.time_limits import TooSlow, within
-from tasks.places import how_to_unset, place_of
+from tasks.client_settings import check_client_settings
+from tasks.places import how_to_unset, name_of, place_of
 
 PATIENCE = httpx.Timeout(10, connect=5)
 """Four tries to connect, as Prefect's client makes, and an answer stay below half a minute."""
@@ -25,6 +28,8 @@ ANSWERS_WITHIN_S = 28.0
 WAITS_FOR_IT = {408, 429, 502, 503}
 """Prefect's client would ask again after them, first waiting as long as the server says, be it for days."""
 NO_API, NO_ENTRY = "is not the API of a Prefect server; its address ends in /api", "refuses us"
+CONNECTION_ENDED = ("disconnected", "closed connection")
+"""Words of the errors about an answer that hold nothing of it."""
 REFUSALS = {
     401: f"{NO_ENTRY}; set PREFECT_API_AUTH_STRING to its user:password (a trial stack's is in .env), or for Prefect "
     "Cloud PREFECT_API_KEY",
@@ -41,7 +46,7 @@ OTHER_FAULTS = {
     "DecodingError": NO_API,
     "TooManyRedirects": NO_API,
     "UnicodeDecodeError": NO_API,
-    "UnicodeEncodeError": "cannot be asked: PREFECT_API_KEY and PREFECT_API_AUTH_STRING must be ASCII",
+    "LocalProtocolError": "cannot be asked",
     "IDNAError": "must have an address such as http://127.0.0.1:4200/api",
     "UnicodeError": "must have an address such as http://127.0.0.1:4200/api",
     "incompatible versions": "is of another version of Prefect",
@@ -57,16 +62,31 @@ def require_server() -> None:
     """
     if PREFECT_API_URL.value():
         ask_server()
-    elif PREFECT_SERVER_EPHEMERAL_ENABLED.value():
-        from tasks.temporary_server import TemporaryServer  # loading a server takes seconds
+    elif _may_be_temporary():
+        check_client_settings()
+        from tasks.temporary_server import TemporaryServer, check_database  # loading a server takes seconds
 
+        check_database()
         _let_pass_by_proxies("127.0.0.1")
         TemporaryServer().start()
     else:
         raise PermanentError(
-            "PREFECT_API_URL must name a Prefect server, where PREFECT_SERVER_EPHEMERAL_ENABLED forbids a temporary "
-            f"one; it is not set: set it, or {how_to_unset(PREFECT_SERVER_EPHEMERAL_ENABLED)}"
+            f"PREFECT_API_URL must name a Prefect server, where {name_of(PREFECT_SERVER_EPHEMERAL_ENABLED)} forbids a "
+            f"temporary one; it is not set: set it, or {how_to_unset(PREFECT_SERVER_EPHEMERAL_ENABLED)}"
         )
+
+
+def _may_be_temporary() -> bool:
+    """Whether nobody forbids a temporary server.
+
+    Prefect's default does, and its own profile `ephemeral` allows one: a profile of one's own says neither.
+    """
+    chosen = get_current_settings().server.ephemeral
+    if "enabled" not in chosen.model_fields_set:
+        os.environ[PREFECT_SERVER_EPHEMERAL_ENABLED.name] = "true"
+        refresh_global_settings_context()
+        return True
+    return chosen.enabled
 
 
 def require_address() -> None:
@@ -75,6 +95,7 @@ def require_address() -> None:
         raise PermanentError(
             "PREFECT_API_URL must name the Prefect server; it is not set: set it, or start one: make stack"
         )
+    check_client_settings()
 
 
 def ask_server(can_do_without: bool = True) -> str:
@@ -82,6 +103,7 @@ def ask_server(can_do_without: bool = True) -> str:
 
     `can_do_without` says whether the command runs without a server too, as its error then advises.
     """
+    check_client_settings()
     try:
         return within(ANSWERS_WITHIN_S, _ask_server)
     except TooSlow as error:
@@ -109,8 +131,9 @@ def explain(error: BaseException, can_do_without: bool = True) -> PipelineError 
     """What an error of Prefect's client says about the server of this run; None where it does not."""
     if isinstance(error, httpx.HTTPStatusError):
         return of_status(error.response.status_code)
-    where, said, proxy = server_name(), " ".join(str(error).split()), _through_proxy()
-    if isinstance(error, httpx.TransportError) or "Failed to reach API" in said:
+    where, said, proxy = server_name(), what_is_said(error), _through_proxy()
+    lost = isinstance(error, httpx.TransportError) and not isinstance(error, httpx.LocalProtocolError)
+    if lost or "Failed to reach API" in said:
         if isinstance(error, httpx.UnsupportedProtocol):
             return PermanentError(f"{where} must have an address such as http://127.0.0.1:4200/api; {said}")
         if "CERTIFICATE" in said:
@@ -122,6 +145,16 @@ def explain(error: BaseException, can_do_without: bool = True) -> PipelineError 
         if known in f"{type(error).__name__}: {said}":
             return PermanentError(f"{where} {why}: {said}")
     return None
+
+
+def what_is_said(error: BaseException) -> str:
+    """The error's message, without what was sent, which may be a password, and without what was answered."""
+    if isinstance(error, httpx.LocalProtocolError):
+        return "PREFECT_CLIENT_CUSTOM_HEADERS and PREFECT_API_KEY must be printable ASCII"
+    said = " ".join(str(error).split())
+    if isinstance(error, httpx.RemoteProtocolError) and not any(words in said for words in CONNECTION_ENDED):
+        return "it does not answer as HTTP"
+    return said
 
 
 def is_of_the_server(status: int) -> bool:
@@ -148,7 +181,7 @@ def of_status(status: int) -> PipelineError:
 
 def _start_it(can_do_without: bool) -> str:
     if not PREFECT_API_URL.value():
-        return "; run again"
+        return ""
     else_without = f", or run without one: {how_to_unset(PREFECT_API_URL)}" if can_do_without else ""
     return f"; start it (make stack){else_without}"
 

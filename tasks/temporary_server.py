@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import IO
 
 import httpx
@@ -21,16 +22,20 @@ import uvicorn
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import (
     PREFECT_API_AUTH_STRING,
+    PREFECT_API_DATABASE_CONNECTION_URL,
     PREFECT_SERVER_API_AUTH_STRING,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
     get_current_settings,
     temporary_settings,
 )
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from lib.command_line import end_at_once, how_to_go_on
 from lib.errors import NoThread, PermanentError, PipelineError, TransientError
-from lib.files import open_lock
+from lib.files import check_regular, open_lock
 from lib.runtime.failures import NO_THREAD_WORDS
+from tasks.client_settings import refused
 
 ENDS_WITHIN_S = 5.0
 START_FAULTS: dict[str, tuple[type[PipelineError], str]] = {
@@ -46,6 +51,26 @@ START_FAULTS: dict[str, tuple[type[PipelineError], str]] = {
     ),
 }
 """Why a temporary server does not start, by the first of these found in the last error that it wrote."""
+
+
+DRIVERS = {"sqlite+aiosqlite", "postgresql+asyncpg"}
+
+
+def check_database() -> None:
+    """Raise PermanentError where the setting names no database that Prefect can use, or no regular file."""
+    try:
+        url = make_url(PREFECT_API_DATABASE_CONNECTION_URL.value())
+    except (ArgumentError, ValueError):
+        url = None
+    if url is None or url.drivername not in DRIVERS:
+        raise refused(
+            PREFECT_API_DATABASE_CONNECTION_URL,
+            "must be sqlite+aiosqlite:///PATH, or postgresql+asyncpg:// with user, password, host and name",
+        )
+    file = Path(url.database or "") if url.drivername.startswith("sqlite") else Path()
+    with suppress(OSError):  # of a folder that is not ours: a server says what is wrong
+        if file.exists() and not file.is_dir():
+            check_regular(file)
 
 
 class TemporaryServer(SubprocessASGIServer):

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+from lib.command_line import parser
 from lib.data.datasets import DATASETS
 from lib.lineage.manifests import SCHEMA_VERSION
 from lib.models.recipes import RECIPES
@@ -40,4 +41,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    parser(__doc__).parse_args()
     main()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -57,3 +58,21 @@ def test_every_command_that_has_options_is_on_its_page() -> None:
     parts = ("\nif __name__ ==", "ArgumentParser")
     commands = [file for file in files if all(part in file.read_text() for part in parts)]
     assert {".".join(file.relative_to(REPOSITORY).with_suffix("").parts) for file in commands} == set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["docs.generate", "tests.benchmarks", "tests.benchmarks.no_op", "tests.benchmarks.orchestration",
+     "tests.benchmarks.reading", "tests.faults", "tests.pinned_stores"],
+)  # fmt: skip
+def test_a_command_that_is_asked_for_help_explains_itself_and_does_nothing_else(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    monkeypatch.setenv("COLUMNS", "200")
+    for module in (name, f"{name}.__main__"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: python -m {name} [-h]")

@@ -67,6 +67,14 @@ ENVIRONMENTS = {
         2,
         "error: the current folder is gone (No such file or directory): change to another",
     ),
+    **{
+        f"a FIFO as {name}": Case(
+            f"mkdir $PREFECT_HOME; cd $PREFECT_HOME; mkfifo {name}; PYTHONPATH=$OLDPWD {{python}} {LISTS}",
+            2,
+            f"/{name} must be a regular file; received another kind (Is a FIFO): remove it",
+        )
+        for name in ("profiles.toml", "prefect.toml", "pyproject.toml", ".env", "logging.yml")
+    },
     "no space for temporary files": Case(
         f"ulimit -f 0; {{python}} {LISTS}", 2, "error: a temporary folder must be there, and writable; set TMPDIR"
     ),
@@ -94,7 +102,10 @@ SLOW = {
     "a plan without standard error": Case(f"{{python}} {PLANS} 2>&-", 0),
     "a plan without any stream": Case(f"{{python}} {PLANS} <&- >&- 2>&-", 0),
     "a setting of Prefect's": Case(
-        f"{{python}} {PLANS}", 2, "environment (APISettings) is not valid", ("PREFECT_API_REQUEST_TIMEOUT", "x")
+        f"{{python}} {PLANS}",
+        2,
+        "; received 'x'; check PREFECT_API_REQUEST_TIMEOUT",
+        ("PREFECT_API_REQUEST_TIMEOUT", "x"),
     ),
     "ASCII only": Case(f"{{python}} {PLANS}", 0, "Store: ", ("PYTHONIOENCODING", "ascii")),
     "no home": Case(f"{{python}} {PLANS}", 0, "Store: ", without="HOME"),
@@ -107,6 +118,13 @@ SLOW = {
         0,
         "Stopping temporary server",
         ("PREFECT_SERVER_API_AUTH_STRING", "admin:secret"),
+        without="PREFECT_API_URL",
+    ),
+    "a profile that says nothing of servers": Case(
+        'mkdir $PREFECT_HOME; printf \'active = "mine"\n[profiles.mine]\nPREFECT_LOGGING_LEVEL = "INFO"\n\' '
+        "> $PREFECT_HOME/profiles.toml; {python} -m flows.ingest",
+        0,
+        "Stopping temporary server",
         without="PREFECT_API_URL",
     ),
     "a serializer that is none": Case(
@@ -164,45 +182,6 @@ def test_a_command_of_flows_copes_with_its_environment(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(SLOW[name], tmp_path, monkeypatch)
-
-
-@pytest.mark.parametrize("content", [b"x [[", b"\xff\xfe", b"[profiles]\na = 5"], ids=["garbage", "bytes", "a number"])
-def test_settings_that_prefect_cannot_read_are_one_line(
-    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from prefect.settings import PREFECT_PROFILES_PATH, load_profiles, temporary_settings
-
-    (tmp_path / "profiles.toml").write_bytes(content)
-    codes: list[int] = []
-    monkeypatch.setattr("lib.command_line.os._exit", codes.append)
-    with (
-        temporary_settings({PREFECT_PROFILES_PATH: tmp_path / "profiles.toml"}),
-        pytest.raises(ValueError, match=r".") as error,
-    ):
-        load_profiles()
-    command_line._explain_uncaught(error.type, error.value, error.tb)
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith((UNREADABLE, "error: environment (Profile) is not valid: "))
-    assert codes == [2]
-
-
-def test_what_prefect_reads_later_is_one_line_too(tmp_path: Path) -> None:
-    from prefect.logging.configuration import load_logging_config
-    from prefect.results import get_default_result_serializer
-    from prefect.settings import PREFECT_RESULTS_DEFAULT_SERIALIZER, temporary_settings
-
-    (tmp_path / "logging.yml").write_text("version: [")
-    with temporary_settings({PREFECT_RESULTS_DEFAULT_SERIALIZER: "none"}):
-        for read, place in (
-            (lambda: load_logging_config(tmp_path / "logging.yml"), "PREFECT_LOGGING_SETTINGS_PATH"),
-            (get_default_result_serializer, "PREFECT_RESULTS_DEFAULT_SERIALIZER"),
-        ):
-            with pytest.raises(Exception, match=r".") as error:
-                read()
-            said = str(command_line._of_settings_of_prefect(error.value))
-            assert f"error: {said}".startswith(UNREADABLE)
-            assert f"; check {place}" in said
-            assert "\n" not in said
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -25,6 +26,10 @@ ELSEWHERE = "set MIRROR_URL to a place that has it"
 METADATA = {ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200")}
 """Where clouds hand out keys, besides link-local addresses."""
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+LONGEST_SAID = 500
+ENDED = (RemoteDisconnected, IncompleteRead)
+"""The errors of http.client that hold nothing of an answer."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -142,5 +147,17 @@ def _explained(url: str) -> Iterator[None]:
         raise TransientError(f"{url} cannot be reached: {_said(error)}; check the network, or set MIRROR_URL") from None
 
 
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _said(error: BaseException) -> str:
+    """Its message at a length that a person reads, and nothing that was answered."""
+    if any(isinstance(each, HTTPException) and not isinstance(each, ENDED) for each in _all_of(error)):
+        return "it does not answer as HTTP"
+    line = " ".join(str(error).split())
+    return line if len(line) <= LONGEST_SAID else f"{line[:LONGEST_SAID]}…"
+
+
+def _all_of(error: BaseException | None) -> Iterator[BaseException]:
+    """It and what is behind it: urllib3 puts what it caught among the arguments, or names it as the cause."""
+    while error:
+        yield error
+        yield from (each for each in error.args if isinstance(each, BaseException))
+        error = error.__cause__ or error.__context__

@@ -18,7 +18,9 @@ BENCHMARKS = ("reading", "augmentation", "training_step", "no_op", "time_to_accu
 
 
 def make_parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
     options.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="trainings for time_to_accuracy (default: 1)"

@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from lib.models.schema import Augmentation
 from lib.training.batches import PaddedImages, TrainingImages
-from tests.benchmarks.measuring import Measured, in_turn, over, said, show, spent
+from tests.benchmarks.measuring import Measured, given, in_turn, over, said, show, spent
 
 TURNS, ROWS, CHUNK_STEPS, BATCH, SHIFT, SQUARE = 7, 20_000, 50, 128, 4, 8
 KERAS_ROWS = 2_048
@@ -68,4 +68,5 @@ def measure() -> list[Measured]:
 
 
 if __name__ == "__main__":
+    given(__doc__)
     show(measure())

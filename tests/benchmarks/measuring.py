@@ -1,5 +1,6 @@
 """How the benchmarks measure: ours and a peer in turn, within one run, in processor seconds."""
 
+import argparse
 import json
 import os
 import resource
@@ -66,6 +67,18 @@ def over(ours: list[float], theirs: list[float]) -> list[float]:
 def said(values: list[float], unit: str, form: str = ",.2f") -> str:
     """The median with its unit."""
     return f"{statistics.median(values):{form}} {unit}"
+
+
+def given(description: str | None) -> list[str]:
+    """What the command line says to a benchmark; where it asks for help, that is printed, and nothing is measured."""
+    options = argparse.ArgumentParser(
+        prog=f"python -m {sys.modules['__main__'].__spec__.name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    options.add_argument("given", nargs="*", help=argparse.SUPPRESS)
+    found: list[str] = options.parse_args().given
+    return found
 
 
 def show(found: list[Measured]) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-from tests.benchmarks.measuring import Measured, in_turn, over, processor_seconds, said, show
+from tests.benchmarks.measuring import Measured, given, in_turn, over, processor_seconds, said, show
 from tests.running_stack import REPOSITORY
 
 TURNS = 7
@@ -40,4 +40,5 @@ def measure() -> list[Measured]:
 
 
 if __name__ == "__main__":
+    given(__doc__)
     show(measure())

@@ -94,7 +94,11 @@ def local(folder: Path, seed: int) -> float:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.orchestration",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     options.add_argument("--rounds", type=int, default=3, metavar="N", help="runs of each kind (default: 3)")
     return options
 

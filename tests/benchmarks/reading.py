@@ -20,7 +20,7 @@ from lib.planning.outputs import find_prepared
 from lib.settings import read_settings
 from lib.store import Store, open_store
 from lib.training.batches import PaddedImages
-from tests.benchmarks.measuring import Measured, in_turn, over, own_process, said, show, spent
+from tests.benchmarks.measuring import Measured, given, in_turn, over, own_process, said, show, spent
 
 MODULE, TURNS, MEMORY = "tests.benchmarks.reading", 7, "memory"
 
@@ -92,4 +92,4 @@ def _anonymous_bytes() -> int:
 
 
 if __name__ == "__main__":
-    _print_memory() if sys.argv[1:] == [MEMORY] else show(measure())
+    _print_memory() if given(__doc__) == [MEMORY] else show(measure())

@@ -8,7 +8,6 @@ says how many seeds: one, where there is none.
 
 import json
 import statistics
-import sys
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +20,7 @@ from lib.training.batches import PaddedImages, TrainingImages
 from lib.training.devices import prepare_keras, start_tensorflow
 from lib.training.fit import Trainer
 from tests.benchmarks import notebook
-from tests.benchmarks.measuring import Measured, own_process, processor_seconds, show
+from tests.benchmarks.measuring import Measured, given, own_process, processor_seconds, show
 from tests.benchmarks.reading import prepared
 
 MODULE, NOTEBOOK = "tests.benchmarks.time_to_accuracy", "notebook"
@@ -116,10 +115,11 @@ def compared(
 
 
 def main() -> None:
-    if len(sys.argv) <= 2:
-        return show(measure(int(sys.argv[1]) if sys.argv[1:] else 1))
+    what = given(__doc__)
+    if len(what) <= 1:
+        return show(measure(int(what[0]) if what else 1))
     start_tensorflow()
-    (who, dataset, seed), marks = sys.argv[1:4], [float(mark) for mark in sys.argv[4:]]
+    (who, dataset, seed), marks = what[:3], [float(mark) for mark in what[3:]]
     found = the_notebook(int(seed), marks) if who == NOTEBOOK else ours(who, dataset, int(seed), marks)
     return print(json.dumps(found))
 

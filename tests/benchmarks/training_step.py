@@ -5,7 +5,6 @@ bare `model.fit` on arrays, and the highest memory of one epoch's beginning agai
 """
 
 import resource
-import sys
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from lib.training.devices import prepare_keras, start_tensorflow
 from lib.training.fit import CHUNK_STEPS, Trainer
 from lib.training.optimizers import make_loss, make_optimizer
 from tests.benchmarks import notebook
-from tests.benchmarks.measuring import Measured, in_turn, over, own_process, said, show, spent
+from tests.benchmarks.measuring import Measured, given, in_turn, over, own_process, said, show, spent
 from tests.benchmarks.reading import padded, prepared
 
 MODULE, TURNS, RECIPE = "tests.benchmarks.training_step", 5, RECIPES["cifar-cnn"]
@@ -99,4 +98,5 @@ def print_memory(of: str) -> None:
 
 
 if __name__ == "__main__":
-    print_memory(sys.argv[1]) if sys.argv[1:] else show(measure())
+    what = given(__doc__)
+    print_memory(what[0]) if what else show(measure())

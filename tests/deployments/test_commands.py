@@ -6,14 +6,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
 
 from deployments import stack
-from deployments.deploy import check_webhook
+from deployments.configuration import FILE
+from deployments.deploy import check_webhook, deploy
 from deployments.env_file import HEADER, env_file
 from deployments.first_start import made_at_first_start
+from deployments.s3_server import PORTS_NEEDED, weed_command
 from deployments.version import code_version
+from deployments.worker import _start_worker
 from lib.errors import PermanentError
 from lib.lineage.provenance import Code
 from tests.running_stack import REPOSITORY
@@ -54,6 +59,23 @@ def test_a_server_that_does_not_answer_is_an_error_that_may_pass(run: Command) -
     assert done.returncode == 3
     assert "http://127.0.0.1:9/api cannot be reached: " in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+PROGRAMS: dict[str, tuple[str, Callable[[], object]]] = {
+    "a worker": ("prefect", lambda: _start_worker(["--pool", "cpu"])),
+    "deploying": ("prefect", lambda: deploy(cast(SyncPrefectClient, None), FILE, [])),
+    "an S3 server": ("weed", lambda: weed_command(Path(), [0] * PORTS_NEEDED)),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_that_is_not_beside_this_python_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, start = PROGRAMS[name]
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(PermanentError, match=f"^the program {program} must be beside {tmp_path}/python; it cannot be"):
+        start()
 
 
 @pytest.mark.parametrize("url", ["hooks.example/secret", "ftp://hooks.example/secret", "https://", "http://[secret"])

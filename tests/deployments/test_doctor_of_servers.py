@@ -57,6 +57,12 @@ def test_the_mirror_is_told_without_its_token(after: str) -> None:
     assert "secret" not in str(check_mirror(f"{url}/data{after}"))
 
 
+def test_what_a_mirror_answers_that_is_no_http_is_not_told() -> None:
+    with endless_server(b"HTTP/1.1 secret\r\n\r\n", b"x") as url:
+        said = str(check_mirror(url))
+    assert said.startswith(f"FAIL  mirror       {url} cannot be read (it does not answer as HTTP); ")
+
+
 @pytest.mark.parametrize(
     ("versions", "verdict"),
     [

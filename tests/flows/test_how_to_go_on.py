@@ -1,11 +1,18 @@
 """What a command says that was stopped: only one that trains has checkpoints to go on from."""
 
+import logging
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
+import httpx
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.command import _checked
+from lib.errors import TransientError
 
 GO_ON = {
     "train": "run the same command again to go on from the last checkpoint",
@@ -44,3 +51,15 @@ def test_a_command_that_was_stopped_says_how_to_go_on_with_it(
     assert done.returncode == code, done.stderr
     assert done.stderr.splitlines()[-1] == f"error: {how}; {GO_ON[command]}"
     assert "Traceback" not in done.stderr
+
+
+def test_a_server_that_is_lost_says_once_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.outages.watch_calls", lambda go_on: None)
+    monkeypatch.setattr(logging, "raiseExceptions", True)  # so that it is as before afterwards
+
+    def lost() -> NoReturn:
+        raise httpx.ConnectError("refused")
+
+    with temporary_settings({PREFECT_API_URL: None}), pytest.raises(TransientError) as error:
+        _checked(lost, "run the same command again")
+    assert str(error.value) == "Prefect's temporary server cannot be reached: refused; run the same command again"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from prefect.context import get_settings_context
-from prefect.settings import PREFECT_API_URL, Settings, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_ENABLED, Settings, temporary_settings
 
 from lib import environment_file
 from tasks.places import how_to_unset
@@ -60,3 +60,8 @@ def test_a_file_that_is_not_as_it_must_be_is_passed_over(folder: Path) -> None:
     (folder / "pyproject.toml").write_text("tool = 5")
     (folder / ".env").write_bytes(b"\xff")
     assert how_to_unset(PREFECT_API_URL) == "unset PREFECT_API_URL"
+
+
+def test_it_names_a_setting_of_two_names_by_the_one_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "false")
+    assert how_to_unset(PREFECT_SERVER_EPHEMERAL_ENABLED) == "unset PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"

@@ -10,7 +10,11 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_ENABLED, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_SERVER_EPHEMERAL_ENABLED,
+    temporary_settings,
+)
 
 from lib.errors import NoThread, PermanentError, TransientError
 from tasks import server
@@ -84,6 +88,18 @@ SERVERS = {
     "headers without end": (endless(b"HTTP/1.1 200 OK\r\nX-A: ", b"x"), "http://{at}/api", TRANSIENT, TOO_SLOW),
     "a body without end": (endless(b"HTTP/1.1 200 OK\r\n\r\n[", b" "), "http://{at}/api", TRANSIENT, TOO_SLOW),
     "promises without end": (endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "http://{at}/api", TRANSIENT, TOO_SLOW),
+    "another line": (
+        endless(b"HTTP/1.1 secret\r\n\r\n", b"x"),
+        "http://{at}/api",
+        TRANSIENT,
+        "it does not answer as HTTP",
+    ),
+    "a header that is none": (
+        endless(b"HTTP/1.1 200 OK\r\nsecret\r\n\r\n", b"x"),
+        "http://{at}/api",
+        TRANSIENT,
+        "it does not answer as HTTP",
+    ),
     "silent": (silent(), "http://{at}/api", TRANSIENT, "cannot be reached: "),
     "password in address": (answering(500), "http://me:secret@{at}/api", TRANSIENT, "the Prefect server http://127.0."),
 }
@@ -216,7 +232,17 @@ def test_an_error_of_a_temporary_server_names_no_variable_that_is_not_set() -> N
     with temporary_settings({PREFECT_API_URL: None}):
         found = explain(httpx.ConnectError("refused"))
     assert type(found) is TransientError
-    assert str(found) == "Prefect's temporary server cannot be reached: refused; run again"
+    assert str(found) == "Prefect's temporary server cannot be reached: refused"
+
+
+def test_what_was_to_be_sent_is_not_shown() -> None:
+    with temporary_settings({PREFECT_API_URL: None}):
+        found = explain(httpx.LocalProtocolError("Illegal header value b'secret\\n'"))
+    assert type(found) is PermanentError
+    assert str(found) == (
+        "Prefect's temporary server cannot be asked: PREFECT_CLIENT_CUSTOM_HEADERS and PREFECT_API_KEY must be "
+        "printable ASCII"
+    )
 
 
 @pytest.mark.parametrize("name", TEMPORARY)

@@ -59,6 +59,10 @@ RAW = {
     "to-itself": redirect("/to-itself/a.bin"),
     "to-plain": redirect("/plain/a.bin"),
     "no-http": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "no-status": b"HTTP/1.1 nobody-may-see-this\r\n\r\n",
+    "no-version": b"HTTP/nobody-may-see-this 200 OK\r\n\r\n",
+    "no-chunk": answer("Transfer-Encoding: chunked", body=b"nobody-may-see-this\r\n"),
+    "a-long-line": b"nobody-may-see-this" * 3_000 + b"\r\n",
 }
 
 

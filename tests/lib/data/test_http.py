@@ -46,7 +46,11 @@ MARKER = "nobody-may-see-this"
         ("to-metadata-of-ipv6", PermanentError, "redirects to an address inside this machine or its cloud"),
         ("to-link-local", PermanentError, "redirects to an address inside this machine or its cloud"),
         ("to-itself", PermanentError, "cannot be had: it redirects without end"),
-        ("no-http", TransientError, "cannot be reached: "),
+        ("no-http", TransientError, "cannot be reached: it does not answer as HTTP; check the network"),
+        ("no-status", TransientError, "cannot be reached: it does not answer as HTTP; check the network"),
+        ("no-version", TransientError, "cannot be reached: it does not answer as HTTP; check the network"),
+        ("no-chunk", TransientError, "cannot be reached: "),
+        ("a-long-line", TransientError, "cannot be reached: it does not answer as HTTP; check the network"),
     ],
 )
 def test_an_answer_that_is_no_whole_file_is_refused(
@@ -54,6 +58,8 @@ def test_an_answer_that_is_no_whole_file_is_refused(
 ) -> None:
     said = refusal(kind, upstream(f"{host}/{case}/a.gz"), None, tmp_path)
     assert said.startswith(f"{host}/{case}/a.gz {rule}")
+    assert MARKER not in said
+    assert len(said) < 700
 
 
 @pytest.mark.parametrize(

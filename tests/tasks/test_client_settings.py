@@ -1,0 +1,94 @@
+"""Settings with which no request can be sent, or no temporary server started: they are named, and no secret in them."""
+
+import os
+from pathlib import Path
+
+import pytest
+from prefect.settings import (
+    PREFECT_API_DATABASE_CONNECTION_URL,
+    PREFECT_API_KEY,
+    PREFECT_API_REQUEST_TIMEOUT,
+    PREFECT_CLIENT_CUSTOM_HEADERS,
+    PREFECT_SERVER_EPHEMERAL_ENABLED,
+    Settings,
+    temporary_settings,
+)
+from prefect.settings.legacy import Setting
+
+from lib.errors import InTheWay, PermanentError
+from tasks import server
+from tests.tasks.test_server import CLOSED, check, said_of
+
+DATABASE = "PREFECT_API_DATABASE_CONNECTION_URL must be sqlite+aiosqlite:///PATH, or postgresql+asyncpg://"
+SETTINGS: dict[str, tuple[Setting, object, str]] = {
+    "a header with a line end": (
+        PREFECT_CLIENT_CUSTOM_HEADERS,
+        {"Authorization": "Bearer secret\n"},
+        "PREFECT_CLIENT_CUSTOM_HEADERS must be names and values that HTTP allows: …, or unset PREFECT_CLIENT_CUSTOM_H",
+    ),
+    "a header that is not ASCII": (
+        PREFECT_CLIENT_CUSTOM_HEADERS,
+        {"X-Token": "secret é"},
+        "PREFECT_CLIENT_CUSTOM_HEADERS must be names and values that HTTP allows: printable ASCII",
+    ),
+    "a header's name with a space": (
+        PREFECT_CLIENT_CUSTOM_HEADERS,
+        {"X secret": "a"},
+        "PREFECT_CLIENT_CUSTOM_HEADERS ",
+    ),
+    "a key that is not ASCII": (
+        PREFECT_API_KEY,
+        "secret é",
+        "PREFECT_API_KEY must be printable ASCII; received another",
+    ),
+    "no time": (PREFECT_API_REQUEST_TIMEOUT, 0, "PREFECT_API_REQUEST_TIMEOUT must be seconds above 0, …; received 0: "),
+    "less than no time": (PREFECT_API_REQUEST_TIMEOUT, -1, "PREFECT_API_REQUEST_TIMEOUT must be …; received -1: "),
+    "time that is no number": (
+        PREFECT_API_REQUEST_TIMEOUT,
+        "nan",
+        "PREFECT_API_REQUEST_TIMEOUT must be …; received nan",
+    ),
+    "a database of another kind": (PREFECT_API_DATABASE_CONNECTION_URL, "mysql://u:secret@h/x", DATABASE),
+    "a driver that cannot wait": (PREFECT_API_DATABASE_CONNECTION_URL, "postgresql://u:secret@h/x", DATABASE),
+    "no address of a database": (PREFECT_API_DATABASE_CONNECTION_URL, "u:secret@h/x", DATABASE),
+    "a port that is no number": (PREFECT_API_DATABASE_CONNECTION_URL, "sqlite+aiosqlite://h:secret/x", DATABASE),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_with_which_nothing_can_be_asked_is_named_and_no_secret_of_it(name: str) -> None:
+    setting, value, expected = SETTINGS[name]
+    urls = [None] if setting is PREFECT_API_DATABASE_CONNECTION_URL else [None, f"http://{CLOSED}/api"]
+    with temporary_settings({setting: value, PREFECT_SERVER_EPHEMERAL_ENABLED: True}):
+        for url in urls:
+            check(said_of(url, PermanentError), expected)
+
+
+def test_a_database_that_is_no_regular_file_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "prefect.db")
+    url = f"sqlite+aiosqlite:///{tmp_path}/prefect.db"
+    with temporary_settings({PREFECT_API_DATABASE_CONNECTION_URL: url, PREFECT_SERVER_EPHEMERAL_ENABLED: True}):
+        check(
+            said_of(None, InTheWay), f"{tmp_path}/prefect.db must be a regular file; received another kind (Is a FIFO)"
+        )
+
+
+@pytest.mark.parametrize(
+    ("profile", "may"),
+    [
+        ("", True),
+        ('PREFECT_SERVER_EPHEMERAL_ENABLED = "true"', True),
+        ("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE = 0", False),
+    ],
+)
+def test_a_temporary_server_is_forbidden_by_who_says_so_alone(
+    profile: str, may: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_SERVER_EPHEMERAL_ENABLED", "")  # so that it is unset again afterwards
+    monkeypatch.delenv("PREFECT_SERVER_EPHEMERAL_ENABLED")
+    monkeypatch.setenv("PREFECT_PROFILES_PATH", str(tmp_path / "profiles.toml"))
+    monkeypatch.setattr(server, "refresh_global_settings_context", lambda: None)
+    (tmp_path / "profiles.toml").write_text(f'active = "mine"\n[profiles.mine]\nPREFECT_HOME = "/x"\n{profile}\n')
+    monkeypatch.setattr(server, "get_current_settings", Settings)
+    assert server._may_be_temporary() is may
+    assert Settings().server.ephemeral.enabled is may, "Prefect's client must find it so too"
