@@ -183,7 +183,8 @@ def _start_it(can_do_without: bool) -> str:
     if not PREFECT_API_URL.value():
         return ""
     else_without = f", or run without one: {how_to_unset(PREFECT_API_URL)}" if can_do_without else ""
-    return f"; start it (make stack){else_without}"
+    here = urlsplit(PREFECT_API_URL.value()).hostname in {"127.0.0.1", "localhost"}
+    return f"; start it{' (make stack)' if here else ''}{else_without}"
 
 
 def server_name() -> str:

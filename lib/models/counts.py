@@ -83,7 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         prog="python -m lib.models.counts",
         description="Count the parameters and operations of each recipe's network, and write lib/models/counts.json. "
-        "This takes minutes; `make docs` counts only what the table lacks.",
+        "This takes half a minute; `make docs` counts only what the table lacks.",
     )
 
 

