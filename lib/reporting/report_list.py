@@ -13,6 +13,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from lib.data.datasets import DATASETS
+from lib.errors import PermanentError
 from lib.lineage.index import read_index
 from lib.lineage.manifests import MANIFEST, Manifest
 from lib.lineage.steps import STEPS
@@ -66,8 +67,18 @@ def write_report_list(store: Store, dataset: str) -> None:
     for _ in range(LOOKS):
         if (listed := _manifests(store, folder)) == written:
             return
-        store.write(f"{folder}/{LIST}", _page(store, dataset, listed).encode(errors="replace"))
+        page = _page(store, dataset, listed).encode(errors="replace")
+        if not _lies_there(store, f"{folder}/{LIST}", page):
+            store.write(f"{folder}/{LIST}", page)
         written = listed
+
+
+def _lies_there(store: Store, path: str, page: bytes) -> bool:
+    """Whether it does: a store that can only be read may hold all that there is to write."""
+    try:
+        return store.read(path) == page
+    except PermanentError:  # nothing, or what a write puts right or names
+        return False
 
 
 def write_report_lists(store: Store) -> None:
