@@ -235,7 +235,7 @@ def main_of(command: Callable[[], None], go_on: str = RUN_AGAIN) -> NoReturn:
     except (BrokenPipeError, SystemExit) as error:
         if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
             raise
-        # What logs makes a SystemExit of it. Nobody may read what is said from here on.
+        # rich, which writes Prefect's log, makes a SystemExit of it. Nobody may read what is said from here on.
         for number in (1, 2):
             _leave(number)
         sys.exit(NOBODY_READS)
