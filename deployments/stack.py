@@ -9,7 +9,6 @@ import argparse
 import fcntl
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -288,7 +287,6 @@ def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
     if said := missing(OF_THE_STACK):
         raise PermanentError(said)
-    signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))  # a terminal that is closed ends it too
     stack = Stack(resolved(chosen.folder, "--folder"), resolved(chosen.env_file, "--env-file"), chosen.gpu_trainings)
     if "%" in str(stack.folder):
         raise PermanentError(f"--folder must have no % in its path: supervisord replaces it; received {stack.folder}")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from deployments.programs import program
 from lib.command_line import TERMINATED, end_at_once, main_of
+from lib.runtime.interrupts import stop_signals
 
 TEMPLATE = Path(__file__).with_name("base-job-template.json")
 """What a run may ask of its worker: nothing. Prefect's default lets it name a shell command and variables."""
@@ -70,7 +71,7 @@ def main(arguments: list[str], asks_server: bool = True) -> int:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGTERM)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         signal.signal(number, stop)
     if asks_server:
         child = _start_asking()

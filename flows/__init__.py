@@ -1,6 +1,7 @@
 """What runs, in which order. Each module is also a command: `python -m flows`."""
 
 import logging
+import os
 import sys
 
 from lib.packages import tell_missing
@@ -9,7 +10,7 @@ if sys.argv[0] == "-m":
     tell_missing()
 
 from lib.command_line import begin
-from lib.errors import PipelineError
+from lib.runtime.failures import of_exception
 
 if sys.argv[0] == "-m":  # `python -m flows.…`, before any import of the command's own
     begin()
@@ -17,7 +18,7 @@ if sys.argv[0] == "-m":  # `python -m flows.…`, before any import of the comma
 
 def _without_traceback(record: logging.LogRecord) -> bool:
     """Where the error is one that we explain, its traceback says nothing more."""
-    if record.exc_info and isinstance(record.exc_info[1], PipelineError):
+    if record.exc_info and record.exc_info[1] and of_exception("this run", record.exc_info[1]):
         record.exc_info = None
         record.exc_text = None
     return True
@@ -37,6 +38,8 @@ def _without_item(record: logging.LogRecord) -> bool:
         record.msg, record.args = "Service %r failed to process an item", record.args[:1]
     return True
 
+
+os.environ["MPLBACKEND"] = "agg"  # Jupyter names one to every `!command` that only Jupyter has
 
 # At import: on a worker it is Prefect that loads a flow, and that logs what it raises.
 for name in ("prefect.engine", "prefect.flow_runs", "prefect.task_runs"):

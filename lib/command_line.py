@@ -23,9 +23,11 @@ from lib.errors import NoThread, PermanentError, explain_validation, printable
 from lib.packages import explain_missing
 from lib.redaction import without_secrets
 from lib.runtime.failures import CTRL_C, of_exception
+from lib.runtime.interrupts import stop_signals
 from lib.settings import REPOSITORY, Settings, check_proxies, read_settings
 
 TERMINATED = 128 + signal.SIGTERM
+HUNG_UP = 128 + signal.SIGHUP
 NOBODY_READS = 128 + signal.SIGPIPE
 EXIT_CODES = {
     0: "done",
@@ -33,6 +35,7 @@ EXIT_CODES = {
     2: "bad input or another permanent error, a retry does not help",
     3: "a temporary error after all retries, such as a server that does not answer",
     4: "some models failed, the others have results",
+    HUNG_UP: "its terminal was closed (SIGHUP)",
     CTRL_C: "interrupted (Ctrl-C)",
     NOBODY_READS: "what reads its output has ended, as `| head -1` does",
     TERMINATED: "asked to stop (SIGTERM)",
@@ -201,13 +204,19 @@ def main_of(command: Callable[[], None], go_on: str = RUN_AGAIN) -> NoReturn:
     _go_on.append(go_on)
     atexit.register(_end_with_error)  # first, so that it runs last: a server that ends says so too
     signal.signal(signal.SIGTERM, lambda *_: _exit(TERMINATED, f"asked to stop; {go_on}"))
+    if signal.SIGHUP in stop_signals():
+        signal.signal(signal.SIGHUP, lambda *_: _exit(HUNG_UP, f"the terminal was closed; {go_on}"))
     try:
         try:
             command()
         finally:
             _flush()
-    except BrokenPipeError:
-        _leave(1)
+    except (BrokenPipeError, SystemExit) as error:
+        if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        # rich, which writes Prefect's log, makes a SystemExit of it. Nobody may read what is said from here on.
+        for number in (1, 2):
+            _leave(number)
         sys.exit(NOBODY_READS)
     except KeyboardInterrupt:
         _exit(CTRL_C, f"interrupted; {go_on}")

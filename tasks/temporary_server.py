@@ -34,12 +34,12 @@ from sqlalchemy.exc import ArgumentError
 from lib.command_line import end_at_once, how_to_go_on
 from lib.errors import NoThread, PermanentError, PipelineError, TransientError
 from lib.files import check_regular, open_lock
-from lib.runtime.failures import NO_THREAD_WORDS
+from lib.runtime.failures import NO_THREAD_WORDS, more_threads
 from tasks.client_settings import refused
 
 ENDS_WITHIN_S = 5.0
 START_FAULTS: dict[str, tuple[type[PipelineError], str]] = {
-    "|".join(NO_THREAD_WORDS): (NoThread, "raise the limit of this user's processes and threads (ulimit -u)"),
+    "|".join(NO_THREAD_WORDS): (NoThread, more_threads()),
     r"Can't locate revision": (PermanentError, "its database is of a newer version of Prefect; upgrade Prefect"),
     r"file is not a database|malformed": (PermanentError, "its database is damaged; move it away"),
     r"unable to open database|readonly database|Permission": (PermanentError, "its database cannot be written"),

@@ -113,6 +113,9 @@ SLOW = {
     "no Prefect server": Case(
         "{python} -m flows.ingest", 3, "cannot be reached: ", ("PREFECT_API_URL", "http://127.0.0.1:9/api")
     ),
+    "nobody reads the log on": Case(
+        "set -o pipefail; {python} -m flows.ingest 2>&1 | head -1", 141, without="PREFECT_API_URL"
+    ),
     "a password of servers": Case(
         "{python} -m flows.ingest",
         0,

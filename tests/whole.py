@@ -8,14 +8,14 @@ from lib.lineage.manifests import Manifest, Ref, StoredFile
 from lib.lineage.steps import STEPS
 
 INPUT = Ref(uri="nothing/x/1", sha256="0" * 64)
-FILE = StoredFile(path="one/file", sha256="0" * 64, size_bytes=0)
 
 
-def whole_manifest(kind: str, **parts: Any) -> Manifest:
-    """A manifest of `parts`, with empty values for what else one of its kind must say; all its files are its first."""
+def whole_manifest(kind: str, address: str, **parts: Any) -> Manifest:
+    """One for `address`, of `parts` and empty values for what else its kind must say; all its files are its first."""
     fields: dict[str, Any] = {name: {} for name in ("inputs", "facts", "content", "files", "made_by")}
     fields |= copy.deepcopy(parts)
-    empty = {"inputs": INPUT, "files": next(iter(fields["files"].values()), FILE)}
+    file = StoredFile(path=f"{address}/file", sha256="0" * 64, size_bytes=0)
+    empty = {"inputs": INPUT, "files": next(iter(fields["files"].values()), file)}
     for place, type_ in STEPS[kind].says.items():
         part, *parents, last = place.split(".")
         inner = fields[part]

@@ -6,7 +6,7 @@ last and created only once: where it exists, every file it names is whole.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from lib.addresses import folder
 from lib.errors import InTheWay, NotFound, PermanentError, PipelineError, cause, explain_validation, shortened
 from lib.lineage.digests import digest_json
+from lib.lineage.folders import RAW
 from lib.lineage.steps import STEPS
 from lib.store import Store
 
@@ -142,12 +143,24 @@ def find(store: Store, address: str) -> tuple[Ref, Manifest] | None:
         raise PermanentError(
             f"{address}/{MANIFEST} in {store.uri} was changed after it was written; remove it and run again"
         ) from error
+    if other := next((each for each in _own_folders(manifest) if each != PurePosixPath(address)), None):
+        raise PermanentError(
+            f"{address}/{MANIFEST} in {store.uri} must name files that lie beside it; received some at {other}: it is "
+            "another output's; remove it and run again"
+        )
     if missing := _missing(address, manifest):
         raise PermanentError(
             f"{address}/{MANIFEST} in {store.uri} does not say what a manifest of kind {manifest.kind} must "
             f"({missing}); remove it and run again"
         )
     return manifest.ref(address), manifest
+
+
+def _own_folders(manifest: Manifest) -> Iterator[PurePosixPath]:
+    """Where its files lie, apart from what a dataset was read from, which several versions of it share."""
+    for name, file in manifest.files.items():
+        if not (name.startswith(f"{RAW}/") and file.path.startswith(f"{RAW}/")):
+            yield PurePosixPath(file.path).parent
 
 
 def _missing(address: str, manifest: Manifest) -> str:
@@ -202,7 +215,7 @@ def local_file(store: Store, manifest: Manifest, name: str) -> Path:
     try:
         return store.local_path(file.path, file.sha256, file.size_bytes)
     except NotFound as error:
-        address = file.path.rpartition("/")[0]
+        address = next(_own_folders(manifest))  # `find` has seen that the manifest lies there
         raise PermanentError(f"{error}; remove {address}/{MANIFEST} and run again, which makes it anew") from error
 
 

@@ -84,13 +84,15 @@ def plan(store: Store, policy: Policy) -> CleanUp:
     checkpoints, ages = store.ages(CHECKPOINTS), _ages(store)
     index = read_index(store, sorted(ages))
     manifests = {address: each for address, each in index.outputs.items() if _in_its_place(address, each)}
-    removals = [*_litter(ages, manifests, policy.grace_s), *_finished(checkpoints, manifests, policy.grace_s)]
+    finished = {checkpoints_address(address) for address in manifests}
+    removals = [*_litter(ages, manifests, policy.grace_s), *_finished(checkpoints, finished, policy.grace_s)]
     # Not of all that lies under the same root: with a folder that others use too, that could be a whole disk.
     uploads = [each for folder in folders() for each in store.incomplete_uploads(folder, max(policy.grace_s, GRACE_S))]
-    removals += [Removal(name, INCOMPLETE_UPLOAD) for name in sorted(uploads)]
+    ours = (name for name in sorted(uploads) if not _inside(name, {*manifests, *finished}))
+    removals += [Removal(name, INCOMPLETE_UPLOAD) for name in ours]
     if policy.keep is not None:
         kept = _kept(store, policy, manifests, ages)
-        spared = _in_use(checkpoints, manifests, policy.grace_s) | {_dataset(address) for address in index.damaged}
+        spared = _in_use(checkpoints, finished, policy.grace_s) | {_dataset(address) for address in index.damaged}
         removals += _old({a: m for a, m in manifests.items() if a not in kept and _dataset(a) not in spared})
     misplaced = [address for address in index.outputs if address not in manifests]
     notes = [index.note(), f"{misplaced[0]} is not where its kind lies; left alone" if misplaced else ""]
@@ -145,23 +147,28 @@ def _in_its_place(address: str, manifest: Manifest) -> bool:
 
 
 def _litter(ages: Ages, manifests: Manifests, grace_s: float) -> Iterator[Removal]:
-    """Files at finished addresses that no manifest names. Without a manifest, work may be under way."""
+    """Files beside manifests that do not name them. Without a manifest, work may be under way."""
     named = {file.path for manifest in manifests.values() for file in manifest.files.values()}
     named |= {f"{address}/{MANIFEST}" for address in manifests}
     for path, age_s in sorted(ages.items()):
-        if path not in named and age_s >= grace_s and _within(path, manifests):
+        if path not in named and age_s >= grace_s and _beside(path, manifests):
             yield Removal(path, LITTER)
 
 
-def _finished(checkpoints: Ages, manifests: Manifests, grace_s: float) -> Iterator[Removal]:
-    finished = {checkpoints_address(address) for address in manifests}
+def _finished(checkpoints: Ages, finished: Container[str], grace_s: float) -> Iterator[Removal]:
     for path, age_s in sorted(checkpoints.items()):
-        if age_s >= grace_s and _within(path, finished):
+        if age_s >= grace_s and _beside(path, finished):
             yield Removal(path, CHECKPOINT)
 
 
-def _within(path: str, addresses: Container[str]) -> bool:
-    return any(str(parent) in addresses for parent in PurePosixPath(path).parents)
+def _beside(path: str, addresses: Container[str]) -> bool:
+    """Whether it is a file of one of them. A folder inside is not ours, and may be a link to a person's own files."""
+    return str(PurePosixPath(path).parent) in addresses
+
+
+def _inside(path: str, addresses: Container[str]) -> bool:
+    """Whether it lies in such a folder."""
+    return any(str(parent) in addresses for parent in PurePosixPath(path).parent.parents)
 
 
 def _dataset(address: str) -> str:
@@ -169,11 +176,10 @@ def _dataset(address: str) -> str:
     return [*address.split("/"), ""][1]
 
 
-def _in_use(checkpoints: Ages, manifests: Manifests, grace_s: float) -> set[str]:
+def _in_use(checkpoints: Ages, finished: Container[str], grace_s: float) -> set[str]:
     """Datasets of which a training is under way, or ended without its model, within the grace period."""
-    finished = {checkpoints_address(address) for address in manifests}
     young_s = max(grace_s, RENEWED_S)
-    young = (path.split("/") for path, age in checkpoints.items() if age < young_s and not _within(path, finished))
+    young = (path.split("/") for path, age in checkpoints.items() if age < young_s and not _beside(path, finished))
     return {parts[2] for parts in young if len(parts) > 3}
 
 
@@ -264,5 +270,5 @@ def _old(manifests: Manifests) -> Iterator[Removal]:
                 manifest, reason = manifests[address], f"old {step.kind}"
                 yield Removal(f"{address}/{MANIFEST}", reason, len(manifest.to_json()), address)
                 for file in {each.path: each for each in manifest.files.values()}.values():
-                    if _within(file.path, {address}):
+                    if _beside(file.path, {address}):
                         yield Removal(file.path, reason, file.size_bytes, address)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from lib.data.datasets import DATASETS
+from lib.errors import PermanentError
 from lib.lineage.index import read_index
 from lib.lineage.manifests import MANIFEST, Manifest
 from lib.lineage.steps import STEPS
@@ -66,8 +67,18 @@ def write_report_list(store: Store, dataset: str) -> None:
     for _ in range(LOOKS):
         if (listed := _manifests(store, folder)) == written:
             return
-        store.write(f"{folder}/{LIST}", _page(store, dataset, listed).encode(errors="replace"))
+        page = _page(store, dataset, listed).encode(errors="replace")
+        if not _lies_there(store, f"{folder}/{LIST}", page):
+            store.write(f"{folder}/{LIST}", page)
         written = listed
+
+
+def _lies_there(store: Store, path: str, page: bytes) -> bool:
+    """Whether it does: a store that can only be read may hold all that there is to write."""
+    try:
+        return store.read(path) == page
+    except PermanentError:  # nothing, or what a write puts right or names
+        return False
 
 
 def write_report_lists(store: Store) -> None:
@@ -85,9 +96,9 @@ def _manifests(store: Store, folder: str) -> list[str]:
 def _page(store: Store, dataset: str, manifests: Sequence[str]) -> str:
     index = read_index(store, manifests)
     rows, passed_over = [], len(index.other_versions) + len(index.damaged)
-    for address, manifest in index.outputs.items():
+    for manifest in index.outputs.values():
         try:
-            rows.append(_row(address, manifest))
+            rows.append(_row(manifest))
         except (ValueError, OverflowError):
             passed_over += 1
     return render(
@@ -98,13 +109,11 @@ def _page(store: Store, dataset: str, manifests: Sequence[str]) -> str:
     )
 
 
-def _row(address: str, manifest: Manifest) -> Row:
-    """The report at `address`. Raises ValueError or OverflowError where its manifest does not say what one must."""
+def _row(manifest: Manifest) -> Row:
+    """Its row. Raises ValueError or OverflowError where its manifest does not say what one must."""
     if manifest.kind != REPORT.kind:
         raise ValueError(f"a manifest in {REPORT.root} must be of kind {REPORT.kind}; received {manifest.kind}")
     page = PurePosixPath(manifest.files["index"].path)
-    if str(page.parent) != address:
-        raise ValueError(f"a report's page must lie beside its manifest; received {page}")
     at = datetime.fromisoformat(manifest.made_by["at"])
     lines = LINES.validate_python(manifest.facts["leaderboard"])
     return Row(

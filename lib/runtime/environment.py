@@ -15,6 +15,7 @@ SET = {
     "KERAS_BACKEND": "tensorflow",
     "KERAS_HOME": os.devnull,  # no keras.json can lie below it, to be read or to be written
     "LC_ALL": "C.UTF-8",
+    "MPLBACKEND": "agg",  # Keras loads matplotlib, which fails where the one of Jupyter is not installed
     "PYTHONHASHSEED": "0",
     "TF2_BEHAVIOR": "1",  # TensorFlow itself sets it so as it is loaded
     "TZ": "UTC",

@@ -65,7 +65,7 @@ def of_exception(step: str, error: BaseException, advice: str = MORE_MEMORY) -> 
             # Python's own is of arrays of all rows, which no batch makes smaller.
             return _say(verdict, step, "", MORE_MEMORY if isinstance(error, MemoryError) else advice)
     if isinstance(error, RuntimeError | OSError) and any(_lacks_threads(str(each)) for each in _with_causes(error)):
-        return _say(NO_THREAD, step, "", _more_threads())
+        return _say(NO_THREAD, step, "", more_threads())
     return None
 
 
@@ -80,9 +80,9 @@ def of_process(step: str, code: int, log: str, oom_kills: int, advice: str = MOR
         ended_by = signal.Signals(-code)
         if ended_by in CRASHES and (limit := _memory_limit()):
             # Where an allocation fails, native code crashes; a thread needs one too.
-            return _say(OUT_OF_MEMORY, step, f" ({ended_by.name} under a limit of {limit:,} bytes)", advice)
+            return _say(OUT_OF_MEMORY, step, f" ({ended_by.name} under a limit of {limit[0]:,} bytes)", advice)
         if ended_by in CRASHES and _lacks_threads(log):
-            return _say(NO_THREAD, step, f" ({ended_by.name})", _more_threads())
+            return _say(NO_THREAD, step, f" ({ended_by.name})", more_threads())
         if ended_by in CRASHES and any(name in log for name in EXCEPTIONS):
             return _say(OUT_OF_MEMORY, step, f" ({ended_by.name})", advice)
         return _say(KILLED, step, ended_by.name)
@@ -104,16 +104,23 @@ def _lacks_threads(said: str) -> bool:
     return any(words in said for words in NO_THREAD_WORDS)
 
 
-def _more_threads() -> str:
+def more_threads() -> str:
+    """What helps where no thread or process can be started. Each needs memory too: its limit shows no other way."""
     limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     here = "" if limit == resource.RLIM_INFINITY else f", which is {limit:,}"
-    return f"raise the limit of this user's processes and threads (ulimit -u{here}), or that of the container"
+    first = ""
+    if memory := _memory_limit():
+        first = f"a process's memory ({memory[1]}, which is {memory[0] // 1024:,}), or else that of "
+    return f"raise the limit of {first}this user's processes and threads (ulimit -u{here}), or that of the container"
 
 
-def _memory_limit() -> int | None:
-    """Bytes that a process may have here, where something says so (`ulimit`, a batch system)."""
-    limits = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
-    return min((limit for limit in limits if limit != resource.RLIM_INFINITY), default=None)
+def _memory_limit() -> tuple[int, str] | None:
+    """Bytes that a process may have here, and what says so (a shell, or a batch system in its place)."""
+    limits = [
+        (resource.getrlimit(kind)[0], name)
+        for kind, name in ((resource.RLIMIT_AS, "ulimit -v"), (resource.RLIMIT_DATA, "ulimit -d"))
+    ]
+    return min((limit for limit in limits if limit[0] != resource.RLIM_INFINITY), default=None)
 
 
 def oom_kills(cgroup: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int:

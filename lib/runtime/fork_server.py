@@ -17,18 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from lib.lineage.steps import STEPS
+from lib.runtime.interrupts import stop_signals
 from lib.runtime.jobs import FAULT_OF_OURS, Job, run
 from lib.runtime.processes import NUMBER
 
 LARGEST_REQUEST = 1 << 20
+STOPS = stop_signals()
+"""Before any is ignored."""
 Children = dict[int, int]
 """Process id → where its exit code is to be said."""
 
 
 def serve(control: socket.socket) -> None:
     """Fork a process for each job that comes on `control`, and say how each ended."""
-    # A Ctrl-C reaches the whole process group: it is for the jobs. This process ends after its flow.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # A Ctrl-C and the end of a terminal reach the whole process group: they are for the jobs. This process ends after
+    # its flow.
+    for number in STOPS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: None)  # wakes the selector
     woken, waker = os.pipe()
@@ -92,7 +96,7 @@ def _fork(control: socket.socket, children: Children) -> bool:
 def _run(job: dict[str, Any], standard: list[int]) -> int:
     """In the forked process: the job, with these as standard input, output and error."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+    for number in (*STOPS, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     for target, file in enumerate(standard):
         os.dup2(file, target)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as an exception, raised where it is safe."""
+"""What asks a process to stop, as an exception that is raised where it is safe."""
 
 import signal
 import threading
@@ -14,9 +14,15 @@ class Interrupted(BaseException):
     """This process was asked to stop; the argument is the signal's number."""
 
 
+def stop_signals() -> list[signal.Signals]:
+    """Those that ask this process to stop: also that its terminal was closed, unless `nohup` has started it."""
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hangs_up else [])]
+
+
 def catch_signals() -> None:
     """From now on, raise Interrupted in the main thread when a signal asks to stop."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         signal.signal(number, _on_signal)
 
 

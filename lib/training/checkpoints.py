@@ -159,7 +159,8 @@ def clear(store: Store, address: str) -> None:
 
 def _saved(store: Store, address: str) -> dict[str, tuple[int, int]]:
     """Path and place (epoch, chunk) of each state, in their order. As text, 99999 would come after 100000."""
-    found = {path: NAME.fullmatch(PurePosixPath(path).name) for path in store.list(address)}
+    paths = (path for path in store.list(address) if PurePosixPath(path).parent == PurePosixPath(address))
+    found = {path: NAME.fullmatch(PurePosixPath(path).name) for path in paths}
     places = {path: (int(match[1]), int(match[2])) for path, match in found.items() if match}
     return dict(sorted(places.items(), key=lambda each: (each[1], each[0])))
 

@@ -45,12 +45,18 @@ def api() -> Iterator[str]:
         yield url
 
 
+def _heed_all() -> None:
+    """A background job ignores Ctrl-C, and one of `nohup` the end of its terminal."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def worker(said: Path, api: str) -> Iterator["subprocess.Popen[bytes]"]:
     process = subprocess.Popen(
         [said.with_name("python"), "-m", "deployments.worker", "--pool", "cpu"],
         env={**os.environ, "SAID": str(said), "PYTHONPATH": PYTHONPATH, "PREFECT_API_URL": api},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a background job ignores it
+        preexec_fn=_heed_all,  # noqa: PLW1509
     )
     while not said.exists():
         assert process.poll() is None
@@ -60,7 +66,7 @@ def worker(said: Path, api: str) -> Iterator["subprocess.Popen[bytes]"]:
     process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_asked_to_stop_it_waits_until_the_training_has_saved_its_state(
     worker: "subprocess.Popen[bytes]", said: Path, number: signal.Signals
 ) -> None:

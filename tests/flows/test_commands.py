@@ -1,5 +1,6 @@
 """All commands are one family."""
 
+import errno
 import logging
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 import flows
 from flows.__main__ import COMMANDS
+from lib.errors import PermanentError
 
 from .conftest import Commands
 
@@ -51,3 +53,21 @@ def test_what_prefect_advises_as_it_starts_a_server_is_left_out() -> None:
     )
     assert flows._without_advice(record)
     assert "docs.prefect.io" not in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("error", "explained"),
+    [
+        (PermanentError("the rule; what came"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (MemoryError(), True),
+        (RuntimeError("can't start new thread"), True),
+        (ZeroDivisionError(), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("name", ["prefect.engine", "prefect.flow_runs", "prefect.task_runs"])
+def test_the_log_has_no_traceback_of_what_the_last_line_explains(name: str, error: Exception, explained: bool) -> None:
+    record = logging.LogRecord(name, logging.ERROR, "", 0, "it failed", None, (type(error), error, None))
+    assert logging.getLogger(name).filter(record)
+    assert (record.exc_info is None) == explained

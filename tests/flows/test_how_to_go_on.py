@@ -25,6 +25,7 @@ ARGUMENTS = {"train_model": ["--model", "digits-cnn"], "verify": ["reports/digit
 STOPPED = """
 import os, runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and this may be one
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as may be one of nohup
 import flows.command
 flows.command.reach_store = lambda settings: os.kill(os.getpid(), STOP)
 runpy.run_module("flows.COMMAND", run_name="__main__")
@@ -33,7 +34,10 @@ runpy.run_module("flows.COMMAND", run_name="__main__")
 
 @pytest.mark.parametrize(
     ("command", "stop"),
-    [*((command, signal.SIGINT) for command in GO_ON), ("verify", signal.SIGTERM), ("train", signal.SIGTERM)],
+    [
+        *((command, signal.SIGINT) for command in GO_ON),
+        *((command, stop) for command in ("verify", "train") for stop in (signal.SIGTERM, signal.SIGHUP)),
+    ],
 )
 def test_a_command_that_was_stopped_says_how_to_go_on_with_it(
     command: str, stop: signal.Signals, tmp_path: Path
@@ -47,7 +51,11 @@ def test_a_command_that_was_stopped_says_how_to_go_on_with_it(
         text=True,
         check=False,
     )
-    how, code = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("asked to stop", 143)}[stop]
+    how, code = {
+        signal.SIGINT: ("interrupted", 130),
+        signal.SIGTERM: ("asked to stop", 143),
+        signal.SIGHUP: ("the terminal was closed", 129),
+    }[stop]
     assert done.returncode == code, done.stderr
     assert done.stderr.splitlines()[-1] == f"error: {how}; {GO_ON[command]}"
     assert "Traceback" not in done.stderr

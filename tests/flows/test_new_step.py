@@ -143,6 +143,12 @@ def test_it_is_verified_back_to_the_raw_data(store: LocalStore) -> None:
         verify(store, made.uri)
 
 
+def commit_at(store: LocalStore, address: str, manifest: Manifest) -> Ref:
+    """With files of its own there."""
+    files = {name: put_file(store, address, name, store.read(file.path)) for name, file in manifest.files.items()}
+    return commit(store, address, manifest.model_copy(update={"files": files}))
+
+
 def test_it_is_kept_as_long_as_what_it_was_made_of(store: LocalStore) -> None:
     made = measure_brightness(store, evaluation_of(store))
     store.write(f"{made.uri}/loser.json", b"{}")
@@ -151,11 +157,11 @@ def test_it_is_kept_as_long_as_what_it_was_made_of(store: LocalStore) -> None:
     newer = load(store, outputs(store)["model"] or made)
     (report,) = store.root.glob("reports/digits/*/manifest.json")
     report.unlink()
-    address = "models/digits/digits-softmax/newer"
     evaluation = load(store, evaluation_of(store))
-    better = evaluation.model_copy(update={"inputs": evaluation.inputs | {"model": commit(store, address, newer)}})
+    model = commit_at(store, "models/digits/digits-softmax/newer", newer)
+    better = evaluation.model_copy(update={"inputs": evaluation.inputs | {"model": model}})
     better.facts["metrics"]["validation"]["accuracy"] = 1.0
-    commit(store, "evaluations/digits/digits-softmax/newer", better)
+    commit_at(store, "evaluations/digits/digits-softmax/newer", better)
     gone = [each.path for each in retention.plan(store, policy).removals if each.reason.startswith("old")]
     assert [path.split("/")[0] for path in gone if path.endswith("manifest.json")] == [
         "brightness", "evaluations", "models",

@@ -107,6 +107,21 @@ def test_the_list_of_reports_stays_and_lists_what_is_left(listed_reports: LocalS
     assert links() == ["new"]
 
 
+@pytest.mark.parametrize("before", ["right", "old"])
+def test_of_a_store_that_can_only_be_read_no_list_that_is_right_is_said_to_be_old(
+    before: str, listed_reports: LocalStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(self: LocalStore, path: str, data: object) -> None:
+        raise PermanentError("Read-only file system")
+
+    if before == "old":
+        listed_reports.write("reports/toy/index.html", b"a list that a clean-up before could not write")
+    monkeypatch.setattr(LocalStore, "write", refuse)
+    retention.fn(keep=9)
+    said = "a list of reports may name deleted ones until the next report: Read-only file system"
+    assert (said in capsys.readouterr().out) == (before == "old")
+
+
 def test_a_list_of_reports_that_cannot_be_written_fails_no_clean_up(
     listed_reports: LocalStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,7 +1,12 @@
-"""How a command ends that Ctrl-C reaches in the middle of a library."""
+"""How a command ends that Ctrl-C, or the end of who reads it, reaches in the middle of a library."""
+
+import os
+import sys
+from collections.abc import Callable
 
 import pydantic
 import pytest
+from rich.console import Console
 
 from lib import command_line
 
@@ -37,3 +42,25 @@ def test_ctrl_c_in_the_middle_of_a_command_says_how_to_go_on(monkeypatch: pytest
     with pytest.raises(SystemExit) as ended:
         command_line.main_of(hit, "run it again")
     assert (ended.value.code, said) == (130, [(130, "interrupted; run it again")])
+
+
+def to_nobody() -> None:
+    """What Prefect's log does where nobody reads standard error."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as nobody:
+        Console(file=nobody).print("a line of the log")
+
+
+@pytest.mark.parametrize(("ends", "code"), [(to_nobody, 141), (lambda: sys.exit(3), 3)], ids=["nobody", "by itself"])
+def test_a_log_that_nobody_reads_on_ends_the_command_as_its_output_would(
+    ends: Callable[[], None], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(command_line, "_leave", left.append)
+    monkeypatch.setattr("os.dup2", lambda *_: None)  # rich's own, which would end the output of the tests
+    monkeypatch.setattr("lib.command_line.atexit.register", lambda work: None)
+    monkeypatch.setattr("lib.command_line.signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        command_line.main_of(ends)
+    assert (ended.value.code, left) == (code, [1, 2] if code == 141 else [])

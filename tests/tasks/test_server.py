@@ -171,7 +171,7 @@ TEMPORARY = {
     "no thread": (
         "pyo3_runtime.PanicException: OS can't spawn worker thread: Resource temporarily unavailable (os error 11)",
         NoThread,
-        "did not start: raise the limit of this user's processes and threads (ulimit -u) (",
+        "did not start: raise the limit of this user's processes and threads (ulimit -u",
     ),
     "another fault": ("KeyError: 'x'", TRANSIENT, "run again (KeyError: 'x')"),
 }

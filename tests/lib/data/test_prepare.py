@@ -52,7 +52,8 @@ def commit_dataset(store: LocalStore, folder: Path, spec: DatasetSpec = SPEC) ->
     for split in spec.rows:
         write_images(folder / f"{split}.parquet", spec, toy(split))
         files[str(split)] = put_file(store, address, f"{split}.parquet", folder / f"{split}.parquet")
-    return commit(store, address, whole_manifest("dataset", files=files, facts={"rows": {"train": 90, "test": 30}}))
+    facts = {"rows": {"train": 90, "test": 30}}
+    return commit(store, address, whole_manifest("dataset", address, files=files, facts=facts))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ def output(store: Store, address: str, kind: Any, inputs: dict[str, Ref], day: i
         address,
         whole_manifest(
             kind,
+            address,
             inputs=inputs,
             facts=facts,
             files={"data": put_file(store, address, "data.bin", address.encode())},

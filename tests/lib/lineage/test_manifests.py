@@ -148,7 +148,7 @@ PLACES = [(kind, place) for kind, step in STEPS.items() for place in step.says]
 @pytest.mark.parametrize(("kind", "place"), PLACES, ids=[f"{kind} {place}" for kind, place in PLACES])
 def test_a_manifest_that_does_not_say_what_its_kind_must_is_refused(store: LocalStore, kind: str, place: str) -> None:
     address = f"{STEPS[kind].root}/toy/1"
-    manifest = whole_manifest(kind)
+    manifest = whole_manifest(kind, address)
     store.write(f"{address}/manifest.json", without(manifest, place))
     with pytest.raises(PermanentError) as refused:
         find(store, address)
@@ -177,13 +177,31 @@ def test_a_manifest_of_other_types_than_its_kind_asks_for_is_refused(
     store: LocalStore, kind: str, parts: dict[str, Any], why: str
 ) -> None:
     address = f"{STEPS[kind].root}/toy/1"
-    manifest = whole_manifest(kind)
+    manifest = whole_manifest(kind, address)
     changes = {part: getattr(manifest, part) | values for part, values in parts.items()}
     store.write(f"{address}/manifest.json", manifest.model_copy(update=changes).to_json())
     with pytest.raises(PermanentError) as refused:
         find(store, address)
     assert f"must ({why})" in str(refused.value)
     assert list(read_index(store, store.list(STEPS[kind].root)).damaged) == [address]
+
+
+@pytest.mark.parametrize("copied", ["models/toy/2", "models/other/1", "evaluations/toy/1"])
+def test_the_manifest_of_another_output_is_refused_and_the_one_that_was_read_is_named(
+    store: LocalStore, copied: str
+) -> None:
+    file = put_file(store, "models/toy/1", "model.keras", b"hello")
+    ref = commit(store, "models/toy/1", whole_manifest("model", "models/toy/1", files={"model": file}))
+    store.write(f"{copied}/manifest.json", store.read(f"{ref.uri}/manifest.json"))
+    for read in (lambda: find(store, copied), lambda: load(store, Ref(uri=copied, sha256=ref.sha256))):
+        with pytest.raises(PermanentError) as refused:
+            read()
+        assert str(refused.value) == (
+            f"{copied}/manifest.json in {store.uri} must name files that lie beside it; received some at models/toy/1: "
+            "it is another output's; remove it and run again"
+        )
+    index = read_index(store, store.list("models") + store.list("evaluations"))
+    assert ([*index.outputs], [*index.damaged]) == (["models/toy/1"], [copied])
 
 
 def test_each_byte_of_a_manifest_counts() -> None:
@@ -221,6 +239,15 @@ def test_a_file_that_is_gone_is_said_with_what_to_do(store: LocalStore) -> None:
         f"nothing is stored at {file.path} in {store.uri}; remove models/toy/1/manifest.json and run again, "
         "which makes it anew"
     )
+
+
+def test_of_a_raw_file_that_is_gone_the_manifest_of_its_dataset_is_named(store: LocalStore) -> None:
+    raw, table = put_file(store, "raw/toy", "t.gz", b"raw"), put_file(store, "datasets/toy/1", "t.parquet", b"table")
+    dataset = whole_manifest("dataset", "datasets/toy/1", files={"raw/t.gz": raw, "train": table, "test": table})
+    commit(store, "datasets/toy/1", dataset)
+    store.delete(raw.path)
+    with pytest.raises(PermanentError, match=r"; remove datasets/toy/1/manifest\.json and run again"):
+        local_file(store, dataset, "raw/t.gz")
 
 
 def test_json_is_digested_with_sorted_keys_and_no_spaces() -> None:

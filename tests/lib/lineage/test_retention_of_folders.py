@@ -56,3 +56,19 @@ def test_each_file_that_goes_is_looked_at_alone_however_many_lie_beside_it(
     apply(store, policy(), planned)
     assert walked == []
     assert not {*litter} & {*everything(store)}
+
+
+def test_what_a_link_inside_of_an_output_leads_to_stays(history: LocalStore, tmp_path: Path) -> None:
+    mine = [tmp_path / "mine/docs" / name for name in ("thesis.txt", "model.keras", f".partial-{0:032x}")]
+    for file in mine:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"years of work")
+        os.utime(file, (0, 0))
+    (history.root / "checkpoints/models/toy/cnn/m4").mkdir(parents=True)
+    for place in ("models/toy/cnn/m1", "models/toy/cnn/m4", "checkpoints/models/toy/cnn/m4"):
+        (history.root / place / "mine").symlink_to(tmp_path / "mine")
+        (history.root / place / "docs").symlink_to(tmp_path / "mine/docs")
+    gone = clean(history, keep=1)
+    assert [file.read_bytes() for file in mine] == [b"years of work"] * 3
+    assert "models/toy/cnn/m1/manifest.json" in gone
+    assert not [path for path in gone if "mine" in path or "docs" in path]

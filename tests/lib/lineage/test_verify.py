@@ -23,6 +23,7 @@ from lib.settings import Settings
 from lib.store import LocalStore
 from tests.lib.reporting import made
 from tests.toy import RECIPE, SPEC, mirror
+from tests.whole import whole_manifest
 
 from .forger import (
     KINDS,
@@ -273,12 +274,10 @@ def test_what_another_version_of_a_step_made_is_told_from_forgery(
 
 
 def test_a_chain_of_1_200_inputs_ends_in_one_line(store: LocalStore) -> None:
-    forged = read(store, "model")
+    inputs = read(store, "model").inputs
     for number in range(1_200):
-        path = store.root / f"models/toy/chain/{number}" / MANIFEST
-        path.parent.mkdir(parents=True)
-        path.write_bytes(forged.to_json())
-        ref = forged.ref(f"models/toy/chain/{number}")
-        forged = forged.model_copy(update={"inputs": {"prepared": ref}})
+        forged = whole_manifest("model", address := f"models/toy/chain/{number}", inputs=inputs)
+        store.write(f"{address}/{MANIFEST}", forged.to_json())
+        inputs = {"prepared": (ref := forged.ref(address))}
     with pytest.raises(PermanentError, match="no output of a later step is made of a model"):
         verify(store, ref.uri)

@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> LocalStore:
 
 def put(store: LocalStore, kind: Any, address: str) -> Ref:
     """A finished output at `address`, empty."""
-    return commit(store, address, whole_manifest(kind))
+    return commit(store, address, whole_manifest(kind, address))
 
 
 def planned(**request: Any) -> Plan:
@@ -152,7 +152,8 @@ def test_a_setting_that_some_recipes_have_changes_those_and_says_so(monkeypatch:
 
 
 def prepared_of(store: LocalStore, kind: str = "prepared", **facts: Any) -> Ref:
-    return commit(store, f"{kind}/digits/{len(store.list(kind)):016}", whole_manifest(kind, facts=facts))
+    address = f"{kind}/digits/{len(store.list(kind)):016}"
+    return commit(store, address, whole_manifest(kind, address, facts=facts))
 
 
 def test_prepared_data_that_a_run_is_given_must_be_what_it_asks_for(store: LocalStore) -> None:

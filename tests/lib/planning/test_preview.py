@@ -47,7 +47,7 @@ def store(tmp_path: Path) -> LocalStore:
 
 def put(store: LocalStore, kind: Any, address: str, at: str = "2026-01-01", **more: Any) -> Ref:
     """A finished output at `address`."""
-    ref = commit(store, address, whole_manifest(kind, **({"made_by": {"at": at}} | more)))
+    ref = commit(store, address, whole_manifest(kind, address, **({"made_by": {"at": at}} | more)))
     dated(store, address, at)
     return ref
 
@@ -148,8 +148,8 @@ def test_of_a_finished_store_all_is_done(store: LocalStore) -> None:
 def test_what_changed_since_the_newest_model_is_named(store: LocalStore, asked: dict[str, Any], why: str) -> None:
     prepared = put_prepared(store)
     put_model(store, prepared, LINEAR.model_copy(update={"batch_size": 1}), at="2026-01-01")
-    put_model(store, prepared, LINEAR, at="2026-01-02")
-    compared = f"{why}; compared with one of 2026-01-02"
+    newest = put_model(store, prepared, LINEAR, at="2026-01-02")
+    compared = f"{why}; compared with {newest.uri} of 2026-01-02"
     assert ("train linear", "would run", compared) in told(store, models=["linear"], **asked)
 
 
@@ -163,7 +163,7 @@ class CountingStore(LocalStore):
 
 def test_of_1_000_old_models_only_the_newest_is_read(store: LocalStore) -> None:
     prepared = put_prepared(store)
-    model = load(store, put_model(store, prepared, LINEAR))
+    model = load(store, newest := put_model(store, prepared, LINEAR))
     for number in range(1_000):
         address = f"models/digits/linear/old-{number}"
         (store.root / address).mkdir(parents=True)
@@ -171,7 +171,8 @@ def test_of_1_000_old_models_only_the_newest_is_read(store: LocalStore) -> None:
         dated(store, address, "2025-01-01")
     counting = CountingStore(store.root)
     lines = preview(counting, make_plan(TrainingRequest(models=["linear"], seed=5)), allow_cpu=False)
-    assert ("train linear", "seed 0 → 5; compared with one of 2026-01-01") in [(line.name, line.why) for line in lines]
+    why = f"seed 0 → 5; compared with {newest.uri} of 2026-01-01"
+    assert ("train linear", why) in [(line.name, line.why) for line in lines]
     assert counting.reads < 15
 
 
@@ -187,9 +188,9 @@ def test_a_model_that_does_not_say_what_one_must_is_compared_with_nothing(store:
 
 def test_what_cannot_be_read_is_passed_over_in_a_plan(store: LocalStore) -> None:
     prepared = put_prepared(store)
-    put_model(store, prepared, LINEAR, at="2026-01-01")
+    readable = put_model(store, prepared, LINEAR, at="2026-01-01")
     store.write("models/digits/linear/newer/manifest.json", b"[" * 100_000)
-    compared = "seed 0 → 5; compared with one of 2026-01-01"
+    compared = f"seed 0 → 5; compared with {readable.uri} of 2026-01-01"
     assert ("train linear", "would run", compared) in told(store, models=["linear"], seed=5)
     (store.root / model_address("digits", LINEAR, prepared, 0) / "manifest.json").unlink()
     why = "1 output with a damaged manifest left alone, such as models/digits/linear/newer"
@@ -197,11 +198,11 @@ def test_what_cannot_be_read_is_passed_over_in_a_plan(store: LocalStore) -> None
 
 
 def test_new_data_and_a_new_limit_are_named(store: LocalStore) -> None:
-    put_model(store, Ref(uri="prepared/digits/old", sha256="a" * 64), LINEAR)
+    model = put_model(store, Ref(uri="prepared/digits/old", sha256="a" * 64), LINEAR)
     put_prepared(store, limit=50)
     found = told(store, models=["linear"])
     assert ("prepare digits", "would run", "limit 50 → none") in found
-    assert ("train linear", "would run", "the prepared data; compared with one of 2026-01-01") in found
+    assert ("train linear", "would run", f"the prepared data; compared with {model.uri} of 2026-01-01") in found
 
 
 def test_a_listed_recipe_has_sizes_and_a_time_that_grows_with_its_epochs(

@@ -59,7 +59,7 @@ def test_of_several_backbones_each_has_its_weights_and_features(
     inputs = {"prepared": prepared, "weights": start, "weights-efficientnet-lite0": lite}
     put(store, "model", address, facts=facts, inputs=inputs)
     assert [state for _, state, _ in told(store, models=["several"])] == ["done"] * 7 + ["would run"] * 2
-    why = "seed 0 → 5; compared with one of 2026-01-01"
+    why = f"seed 0 → 5; compared with {address} of 2026-01-01"
     assert ("train several", "would run", why) in told(store, models=["several"], seed=5)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import PermanentError
-from lib.lineage.manifests import Manifest, Ref, commit, load
+from lib.lineage.manifests import Manifest, Ref, commit, load, put_file
 from lib.lineage.provenance import made_by
 from lib.models.recipes import RECIPES
 from lib.models.schema import Size
@@ -218,9 +218,13 @@ def test_all_but_the_best_model_is_folded(page: str) -> None:
 def test_a_hostile_name_is_shown_and_not_run(store: LocalStore, prepared: Ref) -> None:
     hostile = "<script>alert('x')</script>|[y](javascript:z)"
     manifest = load(store, prepared)
+    files = manifest.files.items()
     names = [hostile, *manifest.facts["class_names"][1:]]
-    changed = Manifest(**{**dict(manifest), "facts": {**manifest.facts, "dataset": "hostile", "class_names": names}})
-    ref = commit(store, "prepared/hostile/key", changed)
+    changed = {
+        "facts": {**manifest.facts, "dataset": "hostile", "class_names": names},
+        "files": {name: put_file(store, "prepared/hostile/key", name, store.root / file.path) for name, file in files},
+    }
+    ref = commit(store, "prepared/hostile/key", Manifest(**{**dict(manifest), **changed}))
     report = build_report(store, ref, [made.evaluated(store, ref, right=(1, 0.5, 0.5))])
     page, text = made.index(store, report), report_markdown(store, report)
     assert "<script" not in page

@@ -68,6 +68,7 @@ def report(
     page = put_file(store, address, "index.html", b"a page")
     manifest = whole_manifest(
         kind,
+        address,
         facts={"dataset": "digits", "limit": limit, "leaderboard": board, **facts},
         files={"index": page},
         made_by={"at": at, "started_by": started_by},
@@ -135,8 +136,9 @@ def test_what_is_no_readable_report_is_passed_over_and_counted(store: LocalStore
     report(store, "no-seed", "2026-11-26T04:05:00+00:00", leaderboard=[{"model": "cnn", "validation_accuracy": 0.5}])
     report(store, "another-kind", "2026-11-26T04:05:00+00:00", CNN, kind="model")
     elsewhere = StoredFile(path="reports/digits/good/../../../../etc/passwd", sha256="0" * 64, size_bytes=0)
-    files = {"index": elsewhere}
-    commit(store, "reports/digits/elsewhere", whole_manifest("report", files=files, made_by={"at": "2026-11-26"}))
+    address, files = "reports/digits/elsewhere", {"index": elsewhere}
+    forged = whole_manifest("report", address, files=files, made_by={"at": "2026-11-26"})
+    store.write(f"{address}/manifest.json", forged.to_json())
     store.write("reports/digits/damaged/manifest.json", b"{}")
     store.write("reports/digits/deep/er/manifest.json", b"{}")
     store.write("reports/digits/manifest.json", b"{}")

@@ -11,6 +11,7 @@ SET = {
     "KERAS_BACKEND": "tensorflow",
     "KERAS_HOME": os.devnull,
     "LC_ALL": "C.UTF-8",
+    "MPLBACKEND": "agg",
     "PYTHONHASHSEED": "0",
     "TF2_BEHAVIOR": "1",
     "TZ": "UTC",

@@ -60,12 +60,20 @@ def test_a_full_disk_is_permanent_and_names_the_file(number: int) -> None:
     ],
 )
 def test_too_few_threads_are_permanent_and_name_their_limit(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (12, 12))
+    unlimited = resource.RLIM_INFINITY
+    limits = {resource.RLIMIT_NPROC: 12}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limits.get(kind, unlimited), unlimited))
     found = of_exception(STEP, error)
     assert type(found) is NoThread
     assert str(found) == (
         "the train process could not start a thread or a process; raise the limit of this user's processes and threads "
         "(ulimit -u, which is 12), or that of the container"
+    )
+    limits |= {resource.RLIMIT_AS: 400_000 * 1024, resource.RLIMIT_DATA: 500_000 * 1024}
+    assert str(of_exception(STEP, error)) == (
+        "the train process could not start a thread or a process; raise the limit of a process's memory (ulimit -v, "
+        "which is 400,000), or else that of this user's processes and threads (ulimit -u, which is 12), or that of the "
+        "container"
     )
 
 

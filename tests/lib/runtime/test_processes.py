@@ -11,6 +11,7 @@ import pytest
 
 from lib.errors import PermanentError, TransientError
 from lib.runtime import processes
+from lib.runtime.interrupts import stop_signals
 from lib.runtime.jobs import Event, Job, run_job
 from lib.settings import REPOSITORY, Settings
 from tests.job_processes import job_of
@@ -59,7 +60,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("one-step")
     (folder / "sitecustomize.py").write_text(ONE_STEP)
     (folder / "a_step.py").write_text(STEP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # of tests that nohup has started, jobs would ignore it
     yield folder
+    signal.signal(signal.SIGHUP, before)
     for server in processes._servers:
         server.close()
     processes._servers.clear()
@@ -116,26 +119,42 @@ def test_a_killed_job_counts_as_killed_and_the_next_comes_from_the_same_process(
     assert told[0]["parent"] == told[1]["parent"]
 
 
-def test_a_job_that_is_asked_to_stop_saves_its_state_first() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_job_that_is_asked_to_stop_saves_its_state_first(number: signal.Signals) -> None:
     told: list[str] = []
 
     def stop(event: Event) -> None:
         told.append(event["event"])
-        kill(signal.SIGTERM)(event)
+        kill(number)(event)
 
     with pytest.raises(TransientError, match="was asked to stop and saved its state"):
         run("wait", stop)
     assert told == ["begun", "stopped"]
 
 
-def test_ctrl_c_reaches_the_job_and_leaves_the_process_it_came_from() -> None:
+@pytest.mark.parametrize(
+    ("number", "ends"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGHUP, TransientError)], ids=["Ctrl-C", "SIGHUP"]
+)
+def test_what_a_terminal_sends_reaches_the_job_and_leaves_the_process_it_came_from(
+    number: signal.Signals, ends: type[BaseException]
+) -> None:
     told: list[Event] = []
     run("succeed", told.append)
-    os.kill(told[0]["parent"], signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        run("wait", kill(signal.SIGINT))
+    os.kill(told[0]["parent"], number)
+    with pytest.raises(ends):
+        run("wait", kill(number))
     run("succeed", told.append)
     assert told[0]["parent"] == told[1]["parent"]
+
+
+def test_a_process_of_nohup_is_not_asked_to_stop_by_the_end_of_its_terminal() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert stop_signals() == [signal.SIGTERM, signal.SIGINT]
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        assert stop_signals() == [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.slow

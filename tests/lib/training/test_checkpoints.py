@@ -177,6 +177,19 @@ def test_one_of_another_training_is_passed_over_however_whole_it_is(store: Local
     assert problems == ["00002.00000 it is of another training, checkpoints/toy/recipe/other"]
 
 
+def test_those_in_a_folder_inside_are_another_s_and_stay(store: LocalStore, tmp_path: Path) -> None:
+    other = LocalStore(tmp_path / "other")
+    save(other, "mine", state(9))
+    save(store, WORK, state(1))
+    (store.root / WORK / "link").symlink_to(other.root / "mine")
+    read, _ = found(store)
+    assert read is not None
+    assert read.progress.epoch == 1
+    save(store, WORK, state(2))
+    clear(store, WORK)
+    assert len(other.list("mine")) == 1
+
+
 def test_without_any_there_is_nothing_to_go_on_from(store: LocalStore) -> None:
     assert found(store) == (None, [])
     save(store, WORK, state(1))

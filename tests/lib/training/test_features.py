@@ -135,7 +135,11 @@ def test_features_and_the_model_trained_on_them_are_verified(filled: tuple[Local
     for ref, change, says in (
         (features, {"facts": load(store, features).facts | {"rows": 1}}, "facts.rows must be 1797,"),
         (features, {"content": load(store, other).content}, "test must have sha256 "),
-        (features, {name: getattr(load(store, other), name) for name in ("files", "content")}, "files.train-"),
+        (
+            features,
+            {name: getattr(load(store, other), name) for name in ("files", "content")},
+            "must name files that lie beside it",
+        ),
         (
             model,
             {"inputs": load(store, model).inputs | {"features": other}},
