@@ -10,10 +10,32 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel, ConfigDict
+
 from lib.settings import REPOSITORY, read_settings
 
 OTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_CEILING")
 PACKAGES = ("keras", "matplotlib", "numpy", "pandas", "prefect", "pyarrow", "scikit-learn", "tensorflow")
+
+
+class Hardware(BaseModel):
+    """Of a record."""
+
+    model_config = ConfigDict(extra="allow")
+
+    cpu: str
+
+
+class Maker(BaseModel):
+    """What the record of every output has, as it is read; outputs have more."""
+
+    seconds: float
+    commit: str | None
+    uncommitted_changes: bool | None
+    python: str
+    packages: dict[str, str]
+    hardware: Hardware
+    resumed_on: list[dict[str, Any]] = []
 
 
 @cache

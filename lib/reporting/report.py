@@ -9,10 +9,12 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from lib.errors import PermanentError
 from lib.lineage.digests import digest_json
 from lib.lineage.manifests import MANIFEST, Manifest, Ref, commit, find, foreign, load, local_file, put_file
-from lib.lineage.provenance import made_by
+from lib.lineage.provenance import Maker, made_by
 from lib.lineage.steps import SPLITS, STEPS
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.models.changes import changes
@@ -28,10 +30,11 @@ from lib.reporting.leaderboard import (
     shown,
 )
 from lib.reporting.pages import moment, render
-from lib.reporting.sections import Art, DataSection, ModelSection, data_section, duration, model_section
+from lib.reporting.sections import Art, DataSection, Makers, ModelSection, data_section, duration, model_section
 from lib.reporting.tiles import read_captions
 from lib.store import Store
 
+MAKERS = TypeAdapter(dict[str, Maker])
 FILES = {"index": "index.html", "leaderboard": "leaderboard.csv", "captions": "captions.json"}
 """Name in the manifest → name of the file; pictures lie beside them."""
 
@@ -63,11 +66,14 @@ def build_report(
     key = {"dataset_name": facts["dataset"], "prepared": prepared, "evaluations": evaluations, "left_out": names}
     address = STEPS["report"].address(**key)
     if done := find(store, address):
-        return done[0]
+        if not _made_by_others(store, done[1]):
+            return done[0]
+        store.delete(f"{address}/{MANIFEST}")  # the one below has the same ref, and shows who made the models of today
     started = time.monotonic()
-    record = made_by(0, left_out=left_out, started_by=started_by, changes=_changes(store, evaluations))
+    recorded = {"changes": _changes(store, evaluations), "makers": _makers(store, prepared, evaluations)}
+    record = made_by(0, left_out=left_out, started_by=started_by, **recorded)
     art = _draw(store, prepared, evaluations)
-    report = _report(store, prepared, evaluations, art, record)
+    report = _report(store, prepared, evaluations, art, record, MAKERS.validate_python(record["makers"]))
     files = {
         **{name: put_file(store, address, f"{name}.png", picture) for name, picture in art.pictures.items()},
         "captions": put_file(store, address, FILES["captions"], json.dumps(art.captions).encode()),
@@ -92,7 +98,8 @@ def read_report(store: Store, report: Ref) -> Report:
     names = [name for name, file in manifest.files.items() if file.path.endswith(".png")]
     pictures = {name: local_file(store, manifest, name).read_bytes() for name in names}
     art = Art(pictures, read_captions(store, manifest))
-    return _report(store, manifest.inputs["prepared"], _evaluations(manifest), art, manifest.made_by)
+    makers = _shown_makers(store, report, manifest)
+    return _report(store, manifest.inputs["prepared"], _evaluations(manifest), art, manifest.made_by, makers)
 
 
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
@@ -100,6 +107,11 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     from lib.reporting.redrawn import check_pictures  # with matplotlib
 
     prepared, evaluations = manifest.inputs["prepared"], _evaluations(manifest)
+    if others := _made_by_others(store, manifest):
+        raise PermanentError(
+            f"{address} must show who made {others[0]}, which was changed or made anew since; remove "
+            f"{address}/{MANIFEST} and run again"
+        )
     facts, left_out = load(store, prepared).facts, sorted(manifest.made_by.get("left_out", {}))
     names = {"dataset_name": facts["dataset"], "left_out": left_out}
     check_address("report", address, prepared=prepared, evaluations=evaluations, **names)
@@ -137,12 +149,13 @@ def leaderboard_table(store: Store, report: Ref) -> list[dict[str, str]]:
     ordered = sorted(
         ((load(store, ref), ref) for ref in _evaluations(manifest)), key=lambda pair: by_validation(pair[0])
     )
-    models = [load(store, evaluation.inputs["model"]) for evaluation, _ in ordered]
+    makers = _shown_makers(store, report, manifest)
+    models = [makers[evaluation.inputs["model"].uri] for evaluation, _ in ordered]
     changed = [manifest.made_by["changes"][_input_name(ref)] for _, ref in ordered]
     return [
         {
             **{title: shown(row[key]) for key, title in columns(classes).items()},
-            "Training time": duration(model.made_by["seconds"]),
+            "Training time": duration(model.seconds),
             "Kind": ", ".join(["baseline"] * row["baseline"] + ["try"] * bool(differences)),
             "Note": "; ".join([BASELINE] * row["baseline"] + differences),
         }
@@ -213,17 +226,19 @@ def _draw(store: Store, prepared: Ref, evaluations: list[Ref]) -> Art:
     return draw(store, load(store, prepared), manifests)
 
 
-def _report(store: Store, prepared: Ref, evaluations: list[Ref], art: Art, made_by: Mapping[str, Any]) -> Report:
+def _report(
+    store: Store, prepared: Ref, evaluations: list[Ref], art: Art, made_by: Mapping[str, Any], makers: Makers
+) -> Report:
     manifests = {ref: load(store, ref) for ref in evaluations}
     rows = leaderboard_rows(list(manifests.values()))
     ordered = sorted(manifests, key=lambda ref: by_validation(manifests[ref]))
     models = [
-        model_section(store, ref, row["model"], _input_name(ref), art, made_by["changes"][_input_name(ref)])
+        model_section(store, ref, row["model"], _input_name(ref), art, made_by["changes"][_input_name(ref)], makers)
         for ref, row in zip(ordered, rows, strict=True)
     ]
     seeds = sorted({row["seed"] for row in rows})
     return Report(
-        data=data_section(store, prepared, art),
+        data=data_section(store, prepared, art, makers),
         models=models,
         leaderboard=rows,
         left_out=made_by["left_out"],
@@ -236,6 +251,32 @@ def _changes(store: Store, evaluations: list[Ref]) -> dict[str, list[str]]:
     """What each model changed of its recipe. It is recorded: the recipes of this code may be others tomorrow."""
     models = {_input_name(ref): load(store, load(store, ref).inputs["model"]) for ref in evaluations}
     return {name: changes(model.facts) for name, model in models.items()}
+
+
+def _makers(store: Store, prepared: Ref, evaluations: list[Ref]) -> dict[str, dict[str, Any]]:
+    """Who made what a report shows, by address. It is recorded: what is lost and made anew is the same, by another."""
+    refs = [prepared, *evaluations, *(load(store, each).inputs["model"] for each in evaluations)]
+    return {ref.uri: load(store, ref).made_by for ref in refs}
+
+
+def _made_by_others(store: Store, report: Manifest) -> list[str]:
+    """The addresses of what was lost, or taken away, and made anew since the report was made."""
+    today = _makers(store, report.inputs["prepared"], _evaluations(report))
+    recorded = report.made_by.get("makers", today)
+    known = recorded if isinstance(recorded, dict) else {}
+    return [address for address, maker in today.items() if known.get(address) != maker]
+
+
+def _shown_makers(store: Store, report: Ref, manifest: Manifest) -> Makers:
+    """Those that `manifest` records; of a report that is older than the record, those of today."""
+    found = _makers(store, manifest.inputs["prepared"], _evaluations(manifest))
+    try:
+        recorded = MAKERS.validate_python(manifest.made_by.get("makers", found))
+    except ValidationError as error:
+        raise foreign(store, f"{report.uri}/{MANIFEST}", f"made_by.makers: {error.errors()[0]['msg']}") from error
+    if lacking := found.keys() - recorded.keys():
+        raise foreign(store, f"{report.uri}/{MANIFEST}", f"made_by.makers without {min(lacking)}")
+    return recorded
 
 
 def _made(made_by: Mapping[str, Any]) -> str:

@@ -2,14 +2,15 @@
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lib.data.datasets import DATASETS, readable
 from lib.data.stored_profile import read_profile
 from lib.evaluation.metrics import SplitMetrics, read_metrics
-from lib.lineage.manifests import Manifest, Ref, load
+from lib.lineage.manifests import Ref, load
+from lib.lineage.provenance import Maker
 from lib.lineage.steps import SPLITS
 from lib.models.changes import start_of
 from lib.models.schema import settings_of
@@ -19,6 +20,8 @@ from lib.store import Store
 SHOWN_PIXELS = 4
 SHOWN_CONFUSIONS = 10
 Line = tuple[str, str]
+Makers = Mapping[str, Maker]
+"""Of what is shown, by its address."""
 
 
 class Art(NamedTuple):
@@ -102,7 +105,7 @@ class ModelSection:
     """Name → data: address of curves, confusion, per_class and examples."""
 
 
-def data_section(store: Store, prepared: Ref, art: Art) -> DataSection:
+def data_section(store: Store, prepared: Ref, art: Art, makers: Makers) -> DataSection:
     """What `prepared` and the dataset behind it say of themselves."""
     manifest = load(store, prepared)
     dataset = load(store, manifest.inputs["dataset"])
@@ -126,14 +129,18 @@ def data_section(store: Store, prepared: Ref, art: Art) -> DataSection:
         channels=profile["channels"],
         pixels=[(name, [f"{column[pixel]:.6g}" for pixel in shown]) for name, column in profile["pixels"].items()],
         pixel_names=[f"pixel {number}" for number in shown],
-        origin=[*_ref("dataset", manifest.inputs["dataset"]), *_ref("prepared data", prepared), *_maker(manifest)],
+        origin=[
+            *_ref("dataset", manifest.inputs["dataset"]),
+            *_ref("prepared data", prepared),
+            *_maker(makers[prepared.uri]),
+        ],
         samples=_examples(art, "samples"),
         pictures={name: address(art.pictures[name]) for name in ("samples", "distribution")},
     )
 
 
 def model_section(
-    store: Store, evaluation: Ref, name: str, drawn_as: str, art: Art, changes: Sequence[str]
+    store: Store, evaluation: Ref, name: str, drawn_as: str, art: Art, changes: Sequence[str], makers: Makers
 ) -> ModelSection:
     """The model of `evaluation`, to be called `name`, whose pictures begin with `drawn_as`.
 
@@ -145,6 +152,7 @@ def model_section(
     start = start_of(model.facts["weights"]) if model.facts["weights"] else ""
     started = [("weights at the start", start)] if start else []
     metrics = read_metrics(store, manifest)
+    trained, evaluated = makers[manifest.inputs["model"].uri], makers[evaluation.uri]
     return ModelSection(
         name=name,
         facts=manifest.facts,
@@ -155,11 +163,11 @@ def model_section(
         layers=model.facts.get("layers", []),
         metrics=metrics,
         confused=confused(metrics["test"]),
-        seconds=model.made_by["seconds"],
+        seconds=trained.seconds,
         origin=[
-            ("training time", duration(model.made_by["seconds"])),
-            ("evaluation time", duration(manifest.made_by["seconds"])),
-            *_maker(model),
+            ("training time", duration(trained.seconds)),
+            ("evaluation time", duration(evaluated.seconds)),
+            *_maker(trained),
             *_ref("model", manifest.inputs["model"]),
             *_ref("evaluation", evaluation),
         ],
@@ -226,18 +234,16 @@ def _ref(name: str, ref: Ref) -> list[Line]:
     return [(f"{name} at", ref.uri), (f"{name}, sha256", ref.sha256)]
 
 
-def _maker(manifest: Manifest) -> list[Line]:
+def _maker(made: Maker) -> list[Line]:
     """The code, packages and hardware that made it."""
-    made = manifest.made_by
-    commit = made["commit"] or "not in a git checkout"
-    packages = ", ".join(f"{name} {version}" for name, version in made["packages"].items())
-    hardware = {key: value for key, value in made["hardware"].items() if key != "cpu"}
+    commit = made.commit or "not in a git checkout"
+    packages = ", ".join(f"{name} {version}" for name, version in made.packages.items())
     lines = [
-        ("code, commit", commit + (", with uncommitted changes" if made["uncommitted_changes"] else "")),
-        ("packages", f"Python {made['python']}, {packages}"),
-        ("hardware", f"{made['hardware']['cpu']}, {_inline(hardware)}"),
+        ("code, commit", commit + (", with uncommitted changes" if made.uncommitted_changes else "")),
+        ("packages", f"Python {made.python}, {packages}"),
+        ("hardware", f"{made.hardware.cpu}, {_inline(made.hardware.model_extra or {})}"),
     ]
-    return lines + [("resumed on", _inline(machine)) for machine in made.get("resumed_on", [])]
+    return lines + [("resumed on", _inline(machine)) for machine in made.resumed_on]
 
 
 def _examples(art: Art, name: str) -> list[Example]:

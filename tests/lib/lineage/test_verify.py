@@ -172,7 +172,7 @@ ROWS: dict[str, list[tuple[str, Forge, str]]] = {
             "sha256 of leaderboard must be ",
         ),
         ("the page", another_page, "sha256 of index must be "),
-        ("the page of a model whose maker was forged", another_maker, "sha256 of index must be "),
+        ("the page of a model whose maker was forged", another_maker, "must show who made models/toy/"),
         ("a picture", file("samples", png(20), "samples.png"), "must be the picture that its inputs give"),
         ("no picture", file("samples", b"PNG", "samples.png"), "the report at reports/toy/"),
         ("a file's name", file("leaderboard", b"rank,model\n1,other\n", "leaderboard.txt"), "sha256 of leaderboard "),

@@ -21,7 +21,7 @@ from lib.errors import PermanentError
 from lib.lineage.manifests import Ref, load
 from lib.lineage.steps import SPLITS
 from lib.reporting.pictures import draw
-from lib.reporting.report import best_model, build_report, leaderboard_table, read_report, report_summary
+from lib.reporting.report import best_model, build_report, leaderboard_table, read_report, recompute, report_summary
 from lib.store import LocalStore
 from tests.lib.lineage.forger import Forger, read
 
@@ -214,3 +214,49 @@ def test_a_leaderboard_that_is_not_of_its_evaluations_is_named(
         with pytest.raises(PermanentError) as error:
             show(store, forged)
         assert str(error.value).startswith(f"{report.uri}/manifest.json in {store.uri} must hold what its output needs")
+
+
+def test_where_a_model_was_lost_and_made_anew_the_report_is_too_and_shows_the_same_until_then(
+    honest: tuple[LocalStore, Ref, Ref],
+) -> None:
+    store, prepared, report = honest
+    before, table = read_report(store, report), leaderboard_table(store, report)
+    anew = read(store, "model").made_by | {"seconds": 1234.5, "commit": "another"}
+    Forger(store, "model").manifest(made_by=anew)
+    assert read_report(store, report) == before
+    assert leaderboard_table(store, report) == table
+    with pytest.raises(PermanentError, match=r"must show who made models/digits/.+, which was changed or made anew"):
+        recompute(store, report.uri, load(store, report))
+    evaluations = [ref for name, ref in read(store, "report").inputs.items() if name != "prepared"]
+    assert build_report(store, prepared, evaluations) == report
+    recompute(store, report.uri, load(store, report))
+    assert ("training time", "20 min 34 s") in read_report(store, report).models[0].origin
+    assert build_report(store, prepared, evaluations) == report
+
+
+def test_a_report_that_does_not_record_who_made_what_it_shows_asks_that_itself(
+    honest: tuple[LocalStore, Ref, Ref],
+) -> None:
+    store, _, report = honest
+    before, record = read_report(store, report), read(store, "report").made_by
+    Forger(store, "report").manifest(made_by={name: each for name, each in record.items() if name != "makers"})
+    assert read_report(store, report) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda makers: 3, "made_by.makers: Input should be a valid dictionary"),
+        (lambda makers: {address: {} for address in makers}, "made_by.makers: Field required"),
+        (lambda makers: {}, "made_by.makers without evaluations/"),
+    ],
+)
+def test_makers_that_are_no_record_are_named(change: Change, says: str, honest: tuple[LocalStore, Ref, Ref]) -> None:
+    store, _, report = honest
+    record = read(store, "report").made_by
+    Forger(store, "report").manifest(made_by=record | {"makers": change(record["makers"])})
+    for show in (leaderboard_table, read_report):
+        with pytest.raises(PermanentError) as error:
+            show(store, report)
+        assert says in str(error.value)
+        assert "\n" not in str(error.value)
