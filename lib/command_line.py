@@ -60,8 +60,8 @@ def begin() -> None:
     """What every command does before it imports anything, so that what imports raise is one line too.
 
     It reads the environment file, which Prefect and the AWS SDK do not, and checks what all libraries take for granted:
-    a current folder, a temporary one, proxies and files of TLS that can be used, and files of Prefect that can be
-    read.
+    a current folder, a home, a temporary one, proxies and files of TLS that can be used, and files of Prefect that can
+    be read.
     """
     sys.excepthook = _explain_uncaught
     _open_closed_streams()
@@ -81,6 +81,12 @@ def _check_folders() -> None:
         Path.cwd()
     except OSError as error:
         raise PermanentError(f"the current folder is gone ({error.strerror}): change to another") from error
+    try:
+        Path.home()
+    except RuntimeError as error:
+        raise PermanentError(
+            "this user must have a home folder; received a user id without one: set HOME to a folder"
+        ) from error
     try:
         tempfile.gettempdir()
     except OSError as error:
