@@ -32,25 +32,46 @@ DIES_WITH_PARENT, ADOPTS_ORPHANS = 1, 36
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """It explains the options that matter here; Prefect reads them, and has more."""
+    """It explains and checks the options that matter here; Prefect reads them, and has more."""
     options = argparse.ArgumentParser(
         prog="python -m deployments.worker",
         usage="%(prog)s --pool NAME [--limit N] [--name NAME] [any option of prefect worker start]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
+        allow_abbrev=False,
     )
     options.add_argument(
-        "--pool", required=True, metavar="NAME", help="take runs from this work pool: flows, cpu or gpu"
+        "--pool",
+        "-p",
+        required=True,
+        type=_name,
+        metavar="NAME",
+        help="take runs from this work pool: flows, cpu or gpu",
     )
-    options.add_argument("--limit", metavar="N", help="execute at most N runs at once (default: no limit)")
+    options.add_argument(
+        "--limit", "-l", type=_limit, metavar="N", help="execute at most N runs at once (default: no limit)"
+    )
     options.add_argument("--name", metavar="NAME", help="name in the Prefect UI (default: Prefect makes one)")
     return options
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must name a work pool; received nothing: give it flows, cpu or gpu")
+    return text
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1; received {text!r}")
+    return int(text)
 
 
 def command(arguments: list[str]) -> int:
     """`main`, after our own help where help is asked for: Prefect's follows."""
     if not {"-h", "--help"} & set(arguments):
+        make_parser().parse_known_args(arguments)  # Prefect would take some for none, and raise on others
         return main(arguments)
     print(f"{make_parser().format_help()}\nThe help of prefect worker start:", flush=True)
     return main(arguments, asks_server=False)

@@ -24,7 +24,7 @@ from lib.packages import explain_missing
 from lib.redaction import without_secrets
 from lib.runtime.failures import CTRL_C, of_exception
 from lib.runtime.interrupts import stop_signals
-from lib.settings import REPOSITORY, Settings, check_proxies, read_settings
+from lib.settings import REPOSITORY, Settings, check_proxies, check_tls, read_settings
 
 TERMINATED = 128 + signal.SIGTERM
 HUNG_UP = 128 + signal.SIGHUP
@@ -60,7 +60,8 @@ def begin() -> None:
     """What every command does before it imports anything, so that what imports raise is one line too.
 
     It reads the environment file, which Prefect and the AWS SDK do not, and checks what all libraries take for granted:
-    a current folder, a temporary one, proxies that can be used, and files of Prefect that can be read.
+    a current folder, a home, a temporary one, proxies and files of TLS that can be used, and files of Prefect that can
+    be read.
     """
     sys.excepthook = _explain_uncaught
     _open_closed_streams()
@@ -71,6 +72,7 @@ def begin() -> None:
         read_env_file(Path(named) if named else ENV_FILE)
     _check_folders()
     check_proxies()
+    check_tls()
     prefect_settings.check_files()
 
 
@@ -79,6 +81,12 @@ def _check_folders() -> None:
         Path.cwd()
     except OSError as error:
         raise PermanentError(f"the current folder is gone ({error.strerror}): change to another") from error
+    try:
+        Path.home()
+    except RuntimeError as error:
+        raise PermanentError(
+            "this user must have a home folder; received a user id without one: set HOME to a folder"
+        ) from error
     try:
         tempfile.gettempdir()
     except OSError as error:

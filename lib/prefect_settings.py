@@ -19,9 +19,10 @@ HOME = "PREFECT_HOME (~/.prefect)"
 EVERYWHERE = (
     f"variables that begin with PREFECT_, profiles.toml in {HOME}, and {', '.join(IN_THIS_FOLDER)} in this folder"
 )
+OF_LOGGING = f"PREFECT_LOGGING_SETTINGS_PATH, or logging.yml in {HOME}"
 READERS = {
     r"/prefect/settings/(?!context\.py:temporary_settings)": EVERYWHERE,
-    r"/prefect/logging/configuration\.py": f"PREFECT_LOGGING_SETTINGS_PATH, or logging.yml in {HOME}",
+    r"/prefect/logging/configuration\.py": OF_LOGGING,
     r"/prefect/results\.py:_?get_default_result_": "PREFECT_RESULTS_DEFAULT_SERIALIZER and "
     "PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK",
 }
@@ -30,11 +31,30 @@ SECRETS = re.compile("key|password|auth_string|headers|connection_url")
 
 
 def check_files() -> None:
-    """Raise PermanentError where Prefect would wait for ever for one of its files: a FIFO that nobody writes."""
-    for file in (*_files(), *_files_of_logging()):
+    """Raise PermanentError where Prefect would wait for ever for one of its files: a FIFO that nobody writes.
+
+    Also where its logging has no settings: that error is lost, and Python says that Prefect lacks a name.
+    """
+    logging = _file_of_logging()
+    for file in (*_files(), logging):
         with suppress(OSError):  # Prefect says so of a file that cannot be read
             if file.exists() and not file.is_dir() and not file.samefile(os.devnull):
                 check_regular(file)
+    with suppress(OSError):
+        if logging.is_file():
+            _check_logging(logging)
+
+
+def _check_logging(file: Path) -> None:
+    import yaml  # which takes a while, and is needed only here
+
+    with suppress(UnicodeDecodeError, yaml.YAMLError):  # Prefect says so
+        found = yaml.safe_load(read_regular(file, LARGEST_BYTES))
+        if not isinstance(found, dict):
+            raise PermanentError(
+                f"{file} must be a YAML mapping of settings for Python's logging; received {type(found).__name__}; "
+                f"mend it, or remove it: Prefect reads it for {OF_LOGGING}"
+            )
 
 
 def explain(error: BaseException) -> PermanentError | None:
@@ -83,8 +103,9 @@ def _files() -> list[Path]:
     ]
 
 
-def _files_of_logging() -> list[Path]:
-    return [_home() / "logging.yml", Path(os.environ.get("PREFECT_LOGGING_SETTINGS_PATH") or os.devnull)]
+def _file_of_logging() -> Path:
+    names = ("PREFECT_LOGGING_CONFIG_PATH", "PREFECT_LOGGING_SETTINGS_PATH")
+    return next((Path(os.environ[name]) for name in names if os.environ.get(name)), _home() / "logging.yml")
 
 
 def _home() -> Path:

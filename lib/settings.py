@@ -3,6 +3,7 @@
 import os
 import re
 import ssl
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -148,14 +149,54 @@ def check_proxies() -> None:
                 f"{name} must name an HTTP proxy, such as http://host:3128 (SOCKS is not supported); "
                 f"else {how_to_unset(name)}",
             )
+        if value and name.upper() == "NO_PROXY":
+            _check_no_proxy(name, value)
 
 
-def check_certificates(*variables: str) -> None:
-    """Raise PermanentError where the first of `variables` that is set names no certificates."""
+def _check_no_proxy(name: str, value: str) -> None:
+    """Each entry as httpx takes it, which has no function of its own for one."""
+    import httpx  # which takes a while, and is needed only here
+
+    entries = [entry.strip() for entry in value.split(",")]
+    for entry in () if "*" in entries else entries:
+        try:
+            httpx.URL(entry if "://" in entry else f"all://[{entry}]" if _is_ipv6(entry) else f"all://*{entry}")
+        except (httpx.InvalidURL, ValueError) as error:
+            raise PermanentError(
+                f"{name} must list hosts, domains and IP addresses, with commas between them (no networks of IPv6); "
+                f"received {entry!r}: {error}; remove that, or {how_to_unset(name)}"
+            ) from error
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return ip_address(text.partition("/")[0]).version == 6
+    except ValueError:
+        return False
+
+
+def check_tls() -> None:
+    """Raise PermanentError where a variable that every TLS connection heeds names a file that cannot be used."""
+    if place := os.environ.get("SSLKEYLOGFILE"):
+        try:  # not to wait where it is a FIFO
+            os.close(os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise PermanentError(
+                f"SSLKEYLOGFILE must name a file that can be written; received {place}: {error.strerror}; "
+                f"else {how_to_unset('SSLKEYLOGFILE')}"
+            ) from error
+    check_certificates("SSL_CERT_FILE", folders=False)
+
+
+def check_certificates(*variables: str, folders: bool = True) -> None:
+    """Raise PermanentError where the first of `variables` that is set names no certificates.
+
+    Some libraries take a folder of them too.
+    """
     for name in variables:
         if place := os.environ.get(name):
             try:
-                is_folder = Path(place).is_dir()
+                is_folder = folders and Path(place).is_dir()
                 if not is_folder:
                     check_regular(Path(place))
                 ssl.create_default_context(cafile=None if is_folder else place, capath=place if is_folder else None)

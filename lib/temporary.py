@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lib.files import open_lock
+
 PREFIX = "image-training-flows-work-"
+LOCK = ".lock"
 SPARED_S = 3600.0
 """Since its last change: a folder that was made just now is not locked yet, and elsewhere a lock may not be seen."""
 
@@ -18,11 +21,13 @@ SPARED_S = 3600.0
 def temporary_folder() -> Iterator[Path]:
     """A folder of this process alone below TMPDIR, gone afterwards.
 
-    It is locked while it is in use: a lock dies with its process, a process id may be another's by then.
+    It is locked while it is in use: a lock dies with its process, a process id may be another's by then. What is locked
+    is a file that is opened for writing, as NFS asks for.
     """
     _sweep(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as name, _opened(Path(name)) as descriptor:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as name, open_lock(Path(name) / LOCK) as lock:
+        with suppress(OSError):  # a file system without locks gives none to who would remove it either
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield Path(name)
 
 
@@ -31,8 +36,20 @@ def _sweep(parent: Path) -> None:
         with suppress(OSError), _opened(folder) as descriptor:  # another's, or another process removes it
             found = os.fstat(descriptor)
             if found.st_uid == os.getuid() and time.time() - found.st_mtime > SPARED_S:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a living owner holds it
+                _require_no_owner(descriptor)
                 shutil.rmtree(folder)
+
+
+def _require_no_owner(folder: int) -> None:
+    """Raise OSError where a living one holds its lock, or that is not known."""
+    try:
+        lock = os.open(LOCK, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except FileNotFoundError:  # killed before it made one
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(lock)  # NFS would keep an open file, and so its folder
 
 
 @contextmanager

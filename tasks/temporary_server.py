@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -73,6 +74,21 @@ def check_database() -> None:
             check_regular(file)
 
 
+def check_loopback() -> None:
+    """Raise PermanentError where this machine does not reach itself: a server that it starts would seem to be late."""
+    try:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as server,
+            socket.create_connection(server.getsockname(), ENDS_WITHIN_S),
+        ):
+            pass
+    except OSError as error:
+        raise PermanentError(
+            f"this machine must reach itself at 127.0.0.1; received: {error.strerror or error}; bring up its loopback "
+            "interface (ip link set lo up), or allow it in the sandbox"
+        ) from error
+
+
 class TemporaryServer(SubprocessASGIServer):
     """The one that Prefect's clients find as theirs.
 
@@ -87,6 +103,7 @@ class TemporaryServer(SubprocessASGIServer):
             process.stdin.close()
 
     def _run_uvicorn_command(self) -> "subprocess.Popen[bytes]":
+        check_loopback()
         with _one_at_a_time(), tempfile.TemporaryFile("w+", errors="replace") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tasks.temporary_server", str(self.port)],

@@ -6,6 +6,7 @@ last and created only once: where it exists, every file it names is whole.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -101,16 +102,25 @@ def _depth(value: Any) -> int:
 
 
 def address_of(text: str, store_uri: str, rule: str) -> str:
-    """The address that a person means who gives it, its URI, or one of the files there.
+    """The address that a person means who gives it, its URI, or the path of its folder or of a file there.
 
     Raises PermanentError that begins with `rule` where it can be none.
     """
     rule = f"{rule}, such as reports/digits/<key>"
     place = PurePosixPath(folder(text, rule) if text.startswith("file:") else text)
-    path = place.relative_to(store_uri) if place.is_relative_to(store_uri) else place
+    path = _seen_from(store_uri, place)
     if not str(path).strip("./"):
         raise PermanentError(f"{rule}; received {text!r}")
     return str(path.parent if path.suffix else path).strip("/")
+
+
+def _seen_from(store_uri: str, place: PurePosixPath) -> PurePosixPath:
+    """`place` within the store; unchanged where it does not lie there, as an address does."""
+    if os.path.lexists(place):  # a path from the current folder, as a shell completes it
+        here, root = PurePosixPath(os.path.realpath(place)), os.path.realpath(store_uri)
+        if here.is_relative_to(root):
+            return here.relative_to(root)
+    return place.relative_to(store_uri) if place.is_relative_to(store_uri) else place
 
 
 def put_file(store: Store, address: str, name: str, data: bytes | Path) -> StoredFile:

@@ -25,6 +25,9 @@ OURS = re.compile(re.escape(PARTIAL) + "[0-9a-f]{32}")
 LOCK = ".lock"
 """Beside the folders of the store, so that no listing shows it."""
 
+WITHOUT_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What file systems answer that have no hard links."""
+
 
 class LocalStore:
     """A folder, made at the first write."""
@@ -54,12 +57,35 @@ class LocalStore:
     def create(self, path: str, data: bytes) -> bool:
         with _explained(self.root, "written"), self._partial(path, data) as partial:
             try:
-                os.link(partial, self._at(path))
+                self._link(partial, self._at(path))
             except FileExistsError:
                 check_regular(self._at(path))  # or whoever reads it next finds nothing, and tries this again
                 return False
             _sync(partial.parent)
             return True
+
+    def _link(self, file: Path, name: Path) -> None:
+        try:
+            os.link(file, name)
+        except OSError as error:
+            if error.errno not in WITHOUT_LINKS:
+                raise
+            raise PermanentError(
+                f"the store must lie on a file system with hard links, as exFAT and many network shares are not; "
+                f"received {self.root}: {error.strerror}; set STORE_URI or --store to another place"
+            ) from error
+
+    def require_links(self) -> None:
+        """Raise PermanentError where `create` could not work; makes nothing that stays, not even the folder."""
+        there = next(each for each in (self.root, *self.root.parents) if each.exists())
+        probe, link = (there / f"{PARTIAL}{uuid.uuid4().hex}" for _ in range(2))
+        with _explained(self.root, "written"):
+            try:
+                probe.touch()
+                self._link(probe, link)
+            finally:
+                for each in (link, probe):
+                    each.unlink(missing_ok=True)
 
     def replace(self, path: str, data: bytes, version: str) -> bool:
         check_names(path)

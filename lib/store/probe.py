@@ -82,6 +82,7 @@ def _require_folder(store: LocalStore) -> None:
             f"the store must be a folder that can be written; received {store.root}: {why}; "
             "set STORE_URI or --store to another place, or mend this one"
         )
+    store.require_links()
 
 
 def _why_not_written(folder: Path) -> str:

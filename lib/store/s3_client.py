@@ -222,7 +222,7 @@ def _explain(address: str, error: botocore.exceptions.ClientError) -> PipelineEr
         return PermanentError(f"the bucket of {address} does not exist; make it, or set STORE_URI or --store")
     # A HEAD's answer names nothing. We ask by HEAD only for what a listing of S3 has just named.
     if name == "NoSuchKey" or (http == 404 and error.operation_name == "HeadObject"):
-        return NotFound(f"nothing is stored at {address}")
+        return _not_found(address, error)
     if name == "RequestTimeTooSkewed":
         return PermanentError(f"S3 refused {address}: its clock and this machine's are too far apart; set this one's")
     if 300 <= http < 400 or http == 501:
@@ -238,4 +238,14 @@ def _explain(address: str, error: botocore.exceptions.ClientError) -> PipelineEr
         if coded or http in REFUSALS
         else f"{address}: the server's answer is not as S3 says it: HTTP {http} without a code such as NoSuchKey; "
         "check AWS_ENDPOINT_URL_S3"
+    )
+
+
+def _not_found(address: str, error: botocore.exceptions.ClientError) -> PermanentError:
+    """A listing has no key that could be missing, unless the server takes a part of the endpoint for the bucket."""
+    if not error.operation_name.startswith("List"):
+        return NotFound(f"nothing is stored at {address}")
+    return PermanentError(
+        f"{address} cannot be listed: the endpoint must be a server's address without a bucket in its path; "
+        f"received {s3_client().meta.endpoint_url}; mend AWS_ENDPOINT_URL_S3"
     )

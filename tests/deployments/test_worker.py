@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.worker import TEMPLATE
+from deployments.worker import TEMPLATE, command
 from tests.running_stack import REPOSITORY
 from tests.tasks.test_server import CLOSED, silent
 from tests.web_server import prefect_api
@@ -108,6 +108,32 @@ def test_its_help_explains_it_and_prefects_follows(said: Path) -> None:
     assert done.stdout.startswith("usage: python -m deployments.worker --pool NAME ")
     assert "This worker waits for them." in done.stdout
     assert done.stdout.splitlines()[-1] == f"{STARTS} --help"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("", "the following arguments are required: --pool/-p"),
+        ("--limit 2", "the following arguments are required: --pool/-p"),
+        ("--pool=", "must name a work pool; received nothing"),
+        ("--pool cpu --limit 0", "must be a whole number of at least 1; received '0'"),
+        ("--pool cpu --limit -1", "must be a whole number of at least 1; received '-1'"),
+        ("-p cpu -l=x", "must be a whole number of at least 1; received '"),
+    ],
+)
+def test_options_that_prefect_would_take_for_others_are_refused(
+    options: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command(options.split())
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_options_are_handed_on_to_prefect_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ["--pool", "cpu", "--limit", "3", "--work-queue", "a", "b", "--with-healthcheck", "--name", "x"]
+    monkeypatch.setattr("deployments.worker.main", lambda arguments: 7 if arguments == given else 1)
+    assert command(given) == 7
 
 
 @pytest.mark.parametrize(

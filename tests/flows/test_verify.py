@@ -52,6 +52,27 @@ def test_an_output_is_found_by_its_address_its_uri_or_its_file(text: str, addres
     assert address_of(text, "/tmp/a b/STORE", "REF must name an output") == address
 
 
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("STORE/reports/digits/0a", "reports/digits/0a"),
+        ("./STORE/reports/digits/0a/", "reports/digits/0a"),
+        ("STORE/../STORE/reports/digits/0a/index-1.html", "reports/digits/0a"),
+        ("reports/digits/0a", "reports/digits/0a"),
+        ("STORE/reports/digits/none", "STORE/reports/digits/none"),
+        ("a" * 300, "a" * 300),
+    ],
+)
+def test_an_output_is_found_by_its_path_from_the_current_folder(
+    text: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "STORE/reports/digits/0a").mkdir(parents=True)
+    (tmp_path / "STORE/reports/digits/0a/index-1.html").touch()
+    for store in (tmp_path / "STORE", tmp_path / "STORE/../STORE"):
+        assert address_of(text, str(store), "REF must name an output") == address
+
+
 def test_an_output_in_s3_is_found_by_its_uri() -> None:
     assert address_of("s3://bucket/p/reports/digits/0a", "s3://bucket/p", "REF must") == "reports/digits/0a"
 

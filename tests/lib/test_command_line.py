@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from lib import command_line
+from lib.errors import PermanentError
 
 
 class Interrupted(pydantic.BaseModel):
@@ -64,3 +65,13 @@ def test_a_log_that_nobody_reads_on_ends_the_command_as_its_output_would(
     with pytest.raises(SystemExit) as ended:
         command_line.main_of(ends)
     assert (ended.value.code, left) == (code, [1, 2] if code == 141 else [])
+
+
+def test_a_user_without_a_home_is_told_to_set_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(PermanentError, match=r"must have a home folder; .*: set HOME"):
+        command_line._check_folders()

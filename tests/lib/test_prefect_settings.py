@@ -14,6 +14,7 @@ from prefect.settings import (
 )
 
 from lib import command_line, prefect_settings
+from lib.errors import PermanentError
 
 UNREADABLE = "error: Prefect must be able to read its settings; received "
 
@@ -99,3 +100,24 @@ def test_what_prefect_reads_later_is_one_line_too(tmp_path: Path) -> None:
             assert f"error: {said}".startswith(UNREADABLE)
             assert f"; check {place}" in said
             assert "\n" not in said
+
+
+@pytest.mark.parametrize("variable", ["PREFECT_HOME", "PREFECT_LOGGING_SETTINGS_PATH", "PREFECT_LOGGING_CONFIG_PATH"])
+@pytest.mark.parametrize("content", ["", "just text", "- 1", "5"])
+def test_settings_of_logging_that_are_no_mapping_are_named_with_their_file(
+    variable: str, content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file := tmp_path / "logging.yml").write_text(content)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "none"))
+    monkeypatch.setenv(variable, str(tmp_path if variable == "PREFECT_HOME" else file))
+    with pytest.raises((AttributeError, TypeError)):
+        load_logging_config(file)
+    with pytest.raises(PermanentError, match=f"^{file} must be a YAML mapping .*; received "):
+        prefect_settings.check_files()
+
+
+@pytest.mark.parametrize("content", ["version: 1\nlevel: ${PREFECT_LOGGING_LEVEL}\n", "{a: ${B}}", "x: ["])
+def test_a_mapping_is_left_to_prefect(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "logging.yml").write_text(content)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    prefect_settings.check_files()

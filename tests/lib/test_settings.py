@@ -1,12 +1,14 @@
 """The environment, read in one place."""
 
 import os
+import re
 from pathlib import Path
 
+import httpx
 import pytest
 
 from lib.errors import PermanentError
-from lib.settings import REPOSITORY, Settings, check_proxies, read_settings
+from lib.settings import REPOSITORY, Settings, check_proxies, check_tls, read_settings
 
 
 def test_without_variables_the_store_is_a_folder_of_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +117,51 @@ def test_a_proxy_that_not_all_libraries_can_use_is_refused_and_not_shown(
 def test_an_http_proxy_is_taken(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
     check_proxies()
+
+
+@pytest.mark.parametrize("entry", ["fd00::/8", "h:x", "[::1", "https://h:x"])
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+def test_an_exception_from_proxies_that_httpx_cannot_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, entry: str
+) -> None:
+    monkeypatch.setenv(name, f"localhost, {entry}")
+    with pytest.raises(Exception, match="Invalid"):
+        httpx.Client()
+    with pytest.raises(PermanentError, match=f"^{name} must list hosts, .*; received {re.escape(repr(entry))}: Inval"):
+        check_proxies()
+
+
+@pytest.mark.parametrize("value", ["localhost,127.0.0.1,::1,.x.example,10.0.0.0/8,h:1,https://h,,", "fd00::/8,*"])
+def test_exceptions_from_proxies_are_taken_as_httpx_takes_them(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("NO_PROXY", value)
+    httpx.Client().close()
+    check_proxies()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SSLKEYLOGFILE", "/none/x", "a file that can be written; received /none/x: No such file or directory; "),
+        ("SSLKEYLOGFILE", "/", "a file that can be written; received /: Is a directory; else unset SSLKEYLOGFILE"),
+        ("SSL_CERT_FILE", "/none.pem", "a file of CA certificates; received /none.pem: No such file or directory"),
+        ("SSL_CERT_FILE", "/", "a file of CA certificates; received /: "),
+        ("SSL_CERT_FILE", __file__, "a file of CA certificates; received "),
+    ],
+)
+def test_a_file_that_no_tls_connection_can_use_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(PermanentError) as error:
+        check_tls()
+    assert str(error.value).startswith(f"{name} must name {said}")
+
+
+def test_keys_of_tls_may_be_logged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    check_tls()
+    monkeypatch.setenv("SSLKEYLOGFILE", os.devnull)
+    check_tls()
 
 
 def test_passwords_of_settings_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:

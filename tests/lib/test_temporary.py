@@ -1,5 +1,7 @@
 """Temporary folders of living processes stay, those of killed ones go."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -57,6 +59,34 @@ def test_a_folder_in_use_stays_however_old_it_is() -> None:
         aged(used)
         with temporary_folder():
             assert used.is_dir()
+
+
+@pytest.mark.parametrize("refused", ["what is only read", "all"])
+def test_a_folder_in_use_stays_on_a_network_share_that_refuses_locks(
+    refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = fcntl.flock
+
+    def flock(file: int, how: int) -> None:
+        if refused == "all" or fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with temporary_folder() as used:
+        aged(used)
+        with temporary_folder():
+            assert used.is_dir()
+    assert not used.exists()
+
+
+def test_what_was_killed_before_it_had_a_lock_goes_too(parent: Path) -> None:
+    (left := parent / f"{PREFIX}left").mkdir()
+    with temporary_folder():
+        assert left.exists()
+    aged(left)
+    with temporary_folder():
+        assert not left.exists()
 
 
 def test_a_link_in_place_of_a_folder_is_not_followed(parent: Path) -> None:

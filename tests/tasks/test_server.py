@@ -1,5 +1,6 @@
 """What a command says of a Prefect server that does not serve it: the rule, the exit code, and all within seconds."""
 
+import errno
 import http.server
 import re
 import socket
@@ -19,7 +20,7 @@ from prefect.settings import (
 from lib.errors import NoThread, PermanentError, TransientError
 from tasks import server
 from tasks.server import explain, require_server
-from tasks.temporary_server import why_not_started
+from tasks.temporary_server import TemporaryServer, check_loopback, why_not_started
 from tests.web_server import endless_server
 
 CLOSED = "127.0.0.1:9"  # the discard port: nothing listens there
@@ -252,3 +253,14 @@ def test_a_temporary_server_that_does_not_start_says_why(name: str) -> None:
     found = why_not_started(log)
     assert type(found) is kind
     check(str(found), expected)
+
+
+def test_without_a_loopback_interface_no_temporary_server_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_loopback()
+
+    def connect(*_: object) -> None:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr("socket.create_connection", connect)
+    with pytest.raises(PERMANENT, match=r"itself at 127\.0\.0\.1; received: Network is unreachable; bring up its loop"):
+        TemporaryServer(port=1)._run_uvicorn_command()

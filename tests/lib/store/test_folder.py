@@ -1,5 +1,6 @@
 """What a folder alone does."""
 
+import errno
 import fcntl
 import os
 import re
@@ -13,7 +14,7 @@ import pytest
 
 from lib.errors import PermanentError
 from lib.store import LocalStore, open_store
-from lib.store.probe import require_promises
+from lib.store.probe import broken_promise, require_promises
 
 from .made import message
 
@@ -70,6 +71,26 @@ def test_a_store_that_is_a_link_that_leads_nowhere_is_no_empty_one(tmp_path: Pat
     for use in (lambda: require_promises(store), lambda: store.list("x")):
         with pytest.raises(PermanentError, match=r"/link: Is a link that leads nowhere; set STORE_URI"):
             use()
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_file_system_without_hard_links_is_refused_before_anything_is_made(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", link)
+    store = LocalStore(tmp_path / "new" / "store")
+    for use in (lambda: require_promises(store), lambda: broken_promise(store)):
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(PermanentError, match=r"^the store must lie on a file system with hard links, .*/new/store"):
+            use()
+
+
+def test_whether_a_folder_has_hard_links_is_tried_without_a_trace(tmp_path: Path) -> None:
+    require_promises(LocalStore(tmp_path / "new" / "store"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_local_write_cut_by_a_full_disk_leaves_nothing(tmp_path: Path) -> None:

@@ -36,6 +36,11 @@ BROKEN: dict[str, tuple[dict[str, str], str, str]] = {
     "an endpoint of no host": ({"AWS_ENDPOINT_URL_S3": "http://"}, "", "AWS_ENDPOINT_URL_S3"),
     "an endpoint of IPv6": ({"AWS_ENDPOINT_URL_S3": "http://[::1"}, "", "AWS_ENDPOINT_URL_S3"),
     "a port that is none": ({"AWS_ENDPOINT_URL_S3": "http://host:port"}, "", "AWS_ENDPOINT_URL_S3"),
+    "a bucket in the endpoint": (
+        {"AWS_ENDPOINT_URL_S3": "{0.endpoint}/{0.bucket}"},
+        "",
+        "without a bucket in its path; received {0.endpoint}/{0.bucket}; mend AWS_ENDPOINT_URL_S3",
+    ),
     "certificates that are not there": ({"AWS_CA_BUNDLE": "/none.pem"}, "", "AWS_CA_BUNDLE must name a file of CA"),
     "certificates that are none": ({"AWS_CA_BUNDLE": __file__}, "", "AWS_CA_BUNDLE must name a file of CA"),
     "a role without its token": (
@@ -60,10 +65,10 @@ def test_a_setting_that_is_broken_is_named_for_good(
     (tmp_path / "config").write_bytes(config.encode(errors="surrogateescape"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     for variable, value in variables.items():
-        monkeypatch.setenv(variable, value)
+        monkeypatch.setenv(variable, value.format(s3_environment))
     with pytest.raises(PermanentError) as error:
         open_store(f"s3://{s3_environment.bucket}/p", tmp_path).list("x")
-    assert named in message(error)
+    assert named.format(s3_environment) in message(error)
     assert not any(record.exc_info for record in caplog.records)
 
 
