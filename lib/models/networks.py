@@ -6,7 +6,6 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import layers
-from scipy.fft import dct
 
 from lib.errors import PermanentError, cause
 from lib.lineage.manifests import Manifest, local_file
@@ -215,12 +214,20 @@ def _whitened(x: keras.KerasTensor) -> keras.KerasTensor:
     Networks begin to learn about twice as fast on whitened patches (Jordan, 2024, arXiv:2404.00498). He whitens by
     principal components of the training images; those of photographs are near to the frequencies, which need no data.
     """
-    one, channels = (dct(np.eye(size), norm="ortho", axis=0) for size in (3, x.shape[-1]))
+    one, channels = (_frequencies(size) for size in (3, x.shape[-1]))
     waves = np.einsum("ai,bj,ck->ijkabc", one, one, channels).reshape(3, 3, x.shape[-1], -1)
     patches = layers.Conv2D(2 * waves.shape[-1], 3, padding="same", use_bias=False, trainable=False)
     x = patches(x)
     patches.set_weights([np.concatenate([waves, -waves], axis=-1)])
     return layers.ReLU()(layers.BatchNormalization(momentum=0.9, epsilon=1e-5, center=False, scale=False)(x))
+
+
+def _frequencies(size: int) -> np.ndarray:
+    """(frequency, place): the orthonormal discrete cosine transform; SciPy's takes a third of a second to import."""
+    frequency, place = np.arange(size)[:, None], np.arange(size)
+    waves: np.ndarray = np.cos(np.pi * frequency * (2 * place + 1) / (2 * size)) * np.sqrt(2 / size)
+    waves[0] = np.sqrt(1 / size)
+    return waves
 
 
 def _convolution(x: keras.KerasTensor, filters: int, stride: int = 1) -> keras.KerasTensor:
