@@ -19,7 +19,7 @@ PACKAGES = ("keras", "matplotlib", "numpy", "pandas", "prefect", "pyarrow", "sci
 
 
 class Hardware(BaseModel):
-    """Of a record."""
+    """The machine in a record; what stands there beside its CPU is kept."""
 
     model_config = ConfigDict(extra="allow")
 

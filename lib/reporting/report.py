@@ -65,10 +65,9 @@ def build_report(
     facts, names = load(store, prepared).facts, sorted(left_out)
     key = {"dataset_name": facts["dataset"], "prepared": prepared, "evaluations": evaluations, "left_out": names}
     address = STEPS["report"].address(**key)
-    if done := find(store, address):
-        if not _made_by_others(store, done[1]):
-            return done[0]
-        store.delete(f"{address}/{MANIFEST}")  # the one below has the same ref, and shows who made the models of today
+    done = find(store, address)
+    if done and not _made_by_others(store, done[1]):
+        return done[0]
     started = time.monotonic()
     recorded = {"changes": _changes(store, evaluations), "makers": _makers(store, prepared, evaluations)}
     record = made_by(0, left_out=left_out, started_by=started_by, **recorded)
@@ -89,6 +88,8 @@ def build_report(
         files=files,
         made_by={**record, "seconds": round(time.monotonic() - started, 3)},
     )
+    if done:  # only now that all of the new one lies there; it has the same ref, and shows who made the models of today
+        store.delete(f"{address}/{MANIFEST}")
     return commit(store, address, manifest)
 
 
