@@ -118,18 +118,31 @@ def start_job(
 
     TensorFlow reads its environment as it is loaded: where that has changed, another server is started, and `note` is
     told what of the environment it ignores. A job that is asked to stop is killed after `stop_within_s`.
+
+    Raises TransientError where the server has died: it may have been killed just now, and then another is tried once.
     """
-    environment = dict(os.environ)
     with _lock:
-        for server in list(_servers):
-            if not server.is_alive or server.environment != environment:
-                server.close()
-                _servers.remove(server)
-        if not _servers:
-            _servers.append(ForkServer(environment))
-            if ignored := _servers[0].ignored:
-                note(
-                    f"ignores {', '.join(ignored)} in the environment: results must not depend on it; {THREADS} sets "
-                    "the number of threads"
-                )
-        return _servers[0].start(job, stderr, stop_within_s)
+        had_one = bool(_servers)
+        try:
+            return _server(note).start(job, stderr, stop_within_s)
+        except TransientError:
+            if not had_one:
+                raise
+            _servers.pop().close()
+            return _server(note).start(job, stderr, stop_within_s)
+
+
+def _server(note: Callable[[str], None]) -> ForkServer:
+    environment = dict(os.environ)
+    for server in list(_servers):
+        if not server.is_alive or server.environment != environment:
+            server.close()
+            _servers.remove(server)
+    if not _servers:
+        _servers.append(ForkServer(environment))
+        if ignored := _servers[0].ignored:
+            note(
+                f"ignores {', '.join(ignored)} in the environment: results must not depend on it; {THREADS} sets "
+                "the number of threads"
+            )
+    return _servers[0]

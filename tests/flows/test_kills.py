@@ -67,11 +67,11 @@ def training(request: pytest.FixtureRequest, commands: Commands) -> Training:
     return Training(commands, request.param, mirror)
 
 
-def moments_of(run: Run) -> list[tuple[str, float]]:
+def moments_of(run: Run) -> dict[str, float]:
     """Each chunk of an undisturbed run, and how many seconds it took: the last one up to the line of its epoch."""
     told = [(at, line) for at, line in zip(run.times, run.lines, strict=True) if BEGINS.search(line) or "epoch" in line]
     pairs = itertools.pairwise(told)
-    return [(place[0], then - at) for (at, line), (then, _) in pairs if (place := BEGINS.search(line))]
+    return {place[0]: then - at for (at, line), (then, _) in pairs if (place := BEGINS.search(line))}
 
 
 def test_killed_five_times_at_random_moments_it_ends_with_the_same_bits(training: Training, tmp_path: Path) -> None:
@@ -83,16 +83,18 @@ def test_killed_five_times_at_random_moments_it_ends_with_the_same_bits(training
     assert len(last_state) == 64
     for kind in PREPARED:
         shutil.copytree(undisturbed / kind, killed / kind) if (undisturbed / kind).exists() else None
-    moments, drawn = moments_of(run), random.Random(training.model)
-    last = len(moments) - 1
+    took_s, drawn = moments_of(run), random.Random(training.model)
+    places = list(took_s)
+    last = len(places) - 1
     chunks = sorted([*drawn.choices(range(last), k=KILLS - 1), drawn.randint(0, last)])
     run = training.start(killed)
     for number, chunk in enumerate(chunks):
-        wait_for(
-            lambda c=chunk: any(place in {at for at, _ in moments[c:]} for place in begun_since_kill(run)), "chunk"
-        )
-        job, delay_s = run.job(), drawn.uniform(0, moments[chunk][1])
-        print(f"kill {delay_s:.2f} s after it {moments[chunk][0]}, or where it has resumed behind that")
+        wait_for(lambda c=chunk: set(places[c:]).intersection(begun_since_kill(run)), "chunk")
+        # It may have resumed behind the chunk that was drawn. Of the last one only the first half is sure to lie before
+        # the training's end, as this machine may be less busy than it was.
+        job, place = run.job(), begun_since_kill(run)[-1]
+        delay_s = drawn.uniform(0, took_s[place] / 2)
+        print(f"kill {delay_s:.2f} s after it {place}")
         time.sleep(delay_s)
         os.kill(job, signal.SIGKILL)
         wait_for(lambda n=number: len(kills(run)) == n + 1, "the flow to say so")

@@ -182,6 +182,16 @@ def test_where_the_process_that_forks_was_killed_another_is_started() -> None:
 
 
 @pytest.mark.slow
+def test_so_it_is_where_its_end_is_not_seen_before_a_job_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Event] = []
+    run("succeed", told.append)
+    monkeypatch.setattr(processes.ForkServer, "is_alive", True)
+    os.kill(told[0]["parent"], signal.SIGKILL)
+    run("succeed", told.append)
+    assert told[0]["parent"] != told[1]["parent"]
+
+
+@pytest.mark.slow
 def test_a_changed_environment_has_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Event] = []
     run("succeed", told.append)
