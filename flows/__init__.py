@@ -24,12 +24,11 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     return True
 
 
-def _without_advice(record: logging.LogRecord) -> bool:
-    """Prefect says where its documentation is when it starts a server of its own; what a user here needs is why."""
-    first = str(record.msg).split("\n", 1)[0]
-    if first.startswith("Starting temporary server"):
-        record.msg = f"{first}, for this command alone: PREFECT_API_URL names no other"
-    return True
+def _without_dead_link(record: logging.LogRecord) -> bool:
+    """A temporary server has no user interface, and ends with the run."""
+    from tasks.server import is_temporary  # loading Prefect takes a second, and this module comes before all
+
+    return not (str(record.msg).startswith("View at ") and is_temporary())
 
 
 def _without_item(record: logging.LogRecord) -> bool:
@@ -44,5 +43,5 @@ os.environ["MPLBACKEND"] = "agg"  # Jupyter names one to every `!command` that o
 # At import: on a worker it is Prefect that loads a flow, and that logs what it raises.
 for name in ("prefect.engine", "prefect.flow_runs", "prefect.task_runs"):
     logging.getLogger(name).addFilter(_without_traceback)
-logging.getLogger("prefect").addFilter(_without_advice)
+logging.getLogger("prefect.flow_runs").addFilter(_without_dead_link)
 logging.getLogger("prefect._internal.concurrency").addFilter(_without_item)

@@ -20,6 +20,7 @@ from lib.errors import PermanentError, PipelineError, TransientError
 from lib.time_limits import TooSlow, within
 from tasks.client_settings import check_client_settings
 from tasks.places import how_to_unset, name_of, place_of
+from tasks.temporary_server import TemporaryServer, check_database
 
 PATIENCE = httpx.Timeout(10, connect=5)
 """Four tries to connect, as Prefect's client makes, and an answer stay below half a minute."""
@@ -64,8 +65,6 @@ def require_server() -> None:
         ask_server()
     elif _may_be_temporary():
         check_client_settings()
-        from tasks.temporary_server import TemporaryServer, check_database  # loading a server takes seconds
-
         check_database()
         _let_pass_by_proxies("127.0.0.1")
         TemporaryServer().start()
@@ -180,16 +179,21 @@ def of_status(status: int) -> PipelineError:
 
 
 def _start_it(can_do_without: bool) -> str:
-    if not PREFECT_API_URL.value():
+    if is_temporary():
         return ""
     else_without = f", or run without one: {how_to_unset(PREFECT_API_URL)}" if can_do_without else ""
     here = urlsplit(PREFECT_API_URL.value()).hostname in {"127.0.0.1", "localhost"}
     return f"; start it{' (make stack)' if here else ''}{else_without}"
 
 
+def is_temporary() -> bool:
+    """Whether the server is one of this process alone."""
+    return PREFECT_API_URL.value() in {None, TemporaryServer.url}
+
+
 def server_name() -> str:
     """The server's address, without a password, and where it is set if that is not the environment."""
-    if not PREFECT_API_URL.value():
+    if is_temporary():
         return "Prefect's temporary server"
     url, place = urlsplit(PREFECT_API_URL.value()), place_of(PREFECT_API_URL)
     address = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()

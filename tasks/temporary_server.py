@@ -1,8 +1,9 @@
-"""Prefect's temporary server, for runs without one: `python -m tasks.temporary_server PORT` is its process.
+"""Prefect's temporary server, for runs without one: `python -m tasks.temporary_server SOCKET` is its process.
 
 It ends with the process that started it, however that ends: its standard input is then at an end.
 """
 
+import atexit
 import fcntl
 import os
 import re
@@ -14,23 +15,24 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
-import httpx
-import uvicorn
-from prefect.server.api.server import SubprocessASGIServer
+from prefect.context import refresh_global_settings_context
+from prefect.logging import get_logger
 from prefect.settings import (
     PREFECT_API_AUTH_STRING,
     PREFECT_API_DATABASE_CONNECTION_URL,
+    PREFECT_API_URL,
     PREFECT_SERVER_API_AUTH_STRING,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
     get_current_settings,
     temporary_settings,
 )
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from lib.command_line import end_at_once, how_to_go_on
 from lib.errors import NoThread, PermanentError, PipelineError, TransientError
@@ -60,15 +62,16 @@ DRIVERS = {"sqlite+aiosqlite", "postgresql+asyncpg"}
 def check_database() -> None:
     """Raise PermanentError where the setting names no database that Prefect can use, or no regular file."""
     try:
-        url = make_url(PREFECT_API_DATABASE_CONNECTION_URL.value())
-    except (ArgumentError, ValueError):
-        url = None
-    if url is None or url.drivername not in DRIVERS:
+        url = urlsplit(PREFECT_API_DATABASE_CONNECTION_URL.value() or "")
+        is_one = url.scheme in DRIVERS and (url.port or True)
+    except ValueError:
+        is_one = False
+    if not is_one:
         raise refused(
             PREFECT_API_DATABASE_CONNECTION_URL,
             "must be sqlite+aiosqlite:///PATH, or postgresql+asyncpg:// with user, password, host and name",
         )
-    file = Path(url.database or "") if url.drivername.startswith("sqlite") else Path()
+    file = Path(url.path.removeprefix("/")) if url.scheme.startswith("sqlite") else Path()
     with suppress(OSError):  # of a folder that is not ours: a server says what is wrong
         if file.exists() and not file.is_dir():
             check_regular(file)
@@ -89,24 +92,32 @@ def check_loopback() -> None:
         ) from error
 
 
-class TemporaryServer(SubprocessASGIServer):
-    """The one that Prefect's clients find as theirs.
+class TemporaryServer:
+    """A server for this process: once it has started, PREFECT_API_URL names it here.
 
-    Prefect itself would start one that ends at once again and again, for two minutes. Where it ends later, so does this
-    process: Prefect's client would ask it again and again, for a minute at each call. Trainings then save their state.
+    Prefect's own way would load the server's code here too, for more than a second, and would start one that ends at
+    once again and again, for two minutes. Where ours ends later, so does this process: Prefect's client would ask it
+    again and again, for a minute at each call. Trainings then save their state.
     """
 
-    def stop(self) -> None:
-        self.running, process = False, self.server_process
-        super().stop()
-        if process and process.stdin:
-            process.stdin.close()
+    url: str | None = None
+    """Of the one that serves this process."""
 
-    def _run_uvicorn_command(self) -> "subprocess.Popen[bytes]":
+    def start(self) -> None:
+        """Wait until it answers. Raises PipelineError with what it says where it does not."""
         check_loopback()
-        with _one_at_a_time(), tempfile.TemporaryFile("w+", errors="replace") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tasks.temporary_server", str(self.port)],
+        with (
+            _one_at_a_time(),
+            socket.create_server(("127.0.0.1", 0)) as ours,
+            tempfile.TemporaryFile("w+", errors="replace") as log,
+        ):
+            self.port = ours.getsockname()[1]
+            get_logger().info(
+                f"Starting temporary server on {self.address}, for this command alone: PREFECT_API_URL names no other"
+            )
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tasks.temporary_server", str(ours.fileno())],
+                pass_fds=[ours.fileno()],
                 stdin=subprocess.PIPE,  # at its end where this process has ended
                 start_new_session=True,  # or Ctrl-C would end it before this process has saved its state
                 stdout=log,
@@ -120,17 +131,42 @@ class TemporaryServer(SubprocessASGIServer):
                     "PREFECT__SERVER_FINAL": "1",
                 },
             )
-            self._wait_until_it_answers(process, log)
-        threading.Thread(target=self._end_after, args=[process], daemon=True).start()
-        return process
+            ours.close()  # where the process ends, who waits for its answer finds out
+            self._wait_until_it_answers(log)
+        self._runs = True
+        threading.Thread(target=self._end_after_it, daemon=True).start()
+        atexit.register(self.stop)
+        TemporaryServer.url = os.environ[PREFECT_API_URL.name] = f"{self.address}/api"
+        refresh_global_settings_context()
 
-    def _wait_until_it_answers(self, process: "subprocess.Popen[bytes]", log: IO[str]) -> None:
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        self._runs = False
+        get_logger().info(f"Stopping temporary server on {self.address}")
+        self._process.terminate()
+        try:
+            self._process.wait(ENDS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdin:
+            self._process.stdin.close()
+
+    def _wait_until_it_answers(self, log: IO[str]) -> None:
         limit_s = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
-        if self._answers_within(limit_s, process):
-            return
-        has_ended = process.poll() is not None
-        process.kill()
-        process.wait()
+        asking = HTTPConnection("127.0.0.1", self.port, timeout=limit_s)
+        with closing(asking), suppress(OSError, HTTPException):
+            asking.request("GET", "/api/health")
+            if asking.getresponse().status == HTTPStatus.OK:
+                return
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)  # its connection ends before it does
+        has_ended = self._process.poll() is not None
+        self._process.kill()
+        self._process.wait()
         log.seek(0)
         if has_ended:
             raise why_not_started(log.read())
@@ -139,24 +175,10 @@ class TemporaryServer(SubprocessASGIServer):
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS to more"
         )
 
-    def _end_after(self, process: "subprocess.Popen[bytes]") -> None:
-        process.wait()
-        if self.running:
+    def _end_after_it(self) -> None:
+        self._process.wait()
+        if self._runs:
             end_at_once(f"Prefect's temporary server ended; {how_to_go_on()}", TransientError.exit_code)
-
-    def _answers_within(self, limit_s: float, process: "subprocess.Popen[bytes]") -> bool:
-        deadline = time.monotonic() + limit_s
-        while not self._answers():
-            if process.poll() is not None or time.monotonic() > deadline:
-                return False
-            time.sleep(0.1)
-        return True
-
-    def _answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.api_url}/health", timeout=ENDS_WITHIN_S, trust_env=False).is_success
-        except httpx.HTTPError:
-            return False
 
 
 @contextmanager
@@ -192,9 +214,13 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    import uvicorn
+
     threading.Thread(target=_end_with_parent, daemon=True).start()
     application = "prefect.server.api.server:create_app"
     # The password it asks for is the one that this run's client gives.
     with temporary_settings({PREFECT_SERVER_API_AUTH_STRING: PREFECT_API_AUTH_STRING.value()}):
-        port = int(sys.argv[1])
-        uvicorn.run(application, factory=True, host="127.0.0.1", port=port, log_level="error", lifespan="on")
+        config = uvicorn.Config(application, factory=True, log_level="error", lifespan="on")
+        server = uvicorn.Server(config)
+        server.run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
+    sys.exit(0 if server.started else 1)

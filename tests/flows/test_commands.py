@@ -5,10 +5,11 @@ import logging
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-import flows
 from flows.__main__ import COMMANDS
 from lib.errors import PermanentError
+from tasks.temporary_server import TemporaryServer
 
 from .conftest import Commands
 
@@ -47,12 +48,12 @@ def test_every_command_takes_the_store_of_the_environment_file(
     assert f"store        {store}: " in done.stdout or f"Store: {store} (STORE_URI of {file})" in done.stderr
 
 
-def test_what_prefect_advises_as_it_starts_a_server_is_left_out() -> None:
-    record = logging.makeLogRecord(
-        {"name": "prefect", "msg": "Starting temporary server on http://x\nSee docs.prefect.io"}
-    )
-    assert flows._without_advice(record)
-    assert "docs.prefect.io" not in record.getMessage()
+@pytest.mark.parametrize(("url", "shown"), [("http://127.0.0.1:1/api", False), ("http://other/api", True)])
+def test_of_a_temporary_server_no_link_is_shown(url: str, shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TemporaryServer, "url", "http://127.0.0.1:1/api")
+    record = logging.makeLogRecord({"name": "prefect.flow_runs", "msg": "View at http://127.0.0.1:1/runs/flow-run/7"})
+    with temporary_settings({PREFECT_API_URL: url}):
+        assert bool(logging.getLogger("prefect.flow_runs").filter(record)) == shown
 
 
 @pytest.mark.parametrize(

@@ -263,4 +263,4 @@ def test_without_a_loopback_interface_no_temporary_server_is_waited_for(monkeypa
 
     monkeypatch.setattr("socket.create_connection", connect)
     with pytest.raises(PERMANENT, match=r"itself at 127\.0\.0\.1; received: Network is unreachable; bring up its loop"):
-        TemporaryServer(port=1)._run_uvicorn_command()
+        TemporaryServer().start()
