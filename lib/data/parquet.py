@@ -6,7 +6,7 @@ Fixed-size binary reads 80 times faster than a list of numbers, and DuckDB, pand
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
@@ -148,6 +148,12 @@ def _check_size(file: pq.ParquetFile, path: Path) -> None:
 def _read(file: pq.ParquetFile, destinations: Sequence[Destination]) -> LabelTable:
     shape, rows, names = _shape(file), file.metadata.num_rows, file.schema_arrow.names
     table = file.read([name for name in names if name != "image"], use_threads=False)
+    if not np.array_equal(table["index"].to_numpy(), np.arange(rows)):
+        raise ValueError("an index that does not number its rows")
+    missing = {name: table[name].null_count for name in names if name != "image"}
+    coarse = _labels(table["coarse_label"]) if "coarse_label" in names else None
+    labels = LabelTable(_labels(table["label"]), coarse, missing)
+    del table
     start, missing_images = 0, 0
     for batch in file.iter_batches(BATCH_ROWS, columns=["image"], use_threads=False):
         column, end = batch["image"], start + len(batch)
@@ -157,11 +163,9 @@ def _read(file: pq.ParquetFile, destinations: Sequence[Destination]) -> LabelTab
             first, last = np.searchsorted(wanted, (start, end))
             _lines(images)[first:last] = _lines(raw.reshape(-1, *shape))[wanted[first:last] - start]
         start = end
-    if start != rows or not np.array_equal(table["index"].to_numpy(), np.arange(rows)):
-        raise ValueError("an index that does not number its rows")
-    missing = {name: missing_images if name == "image" else table[name].null_count for name in names}
-    coarse = _labels(table["coarse_label"]) if "coarse_label" in names else None
-    return LabelTable(_labels(table["label"]), coarse, missing)
+    if start != rows:
+        raise ValueError(f"{start:,} images in {rows:,} rows")
+    return replace(labels, missing={"image": missing_images, **missing})
 
 
 def _lines(images: np.ndarray) -> np.ndarray:

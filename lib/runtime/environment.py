@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from lib.lineage.provenance import usable_cores
 
 SET = {
+    "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",  # decides no bits: reading takes 13 MB less than with Arrow's own choice
     "KERAS_BACKEND": "tensorflow",
     "KERAS_HOME": os.devnull,  # no keras.json can lie below it, to be read or to be written
     "LC_ALL": "C.UTF-8",

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
+from lib.runtime.environment import for_computing
 from tests.running_stack import REPOSITORY
 
 
@@ -50,9 +51,9 @@ def in_turn(turns: int, *works: Callable[[], float]) -> list[list[float]]:
 
 
 def own_process(module: str, *arguments: str) -> str:
-    """The last line that `python -m module` prints."""
+    """The last line that `python -m module` prints, in the environment of a job."""
     command = [sys.executable, "-m", module, *arguments]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment = {**for_computing(os.environ)[0], "TF_CPP_MIN_LOG_LEVEL": "2"}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, check=False, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{done.stderr}error: python -m {module} failed")

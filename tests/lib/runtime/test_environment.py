@@ -8,6 +8,7 @@ from lib.lineage import provenance
 from lib.runtime.environment import for_computing, set_for_computing, threads
 
 SET = {
+    "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
     "KERAS_BACKEND": "tensorflow",
     "KERAS_HOME": os.devnull,
     "LC_ALL": "C.UTF-8",
