@@ -148,7 +148,7 @@ def _check_size(file: pq.ParquetFile, path: Path) -> None:
 def _read(file: pq.ParquetFile, destinations: Sequence[Destination]) -> LabelTable:
     shape, rows, names = _shape(file), file.metadata.num_rows, file.schema_arrow.names
     table = file.read([name for name in names if name != "image"], use_threads=False)
-    if not np.array_equal(table["index"].to_numpy(), np.arange(rows)):
+    if not np.array_equal(table["index"].to_numpy(), np.arange(rows, dtype=np.int32)):
         raise ValueError("an index that does not number its rows")
     missing = {name: table[name].null_count for name in names if name != "image"}
     coarse = _labels(table["coarse_label"]) if "coarse_label" in names else None

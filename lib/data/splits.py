@@ -97,10 +97,10 @@ def read_splits(store: Store, prepared: Manifest) -> Splits:
         index, split = table["index"].to_numpy(), table["split"]
         if not np.issubdtype(index.dtype, np.integer):
             raise ValueError(f"row numbers of type {index.dtype}")
-        rows = {name: index[pc.equal(split, name).to_numpy()].astype(np.int64) for name in prepared.facts["rows"]}
+        rows = {name: index[pc.equal(split, name).to_numpy()] for name in prepared.facts["rows"]}
         for name, count in prepared.facts["rows"].items():
-            if len(rows[name]) != count or (rows[name] < 0).any() or (np.diff(rows[name]) <= 0).any():
+            if len(rows[name]) != count or (rows[name][:1] < 0).any() or (rows[name][1:] <= rows[name][:-1]).any():
                 raise ValueError(f"{len(rows[name]):,} rows of {name}, of which there are {count:,}, in order")
-        return Splits(rows["train"], rows["validation"], rows["test"])
+        return Splits(*(rows[name].astype(np.int64) for name in SPLITS))
 
     return read_file(store, prepared, "splits", read)

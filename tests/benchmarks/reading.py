@@ -37,9 +37,10 @@ def prepared(dataset: str) -> tuple[Store, Manifest]:
 
 
 def padded(dataset: str = "cifar100", recipe: str = "cifar-cnn") -> PaddedImages:
-    """The rows that the recipe trains on, as training reads them."""
+    """The rows that the recipe trains on, as training reads them; without mirror images, which are made from these."""
     store, data = prepared(dataset)
-    room = PaddedImages((data.facts["rows"]["train"], *data.facts["image_shape"]), RECIPES[recipe].augmentation)
+    augmentation = RECIPES[recipe].augmentation.model_copy(update={"flip": False})
+    room = PaddedImages((data.facts["rows"]["train"], *data.facts["image_shape"]), augmentation)
     read_rows(store, data, ("train",), {"train": room.images})
     return room
 
