@@ -9,7 +9,7 @@ from flows.__main__ import COMMANDS as FLOWS
 from lib.command_line import EXIT_CODES, LAST_LINE
 from lib.models.recipes import RECIPES
 from lib.settings import REPOSITORY, Settings
-from lib.store.s3 import ATTEMPTS
+from lib.store.s3_client import ATTEMPTS
 
 COMMANDS = (
     *(f"flows.{name}" for name in FLOWS),

@@ -9,14 +9,15 @@ import argparse
 import os
 import re
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from flows.command import reach_store, settings_of
 from lib.command_line import RUN_AGAIN, add_store_option, main_of, parser
 from lib.errors import PermanentError
-from lib.lineage.manifests import Manifest, address_of
+from lib.lineage.manifests import MANIFEST, Manifest, address_of, find
 from lib.lineage.verify import verify
 from lib.runtime.environment import set_for_computing
+from lib.store import Store
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -38,8 +39,19 @@ def command(arguments: list[str] | None = None) -> None:
     for text in chosen.ref:
         place, sha256 = split_ref(text)
         address = address_of(place, store.uri, "REF must name an output")
+        _check_named(store, address, PurePosixPath(place).name)
         ref = verify(store, address, _show, sha256, lambda note: print(note, file=sys.stderr))
         print(f"{ref.uri} holds, and all that it was made of. sha256 {ref.sha256}")
+
+
+def _check_named(store: Store, address: str, name: str) -> None:
+    """Raise PermanentError where the output at `address` has no such file: nobody would look at it."""
+    if found := find(store, address):
+        known = {MANIFEST, PurePosixPath(address).name, *(PurePosixPath(f.path).name for f in found[1].files.values())}
+        if name not in known:
+            raise PermanentError(
+                f"REF must name an output or one of its files; {address} has none that is called {name}"
+            )
 
 
 def split_ref(text: str) -> tuple[str, str | None]:

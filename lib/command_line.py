@@ -8,8 +8,8 @@ import signal
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
@@ -65,8 +65,8 @@ def begin() -> None:
     """
     sys.excepthook = _explain_uncaught
     _open_closed_streams()
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+    if type(sys.stdout) is TextIOWrapper:  # and the other one, which rich asks for its width
+        sys.stdout = sys.__stdout__ = _Output.of(sys.stdout)  # type: ignore[misc]
     named = os.environ.get("ENV_FILE")
     if named not in {"", os.devnull} and (named or os.path.lexists(ENV_FILE)):
         read_env_file(Path(named) if named else ENV_FILE)
@@ -74,6 +74,34 @@ def begin() -> None:
     check_proxies()
     check_tls()
     prefect_settings.check_files()
+
+
+class _Output(TextIOWrapper):
+    """Standard output that says what it is where it cannot be written: Python's error is that of no file."""
+
+    @classmethod
+    def of(cls, output: TextIOWrapper) -> "_Output":
+        settings = {name: getattr(output, name) for name in ("encoding", "line_buffering", "write_through")}
+        return cls(output.detach(), errors="replace", **settings)
+
+    def write(self, text: str) -> int:
+        with _explained("standard output", 1):
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _explained("standard output", 1):
+            super().flush()
+
+
+@contextmanager
+def _explained(name: str, number: int) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _leave(number)
+        raise PermanentError(f"{name} must be writable; received: {error.strerror}; send it elsewhere") from error
 
 
 def _check_folders() -> None:
@@ -248,14 +276,9 @@ def _exit(code: int, message: str) -> NoReturn:
 def _flush() -> None:
     """Raise PermanentError where what was printed cannot be written."""
     for stream, number, name in ((sys.stdout, 1, "standard output"), (sys.stderr, 2, "standard error")):
-        try:
-            if stream:
+        if stream:
+            with _explained(name, number):
                 stream.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            _leave(number)
-            raise PermanentError(f"{name} must be writable; received: {error.strerror}; send it elsewhere") from error
 
 
 def _leave(number: int) -> None:

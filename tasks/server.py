@@ -174,7 +174,8 @@ def of_status(status: int) -> PipelineError:
     """What this status says of the server."""
     passes = status not in REFUSALS and (status >= 500 or status in WAITS_FOR_IT)
     kind = TransientError if passes else PermanentError
-    why = REFUSALS.get(status, "does not serve us; look at its log and its database")
+    look = "unset what is set for another (PREFECT_SERVER_…)" if is_temporary() else "look at its log and its database"
+    why = REFUSALS.get(status, f"does not serve us; {look}")
     return kind(f"{server_name()} {why} (HTTP {status}){_through_proxy()}")
 
 

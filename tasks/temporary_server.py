@@ -28,6 +28,7 @@ from prefect.settings import (
     PREFECT_API_AUTH_STRING,
     PREFECT_API_DATABASE_CONNECTION_URL,
     PREFECT_API_URL,
+    PREFECT_HOME,
     PREFECT_SERVER_API_AUTH_STRING,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
     get_current_settings,
@@ -41,6 +42,19 @@ from lib.runtime.failures import NO_THREAD_WORDS, more_threads
 from tasks.client_settings import refused
 
 ENDS_WITHIN_S = 5.0
+SETTINGS = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT_SERVER_API_BASE_PATH": "/api",  # where this process looks for it
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    # What a server for many keeps elsewhere, in Redis for one.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.memory",
+    "PREFECT_SERVER_DOCKET_URL": "memory://",
+    "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect.server.events.ordering.memory",
+    "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect.server.utilities.messaging.memory",
+    "PREFECT_SERVER_EVENTS_MESSAGING_CACHE": "prefect.server.utilities.messaging.memory",
+}
+"""What a temporary server has, whatever is set for another one."""
 START_FAULTS: dict[str, tuple[type[PipelineError], str]] = {
     "|".join(NO_THREAD_WORDS): (NoThread, more_threads()),
     r"Can't locate revision": (PermanentError, "its database is of a newer version of Prefect; upgrade Prefect"),
@@ -72,6 +86,10 @@ def check_database() -> None:
             "must be sqlite+aiosqlite:///PATH, or postgresql+asyncpg:// with user, password, host and name",
         )
     file = Path(url.path.removeprefix("/")) if url.scheme.startswith("sqlite") else Path()
+    if "?" in str(home := get_current_settings().home) and str(home) in PREFECT_API_DATABASE_CONNECTION_URL.value():
+        raise refused(
+            PREFECT_HOME, "must be a path without ?, which would end it in the address of a database", "one with it"
+        )
     with suppress(OSError):  # of a folder that is not ours: a server says what is wrong
         if file.exists() and not file.is_dir():
             check_regular(file)
@@ -125,10 +143,7 @@ class TemporaryServer:
                 env={
                     **os.environ,
                     **get_current_settings().to_environment_variables(exclude_unset=True),
-                    "PREFECT_UI_ENABLED": "0",
-                    "PREFECT_SERVER_API_BASE_PATH": "/api",  # where this process looks for it
-                    "PREFECT__SERVER_EPHEMERAL": "1",
-                    "PREFECT__SERVER_FINAL": "1",
+                    **SETTINGS,
                 },
             )
             ours.close()  # where the process ends, who waits for its answer finds out
@@ -194,7 +209,9 @@ def _one_at_a_time() -> Iterator[None]:
 def why_not_started(log: str) -> PipelineError:
     """What the log of a temporary server that has ended says."""
     errors = re.findall(r"^[\w.]*(?:Error|Exception|Exit|Refused)\w*: .+$", log, re.MULTILINE)
-    said = errors[-1] if errors else "it says nothing"
+    if not errors:
+        return TransientError("Prefect's temporary server ended before it had started, without a word; run again")
+    said = errors[-1]
     kind, why = next(
         (fault for pattern, fault in START_FAULTS.items() if re.search(pattern, said)), (TransientError, "run again")
     )

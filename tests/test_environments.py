@@ -43,7 +43,7 @@ ENVIRONMENTS = {
     "no standard input": Case(f"{{python}} {LISTS} <&-", 0),
     "a full disk": Case(f"{{python}} {LISTS} >/dev/full", 2, f"error: standard output {FULL}"),
     "a full disk, unbuffered": Case(
-        f"{{python}} {LISTS} >/dev/full", 2, "error: this run could not write: No space", ("PYTHONUNBUFFERED", "1")
+        f"{{python}} {LISTS} >/dev/full", 2, f"error: standard output {FULL}", ("PYTHONUNBUFFERED", "1")
     ),
     "a full disk for errors": Case(
         f"{{python}} {LISTS} bogus 3>&2 2>/dev/full >&3", 2, "error: unknown command 'bogus'; known: train"
@@ -54,6 +54,11 @@ ENVIRONMENTS = {
         f"{{python}} {LISTS}", 2, "error: ENV_FILE must name a file that can be read; received /no", ("ENV_FILE", "/no")
     ),
     "a folder in its place": Case(f"{{python}} {LISTS}", 2, "Is a directory", ("ENV_FILE", "/")),
+    "a large one": Case(
+        f"head -c 2000000 /dev/zero > $STORE_URI; ENV_FILE=$STORE_URI {{python}} {LISTS}",
+        2,
+        "error: ENV_FILE must name a file of at most 1,048,576 bytes; ",
+    ),
     "no environment file": Case(f"{{python}} {LISTS}", 0, environment=("ENV_FILE", "/dev/null")),
     "a SOCKS proxy": Case(
         f"{{python}} {LISTS}",
@@ -93,7 +98,7 @@ SLOW = {
     ),
     "help on a full disk": Case("{python} -m flows.verify --help >/dev/full", 2, f"error: standard output {FULL}"),
     "help on a full disk, unbuffered": Case(
-        "{python} -m flows.verify --help >/dev/full", 2, "could not write: No space left", ("PYTHONUNBUFFERED", "1")
+        "{python} -m flows.verify --help >/dev/full", 2, f"error: standard output {FULL}", ("PYTHONUNBUFFERED", "1")
     ),
     "a plan on a full disk": Case(f"{{python}} {PLANS} >/dev/full", 2, f"error: standard output {FULL}"),
     "a plan, a full disk for errors": Case(
@@ -121,6 +126,13 @@ SLOW = {
         0,
         "Stopping temporary server",
         ("PREFECT_SERVER_API_AUTH_STRING", "admin:secret"),
+        without="PREFECT_API_URL",
+    ),
+    "another server's Redis": Case(
+        "{python} -m flows.ingest",
+        0,
+        "Stopping temporary server",
+        ("PREFECT_MESSAGING_BROKER", "prefect_redis.messaging"),
         without="PREFECT_API_URL",
     ),
     "a profile that says nothing of servers": Case(

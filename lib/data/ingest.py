@@ -16,6 +16,7 @@ from lib.lineage.provenance import made_by
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.redaction import without_secrets
 from lib.store import Store
+from lib.store.contract import check_path
 from lib.temporary import temporary_folder
 
 OF_A_PACKAGE = "they come with scikit-learn: install its version of requirements.lock (make setup)"
@@ -132,13 +133,16 @@ def _index(spec: DatasetSpec) -> str:
 
 def _kept(store: Store, spec: DatasetSpec) -> dict[str, StoredFile]:
     try:
-        index = json.loads(store.read(_index(spec)))
-        kept = {name: StoredFile.model_validate(file) for name, file in index.items()}
+        index = store.read(_index(spec))
     except InTheWay:  # to fetch the files would be in vain: the list could not be written
         raise
     except NotFound:
         return {}
-    except (ValueError, AttributeError, RecursionError) as error:
+    try:
+        kept = {name: StoredFile.model_validate(file) for name, file in json.loads(index).items()}
+        for file in kept.values():
+            check_path(file.path)
+    except (ValueError, AttributeError, RecursionError, PermanentError) as error:
         raise PermanentError(f"{_index(spec)} in {store.uri} is damaged; remove it and run again") from error
     # What was removed, or is known to be another file, is fetched anew.
     known = {file.name: file.sha256 for file in spec.files}

@@ -7,14 +7,14 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 from lib.data.datasets import DATASETS
 from lib.errors import explain_validation
 from lib.lineage.manifests import Ref
 from lib.lineage.retention import GRACE_S
-from lib.models.backbone_schema import WeightsName
+from lib.models.backbone_schema import WeightsName, check_starts
 from lib.models.recipes import RECIPES
 
 AnyRequest = TypeVar("AnyRequest", bound=BaseModel)
@@ -65,7 +65,7 @@ class TrainingRequest(RecipeRequest):
         None, min_length=1, description="Recipes to train (default: all of the dataset's own)"
     )
     baselines: bool = Field(False, description="Also train the 2023 notebook's own settings, for comparison")
-    weights: WeightsName | list[WeightsName] | None = Field(
+    weights: Annotated[WeightsName | list[WeightsName] | None, AfterValidator(check_starts)] = Field(
         None, description=f"Initial backbone weights; with several values, one model from each: {START}"
     )
 
@@ -79,7 +79,9 @@ class ModelRequest(RecipeRequest):
     """One recipe: the parameters of train-model."""
 
     model: str = Field(description="Recipe to train", json_schema_extra={"enum": list(RECIPES)})
-    weights: WeightsName | None = Field(None, description=f"Initial backbone weights: {START}")
+    weights: Annotated[WeightsName | None, AfterValidator(check_starts)] = Field(
+        None, description=f"Initial backbone weights: {START}"
+    )
     prepared: SkipJsonSchema[Ref | None] = Field(None, description="Prepared data; found or made where this is empty")
     """What train-all passes on; a person has no use for it, so it is in no form."""
 

@@ -46,6 +46,7 @@ def broken_promise(store: Store) -> str | None:
 
 def _broken_promise(store: Store) -> str | None:
     path = f"{PROBES}/{uuid.uuid4().hex}"
+    made = isinstance(store, LocalStore) and not store.root.exists()
     try:
         return next((promise for promise, kept in _promises(store, path) if not kept), None)
     finally:
@@ -54,6 +55,8 @@ def _broken_promise(store: Store) -> str | None:
         if isinstance(store, LocalStore):
             with suppress(OSError):  # another's probe lies there
                 (store.root / PROBES).rmdir()
+                if made:
+                    store.root.rmdir()
 
 
 def _in_time(store: Store, ask: Callable[[], Result]) -> Result:

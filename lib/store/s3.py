@@ -16,7 +16,7 @@ from lib.errors import NotFound, PermanentError, TransientError, shortened
 from lib.files import check_size
 from lib.store.cache import Cache
 from lib.store.contract import LARGEST_RECORD_BYTES, check_names, check_path, check_source, check_stored_size
-from lib.store.s3_client import ATTEMPTS, code, s3_client, s3_errors, status
+from lib.store.s3_client import code, s3_client, s3_errors, status
 
 __all__ = ["S3Store", "s3_client", "s3_errors"]
 
@@ -28,6 +28,8 @@ CUT_ANSWERS = (
 CONFLICTS = {"ConditionalRequestConflict", "OperationAborted", "409"}
 """Another write to this path is under way: S3 has not decided, and asks for the same request again."""
 LONGEST_KEY_BYTES = 1024
+TRIES = 8
+"""Of what boto3 does not try again itself."""
 URL_LIFETIME_S = 24 * 3600
 UPLOAD = "?uploadId="
 """Between key and upload, as in S3's own address of an upload in parts."""
@@ -185,7 +187,7 @@ class S3Store:
 @tenacity.retry(
     retry=tenacity.retry_if_exception_type(TransientError),
     wait=tenacity.wait_random_exponential(multiplier=0.5, max=10),
-    stop=tenacity.stop_after_attempt(ATTEMPTS),
+    stop=tenacity.stop_after_attempt(TRIES),
     reraise=True,
 )
 def _get(s3: Any, at: dict[str, str], max_bytes: int) -> tuple[bytes, str]:
@@ -210,14 +212,14 @@ def _until_decided(address: str) -> tenacity.Retrying:
     """Tries again while another write to the same path is under way."""
 
     def give_up(state: tenacity.RetryCallState) -> None:
-        raise TransientError(f"{address}: other writes to it are under way, {ATTEMPTS} times in a row; run again")
+        raise TransientError(f"{address}: other writes to it are under way, {TRIES} times in a row; run again")
 
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(
             lambda error: isinstance(error, botocore.exceptions.ClientError) and code(error) in CONFLICTS
         ),
         wait=tenacity.wait_random_exponential(multiplier=0.1, max=5),
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        stop=tenacity.stop_after_attempt(TRIES),
         retry_error_callback=give_up,
     )
 

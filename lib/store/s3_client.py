@@ -18,7 +18,7 @@ from lib.errors import NotFound, PermanentError, PipelineError, TransientError
 from lib.settings import check_certificates
 from lib.time_limits import TooSlow, watch_answers, within
 
-ATTEMPTS = 8
+ATTEMPTS = 11
 """Of each call, with growing, jittered waits: about half a minute in all. AWS_MAX_ATTEMPTS sets another number."""
 KEYS_WITHIN_S = 30.0
 """From wherever they come: a file, a program (`credential_process`), a server."""

@@ -200,6 +200,16 @@ BAD_PARAMETERS: dict[str, tuple[Any, dict[str, Any], str]] = {
         "recipe digits-cnn is not valid: dropout: Input should be a v",
     ),
     "weights with a NUL": (train_all, {"weights": "a\0"}, "the request is not valid: weights.constrained-str: String"),
+    "a password in the address of weights": (
+        train_all,
+        {"weights": "s3://u:secret@bucket/x"},
+        "--weights at S3 must be s3://bucket/key; keys are set by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, not in",
+    ),
+    "a signature in it": (
+        train_all,
+        {"weights": ["none", "s3://bucket/x?sig=secret"]},
+        "--weights at S3 must be s3://bucket/key, without ?, # and parts that are . or ..; received 's3://bucket/x'",
+    ),
     "model as a list": (train_model, {"model": ["digits-cnn"]}, "the request is not valid: model: Input should be a"),
     "prepared as text": (train_model, {"prepared": "prepared/digits/0"}, "the request is not valid: prepared: Input"),
     "prepared of a bad digest": (

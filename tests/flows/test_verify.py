@@ -92,6 +92,17 @@ def test_a_digest_that_was_kept_elsewhere_is_given_behind_the_address(commands: 
     assert f"error: {address} is not what was asked for: expected sha256 {'0' * 64}, received " in done.stderr
 
 
+def test_a_file_that_an_output_does_not_have_does_not_hold(commands: Commands, store: LocalStore) -> None:
+    address = report_of(store)
+    (store.root / address / "nosuch.txt").write_text("hello")
+    done = commands.run("flows.verify", f"{address}/nosuch.txt", "--store", store.uri)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"error: REF must name an output or one of its files; {address} has none that is called nosuch.txt" in (
+        done.stderr
+    )
+    (store.root / address / "nosuch.txt").unlink()
+
+
 def test_a_byte_flipped_in_any_file_is_found_and_its_file_named(store: LocalStore) -> None:
     lists = {"index.json", "index.html"}  # of outputs and of reports, written anew from the manifests
     files = sorted(path for path in store.root.rglob("*") if path.is_file() and path.name not in lists)

@@ -1,6 +1,7 @@
 """How a command ends that Ctrl-C, or the end of who reads it, reaches in the middle of a library."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from lib import command_line
 from lib.errors import PermanentError
+from lib.settings import REPOSITORY
 
 
 class Interrupted(pydantic.BaseModel):
@@ -43,6 +45,12 @@ def test_ctrl_c_in_the_middle_of_a_command_says_how_to_go_on(monkeypatch: pytest
     with pytest.raises(SystemExit) as ended:
         command_line.main_of(hit, "run it again")
     assert (ended.value.code, said) == (130, [(130, "interrupted; run it again")])
+
+
+def test_ctrl_c_before_a_command_has_loaded_anything_is_an_interruption() -> None:
+    script = "import lib.packages; lib.packages.tell_missing(); raise KeyboardInterrupt"
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
 
 
 def to_nobody() -> None:

@@ -9,6 +9,7 @@ from prefect.settings import (
     PREFECT_API_KEY,
     PREFECT_API_REQUEST_TIMEOUT,
     PREFECT_CLIENT_CUSTOM_HEADERS,
+    PREFECT_HOME,
     PREFECT_SERVER_EPHEMERAL_ENABLED,
     Settings,
     temporary_settings,
@@ -53,6 +54,12 @@ SETTINGS: dict[str, tuple[Setting, object, str]] = {
     "no address of a database": (PREFECT_API_DATABASE_CONNECTION_URL, "u:secret@h/x", DATABASE),
     "a port that is no number": (PREFECT_API_DATABASE_CONNECTION_URL, "sqlite+aiosqlite://h:secret/x", DATABASE),
 }
+
+
+def test_a_home_that_no_databases_address_can_name_is_refused(tmp_path: Path) -> None:
+    settings = {PREFECT_HOME: tmp_path / "a?b", PREFECT_SERVER_EPHEMERAL_ENABLED: True}
+    with temporary_settings(settings, restore_defaults=[PREFECT_API_DATABASE_CONNECTION_URL]):
+        check(said_of(None, PermanentError), "PREFECT_HOME must be a path without ?, …; received one with it: change")
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -118,7 +119,8 @@ def test_a_password_in_a_mirrors_address_is_in_no_manifest(
 
 
 def test_an_index_of_kept_files_that_is_damaged_is_named(store: LocalStore, mirror: Callable[..., str]) -> None:
-    for damaged in (b"{", b'{"train-images.gz": {}}'):
+    outside = json.dumps({"train-images.gz": {"path": "../../victim", "sha256": "0" * 64, "size_bytes": 1}}).encode()
+    for damaged in (b"{", b'{"train-images.gz": {}}', outside):
         store.write("raw/toy/index.json", damaged)
         with pytest.raises(PermanentError, match=r"raw/toy/index\.json in .* is damaged; remove it and run again"):
             ingest(TOY, store, "file:///none", quiet)

@@ -64,6 +64,13 @@ def test_a_store_whose_own_name_is_too_long_is_named(tmp_path: Path, folder: str
             use()
 
 
+def test_who_tries_a_store_leaves_no_folder_that_was_not_there(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for name in ("there", "new"):
+        assert broken_promise(LocalStore(tmp_path / name)) is None
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+
+
 @pytest.mark.parametrize("target", ["nowhere", "link"])
 def test_a_store_that_is_a_link_that_leads_nowhere_is_no_empty_one(tmp_path: Path, target: str) -> None:
     (tmp_path / "link").symlink_to(target)
