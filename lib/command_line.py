@@ -138,7 +138,8 @@ def say_store(store_uri: str) -> None:
     file = file_of("STORE_URI")
     named = f" (STORE_URI of {file})" if file and store_uri == os.environ.get("STORE_URI") else ""
     address = without_secrets(store_uri) if "://" in store_uri else store_uri
-    print(printable(f"Store: {address}{named}"), file=sys.stderr)
+    with _explained("standard error", 2):
+        print(printable(f"Store: {address}{named}"), file=sys.stderr)
 
 
 def _explain_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -170,7 +171,7 @@ def _of_ctrl_c(error: BaseException | None) -> bool:
 
 def end_at_once(message: str, code: int) -> None:
     """End this process with `code` from any thread, the error being the last line; nothing is tidied up."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, PermanentError):
         print(end="", flush=True)
     _print_error(message)
     os._exit(code)
@@ -301,5 +302,5 @@ def _print_error(message: str) -> None:
             try:
                 print(f"error: {message}", file=stream, flush=True)
                 return
-            except OSError:
+            except (OSError, PermanentError):
                 _leave(number)

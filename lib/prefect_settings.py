@@ -8,6 +8,7 @@ from pathlib import Path
 from traceback import extract_tb
 
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 
 from lib.environment_file import file_of
 from lib.errors import PermanentError, explain_validation, problems_of
@@ -33,8 +34,10 @@ SECRETS = re.compile("key|password|auth_string|headers|connection_url")
 def check_files() -> None:
     """Raise PermanentError where Prefect would wait for ever for one of its files: a FIFO that nobody writes.
 
-    Also where its logging has no settings: that error is lost, and Python says that Prefect lacks a name.
+    Also where its logging has no settings: that error is lost, and Python says that Prefect lacks a name. What else it
+    says itself of settings shows no values from here on: they may be secrets.
     """
+    BaseSettings.model_config["hide_input_in_errors"] = True
     logging = _file_of_logging()
     for file in (*_files(), logging):
         with suppress(OSError):  # Prefect says so of a file that cannot be read

@@ -7,8 +7,9 @@ an address that came from outside.
 import re
 from collections.abc import Callable
 
-ADDRESS = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.-]*:/+)(?P<rest>[^\s'\"<>]*)")
-QUERY = re.compile(r"(?P<before>[\w/.%~-])(?P<rest>\?[^\s'\"<>]*\w[^\s'\"<>]*)")
+ADDRESS = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.-]{0,30}:/+)(?P<rest>[^\s'\"<>]*)")
+"""Schemes have an end, so that a text of megabytes is searched in a moment."""
+QUERY = re.compile(r"(?P<before>[\w/.%~-])(?P<rest>\?[^\s'\"<>]*)")
 """Of an address without its host, as libraries write them."""
 PUNCTUATION = ",;:.)]}"
 """Of the sentence around an address, at its end."""
@@ -16,9 +17,8 @@ PUNCTUATION = ",;:.)]}"
 
 def without_secrets(text: str) -> str:
     """`text` with each address in it reduced to scheme, host and path."""
-    return QUERY.sub(
-        lambda query: _reduced(query, lambda rest: ""), ADDRESS.sub(lambda each: _reduced(each, _plain), text)
-    )
+    without_users = ADDRESS.sub(lambda each: _reduced(each, _plain), text)
+    return QUERY.sub(lambda query: _reduced(query, lambda rest: "" if re.search(r"\w", rest) else rest), without_users)
 
 
 def _reduced(found: re.Match[str], reduce: Callable[[str], str]) -> str:

@@ -173,12 +173,14 @@ class TemporaryServer:
     def _wait_until_it_answers(self, log: IO[str]) -> None:
         limit_s = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
         asking = HTTPConnection("127.0.0.1", self.port, timeout=limit_s)
-        with closing(asking), suppress(OSError, HTTPException):
-            asking.request("GET", "/api/health")
-            if asking.getresponse().status == HTTPStatus.OK:
-                return
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(1)  # its connection ends before it does
+        with closing(asking), suppress(TimeoutError):
+            try:
+                asking.request("GET", "/api/health")
+                if asking.getresponse().status == HTTPStatus.OK:
+                    return
+            except (ConnectionError, HTTPException):
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(limit_s)  # its connection ends before it does
         has_ended = self._process.poll() is not None
         self._process.kill()
         self._process.wait()

@@ -104,6 +104,12 @@ SLOW = {
     "a plan, a full disk for errors": Case(
         f"{{python}} {PLANS} 3>&2 2>/dev/full >&3", 2, f"error: standard error {FULL}"
     ),
+    "a plan, a full disk for errors, unbuffered": Case(
+        f"{{python}} {PLANS} 3>&2 2>/dev/full >&3", 2, f"error: standard error {FULL}", ("PYTHONUNBUFFERED", "1")
+    ),
+    "an unknown recipe on a full disk": Case(
+        f"{{python}} {PLANS} --models nope >/dev/full", 2, "error: unknown recipe 'nope'", ("PYTHONUNBUFFERED", "1")
+    ),
     "a plan without standard error": Case(f"{{python}} {PLANS} 2>&-", 0),
     "a plan without any stream": Case(f"{{python}} {PLANS} <&- >&- 2>&-", 0),
     "a setting of Prefect's": Case(
@@ -197,6 +203,15 @@ def test_a_command_of_flows_copes_with_its_environment(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(SLOW[name], tmp_path, monkeypatch)
+
+
+def test_what_prefect_says_itself_of_a_setting_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_CLIENT_CUSTOM_HEADERS", '["Authorization: secret"]')
+    command = [sys.executable, "-m", "flows.train", "--plan"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "custom_headers: Input should be a valid dictionary; received what is not shown" in done.stderr
+    assert "secret" not in done.stderr
 
 
 @pytest.mark.slow

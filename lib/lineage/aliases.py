@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from lib.errors import PermanentError
+from lib.errors import PermanentError, shortened
 from lib.lineage.manifests import MANIFEST, address_of
 from lib.store import Store
 
@@ -27,7 +27,7 @@ def _named(store: Store, path: str) -> list[str]:
         raise PermanentError(f"{rule}; received none; mend or remove it")
     for uri, address in zip(uris, addresses, strict=True):
         if not _exists(store, f"{address}/{MANIFEST}"):
-            raise PermanentError(f"{rule}; received {uri!r}; mend or remove it")
+            raise PermanentError(f"{rule}; received {shortened(repr(uri))}; mend or remove it")
     return addresses
 
 

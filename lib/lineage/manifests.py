@@ -110,7 +110,7 @@ def address_of(text: str, store_uri: str, rule: str) -> str:
     place = PurePosixPath(folder(text, rule) if text.startswith("file:") else text)
     path = _seen_from(store_uri, place)
     if not str(path).strip("./"):
-        raise PermanentError(f"{rule}; received {text!r}")
+        raise PermanentError(f"{rule}; received {shortened(repr(text))}")
     return str(path.parent if path.suffix else path).strip("/")
 
 

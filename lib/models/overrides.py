@@ -20,12 +20,12 @@ def override(recipe: Recipe, epochs: int | None, settings: dict[str, str]) -> Re
     """The recipe with at most `epochs` in each phase, and with `settings` such as {"batch_size": "64"}.
 
     A key is a field of the recipe, a dotted path into it (`augmentation.flip`, `phases.1.learning_rate`), or a
-    field of a phase, which is then set in every phase. Values are JSON, or else text. Fields that are no part of a
-    model's key cannot be set: its address is the same for all who ask for it.
+    field of a phase, which is then set in every phase; what is more general is set first. Values are JSON, or else
+    text. Fields that are no part of a model's key cannot be set: its address is the same for all who ask for it.
     Raises PermanentError where a key is unknown, a value not valid, or a setting changes nothing.
     """
     data = recipe.model_dump(mode="json")
-    for key, text in settings.items():
+    for key, text in _general_first(settings):
         if not _set(data, key, text):
             known = sorted((set(data) - NOT_SET) | set(Phase.model_fields))
             raise PermanentError(
@@ -56,7 +56,7 @@ def settings_for(recipe: Recipe, settings: dict[str, str]) -> dict[str, str]:
     Without a backbone it has no `backbone.image_px`, and with the optimizer adam no `weight_decay` that counts.
     """
     data = recipe.model_dump(mode="json")
-    had = {key: text for key, text in settings.items() if _set(data, key, text)}
+    had = {key: text for key, text in _general_first(settings) if _set(data, key, text)}
     try:
         changed = Recipe.model_validate(data)
     except ValidationError:  # `override` says so
@@ -86,6 +86,16 @@ def _check_backbone(backbone: Backbone, place: str) -> None:
             f"known: {', '.join(get_close_matches(unknown[0], layers, CLOSE) or layers[-CLOSE:])}, … "
             f"(all in {TABLE.name})"
         )
+
+
+def _general_first(settings: dict[str, str]) -> list[tuple[str, str]]:
+    """So that what is set for one phase, say, counts there, in whatever order they come: a database has its own."""
+    return sorted(settings.items(), key=lambda item: (_depth(item[0]), item[0]))
+
+
+def _depth(key: str) -> float:
+    """How deep in a recipe lies what `key` names: a field of every phase lies above the same of one phase."""
+    return 1.5 if key in Phase.model_fields else key.count(".")
 
 
 def _set(data: dict[str, Any], key: str, text: str) -> bool:

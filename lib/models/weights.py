@@ -225,6 +225,7 @@ def _layout(path: Path, origin: str, from_torch: bool) -> str:
     try:
         with h5py.File(path) as file:
             _check_size(file)
+            _check_links(file)
             if "layer_names" in file.attrs or "model_weights" in file:
                 return "topological"
             if "layers" in file or "_layer_checkpoint_dependencies" in file:
@@ -242,6 +243,16 @@ def _begins_with(path: Path, start: bytes) -> bool:
         return stream.read(len(start)) == start
 
 
+def _check_links(file: h5py.File) -> None:
+    """What lies in other files is no part of the digest, and would be another thing on another machine."""
+
+    def is_elsewhere(name: str, link: object) -> str | None:
+        return None if isinstance(link, h5py.HardLink) else name
+
+    if name := file.visititems_links(is_elsewhere):
+        raise ValueError(f"{name} is a link, not its content")
+
+
 def _check_size(file: h5py.File) -> None:
     """A dataset may promise any size in a small file, and reading it would take as much memory."""
     seen = promised = 0
@@ -249,7 +260,10 @@ def _check_size(file: h5py.File) -> None:
     def add(name: str, found: h5py.Group | h5py.Dataset) -> None:
         nonlocal seen, promised
         seen += 1
-        promised += found.nbytes if isinstance(found, h5py.Dataset) else 0
+        if isinstance(found, h5py.Dataset):
+            promised += found.nbytes
+            if found.external or found.is_virtual:
+                raise ValueError(f"the values of {name} lie in other files")
         if seen > MOST_DATASETS or promised > LARGEST_BYTES:
             raise ValueError(f"it promises {promised:,} bytes in {seen:,} datasets")
 

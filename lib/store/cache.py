@@ -15,9 +15,8 @@ from typing import BinaryIO
 
 from lib.errors import PermanentError
 from lib.files import first_free_space, open_lock, open_regular
-from lib.store.contract import check_content, check_path
+from lib.store.contract import OURS, PARTIAL, check_content, check_path
 
-PARTIAL = ".partial-"
 COPIES = f"{'[0-9a-f]' * 2}/{'[0-9a-f]' * 64}/*"
 SPARED_S = 3600.0
 """Since its last use: whoever was given a copy has opened it by then, and what is open outlives its name."""
@@ -81,6 +80,8 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._came_bytes = self.max_bytes
             for partial in self.folder.glob(f"{PARTIAL}*"):
+                if not OURS.fullmatch(partial.name):
+                    continue
                 with suppress(OSError, PermanentError), open_regular(partial) as stream:
                     fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a living owner holds it
                     partial.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ Errors are `NotFound`, `PermanentError` (denied, missing, full) or `TransientErr
 library's own.
 """
 
+import re
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -14,6 +15,11 @@ LARGEST_RECORD_BYTES = 16 << 20
 """Of what is read whole and is no data: manifests, leases, lists."""
 LONGEST_NAME_BYTES = 255
 """As file systems have it."""
+
+
+PARTIAL = ".partial-"
+OURS = re.compile(re.escape(PARTIAL) + "[0-9a-f]{32}")
+"""Others may name their files so, where a folder of theirs was taken for a store or a cache by mistake."""
 
 
 class Store(Protocol):

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import math
 import os
-import re
 import shutil
 import time
 import uuid
@@ -17,11 +16,16 @@ from typing import BinaryIO
 
 from lib.errors import NotFound, PermanentError
 from lib.files import LEADS_NOWHERE, check_regular, first_free_space, open_lock, read_regular
-from lib.store.contract import LARGEST_RECORD_BYTES, check_content, check_names, check_path, check_source
+from lib.store.contract import (
+    LARGEST_RECORD_BYTES,
+    OURS,
+    PARTIAL,
+    check_content,
+    check_names,
+    check_path,
+    check_source,
+)
 
-PARTIAL = ".partial-"
-OURS = re.compile(re.escape(PARTIAL) + "[0-9a-f]{32}")
-"""Others may name their files so, where a folder was taken for a store by mistake."""
 LOCK = ".lock"
 """Beside the folders of the store, so that no listing shows it."""
 

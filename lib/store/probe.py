@@ -11,11 +11,14 @@ from typing import TypeVar
 from lib.errors import PermanentError, PipelineError, TransientError
 from lib.store.contract import Store
 from lib.store.folder import LocalStore, why_no_folder
+from lib.store.s3 import S3Store
 from lib.time_limits import TooSlow, within
 
 PROBES = "doctor"
 ANSWERS_WITHIN_S = 30.0
 """In all, with all tries of all calls: of a server that sends a byte now and then, each of them could take as long."""
+ATTEMPTS = 5
+"""Of each call: a server that is busy is said to be, and not to be silent."""
 DO_NOT_USE = "do not use it: two runs could overwrite each other's work"
 
 
@@ -25,7 +28,7 @@ Result = TypeVar("Result")
 def require_answer(store: Store) -> None:
     """Raise, within half a minute, where a server does not answer as a store does: what follows may ask it for much."""
     if not isinstance(store, LocalStore):
-        _in_time(store, lambda: store.exists(f"{PROBES}/asked-for"))
+        _in_time(store, lambda asked: asked.exists(f"{PROBES}/asked-for"))
 
 
 def require_promises(store: Store) -> None:
@@ -41,7 +44,7 @@ def broken_promise(store: Store) -> str | None:
 
     Raises as `require_answer` does.
     """
-    return _in_time(store, lambda: _broken_promise(store))
+    return _in_time(store, _broken_promise)
 
 
 def _broken_promise(store: Store) -> str | None:
@@ -59,9 +62,10 @@ def _broken_promise(store: Store) -> str | None:
                     store.root.rmdir()
 
 
-def _in_time(store: Store, ask: Callable[[], Result]) -> Result:
+def _in_time(store: Store, ask: Callable[[Store], Result]) -> Result:
+    asked = store.asking(ATTEMPTS) if isinstance(store, S3Store) else store
     try:
-        return within(ANSWERS_WITHIN_S, ask)
+        return within(ANSWERS_WITHIN_S, lambda: ask(asked))
     except TooSlow as error:
         raise TransientError(f"{store.uri} {error}; check AWS_ENDPOINT_URL_S3 and the network") from None
 

@@ -1,5 +1,6 @@
 """The store contract on S3, through boto3."""
 
+import copy
 import mimetypes
 from collections.abc import Iterator
 from contextlib import suppress
@@ -43,6 +44,12 @@ class S3Store:
         self.uri = uri.rstrip("/")
         self.cache = cache
         self._s3 = s3_client()
+
+    def asking(self, most_attempts: int) -> "S3Store":
+        """The same store, which gives each call up sooner."""
+        store = copy.copy(self)
+        store._s3 = s3_client(most_attempts)
+        return store
 
     def _at(self, path: str) -> dict[str, str]:
         key = f"{self.prefix}/{check_path(path)}".lstrip("/")

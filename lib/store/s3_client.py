@@ -2,9 +2,11 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +30,10 @@ READ_TIMEOUT_S = 20
 CONNECTIONS = 32
 """At once: one client serves all threads of a process."""
 OTHERS = {"http_proxy", "https_proxy", "no_proxy", "all_proxy", "requests_ca_bundle"}
+FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"}
+OF_REGIONS = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
+OF_KEYS = re.compile("Access|Auth|Credential|Forbidden|Key|Security|Sign|Token")
+"""Codes of S3's errors, by what they are about."""
 BUSY, REFUSALS = {408, 425, 429}, {401, 403}
 """HTTP statuses: what they mean does not depend on who says it."""
 CREDENTIAL_ERRORS = (
@@ -54,9 +60,12 @@ LOG_IN = "run: aws sso login (or aws login), with the same AWS_PROFILE"
 CHECK = "check AWS_ENDPOINT_URL_S3, the other AWS_… variables and ~/.aws/config"
 
 
-def s3_client() -> Any:
-    """One client for all that would make the same: it costs half a second. It may be used by several threads."""
-    return _client(_what_decides_it())
+def s3_client(most_attempts: int = 100) -> Any:
+    """One client for all that would make the same: it costs half a second. It may be used by several threads.
+
+    Each call is tried `ATTEMPTS` times, or `most_attempts`.
+    """
+    return _client(_what_decides_it(), min(_attempts(), most_attempts))
 
 
 def _what_decides_it() -> tuple[object, ...]:
@@ -78,13 +87,12 @@ def _changed_at(file: Path) -> int:
 
 
 @lru_cache(maxsize=8)
-def _client(_what_decides_it: tuple[object, ...]) -> Any:
+def _client(_what_decides_it: tuple[object, ...], attempts: int) -> Any:
     for name in [name for name, value in os.environ.items() if name.startswith("AWS_") and not value]:
         del os.environ[name]  # boto3 would look for a profile without a name
     watch_answers()
     for name in ("botocore.credentials", "botocore.tokens"):
         logging.getLogger(name).addFilter(_without_traceback)
-    attempts = _attempts()
     check_certificates("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
     try:
         return within(KEYS_WITHIN_S, lambda: _make_client(attempts))
@@ -98,7 +106,9 @@ def _client(_what_decides_it: tuple[object, ...]) -> Any:
     except NETWORK_ERRORS as error:
         raise TransientError(f"the keys for S3 cannot be had: {' '.join(str(error).split())}; {CHECK}") from None
     except Exception as error:  # whatever boto3 stumbles over in its files and variables: nothing else happens here
-        said = " ".join(str(error).split())
+        said = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, EOFError):
+            said = "a code of a second factor is asked for, and nobody is there to type it"
         raise PermanentError(f"S3 cannot be set up: {said}; {_advice(error)}") from None
 
 
@@ -217,28 +227,45 @@ def _explain_ours(address: str, error: botocore.exceptions.BotoCoreError) -> Pip
 
 def _explain(address: str, error: botocore.exceptions.ClientError) -> PipelineError:
     name, http = code(error), status(error)
-    coded = name and not name.isdecimal()  # botocore gives the status for a name where the answer names no error
-    if name == "NoSuchBucket":
-        return PermanentError(f"the bucket of {address} does not exist; make it, or set STORE_URI or --store")
     # A HEAD's answer names nothing. We ask by HEAD only for what a listing of S3 has just named.
     if name == "NoSuchKey" or (http == 404 and error.operation_name == "HeadObject"):
         return _not_found(address, error)
-    if name == "RequestTimeTooSkewed":
-        return PermanentError(f"S3 refused {address}: its clock and this machine's are too far apart; set this one's")
-    if 300 <= http < 400 or http == 501:
-        unable = f"this S3 server cannot do what was asked: {name} (501); use another"
-        redirects = f"the endpoint redirects (HTTP {http}); check AWS_ENDPOINT_URL_S3"
-        return PermanentError(f"{address}: {unable if http == 501 else redirects}")
+    if said := _of_its_code(error):
+        return PermanentError(f"{address}: {said}")
     if http >= 500 or http in BUSY or name in {"SlowDown", "Throttling", "RequestTimeout", "TooManyRequests"}:
         return TransientError(f"{address} is not answering now: {name} ({http})")
     # What has no code is a page of a web server or a proxy: taken for S3's, its 404 would read as an empty store.
+    if not _has_code(name) and http not in REFUSALS:
+        return PermanentError(
+            f"{address}: the server's answer is not as S3 says it: HTTP {http} without a code such as NoSuchKey; "
+            "check AWS_ENDPOINT_URL_S3"
+        )
+    keys = "check the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what they may do"
+    of_keys = OF_KEYS.search(name) or not _has_code(name)
     return PermanentError(
-        f"S3 refused {address}: {name} ({http}); check the keys in AWS_ACCESS_KEY_ID and "
-        "AWS_SECRET_ACCESS_KEY, and what they may do"
-        if coded or http in REFUSALS
-        else f"{address}: the server's answer is not as S3 says it: HTTP {http} without a code such as NoSuchKey; "
-        "check AWS_ENDPOINT_URL_S3"
+        f"S3 refused {address}: {name} ({http}); {keys if of_keys else 'look up what its server means by that'}"
     )
+
+
+def _of_its_code(error: botocore.exceptions.ClientError) -> str:
+    """What is wrong, and what to do, where the error has a name for it; empty for others."""
+    name, http, region = code(error), status(error), error.response.get("Error", {}).get("Region")
+    if name == "NoSuchBucket":
+        return "the bucket does not exist; make it, or set STORE_URI or --store"
+    if name == "RequestTimeTooSkewed":
+        return "S3 refused it: its clock and this machine's are too far apart; set this one's"
+    if name in FULL or http == HTTPStatus.INSUFFICIENT_STORAGE:
+        return f"S3 is full ({name}); free space there, or raise its quota"
+    if name in OF_REGIONS or region:
+        return f"AWS_REGION must name the region of its bucket{f', {region}' if region else ''} ({name})"
+    if 300 <= http < 400:
+        return f"the endpoint redirects (HTTP {http}); check AWS_ENDPOINT_URL_S3"
+    return f"this S3 server cannot do what was asked: {name} (501); use another" if http == 501 else ""
+
+
+def _has_code(name: str) -> bool:
+    """botocore gives the status for a name where the answer names no error."""
+    return bool(name) and not name.isdecimal()
 
 
 def _not_found(address: str, error: botocore.exceptions.ClientError) -> PermanentError:

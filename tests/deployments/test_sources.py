@@ -23,7 +23,9 @@ def test_a_mirror_is_readable_or_fails(tmp_path: Path, s3_environment: object) -
         assert [check_mirror(url).level for url in mirrors] == ["ok"] * 4
         failing = ((tmp_path / "gone").as_uri(), "s3://no-such-bucket/mirror", busy, "ftp://host/mirror")
         for url, reason in zip(
-            failing, ("No such file", "the bucket of", "it answers HTTP 503", "it must begin with file://"), strict=True
+            failing,
+            ("No such file", "the bucket does not exist", "it answers HTTP 503", "it must begin with file://"),
+            strict=True,
         ):
             verdict = check_mirror(url)
             assert (verdict.level, verdict.remedy) == ("FAIL", "check it, or unset MIRROR_URL")

@@ -1,5 +1,6 @@
 """Addresses from outside: each is understood or refused, and no secret in one is shown."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,10 @@ def test_a_file_in_a_mirror_stands_before_the_mirrors_token(mirror: str, file: s
 def test_of_an_address_only_scheme_host_and_path_are_shown(text: str, shown: str) -> None:
     assert without_secrets(text) == shown
     assert str(PermanentError(text)) == shown
+
+
+@pytest.mark.parametrize("text", ["x" * 1_000_000, "x?." * 300_000, "a?" * 400_000, "ab:/" * 200_000])
+def test_a_long_text_is_searched_in_a_moment(text: str) -> None:
+    started = time.process_time()
+    without_secrets(text)
+    assert time.process_time() - started < 2, "it took minutes"

@@ -54,6 +54,22 @@ def test_epochs_cap_what_was_set() -> None:
     assert [phase.epochs for phase in changed.phases] == [2, 4]
 
 
+@pytest.mark.parametrize(
+    ("general", "special"),
+    [
+        ({"epochs": "6"}, {"phases.0.epochs": "2"}),
+        ({"phases": '[{"epochs": 6, "learning_rate": 0.5}]'}, {"learning_rate": "0.1"}),
+        ({"augmentation": '{"shift_px": 1}'}, {"augmentation.shift_px": "3"}),
+    ],
+    ids=["a phase", "phases", "an augmentation"],
+)
+def test_of_two_settings_the_one_for_less_counts_in_whatever_order_they_come(
+    general: dict[str, str], special: dict[str, str]
+) -> None:
+    one, other = override(TOY, None, general | special), override(TOY, None, special | general)
+    assert one == other == override(override(TOY, None, general), None, special)
+
+
 def test_what_is_set_leaves_the_recipe_as_it_was() -> None:
     before = TOY.model_dump()
     override(TOY, 1, {"augmentation.flip": "true", "learning_rate": "9"})

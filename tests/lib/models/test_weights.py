@@ -193,6 +193,16 @@ def other_hdf5(path: Path) -> None:
         file["numbers"] = [1, 2]
 
 
+def values_elsewhere(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("layers/kernel", (4,), "u1", external=[("/etc/passwd", 0, 4)])
+
+
+def linked(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["layers"] = h5py.ExternalLink("/other.h5", "/layers")
+
+
 NOT_A_FILE = "--weights must be imagenet, none, a file, an s3:// address or weights/BACKBONE/KEY of the store; "
 WHOLE = "weights must be a whole HDF5 file; "
 HOSTILE: dict[str, tuple[Callable[[Path], object] | str, str]] = {
@@ -214,6 +224,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], object] | str, str]] = {
     "cut": (cut, WHOLE),
     "damaged": (damaged, "weights must be a"),
     "other HDF5": (other_hdf5, "weights must be an HDF5 file that Keras wrote"),
+    "values in another file": (values_elsewhere, WHOLE + "received broken.h5 from "),
+    "a link to another file": (linked, WHOLE + "received broken.h5 from "),
     "a promise of 4 TB": (lambda path: hdf5(path, big=(1 << 40,)), WHOLE + "received broken.h5 from "),
     "promises of 4 GB": (
         lambda path: hdf5(path, a=(500_000_000,), b=(500_000_000,)),

@@ -79,6 +79,12 @@ def test_files_that_are_no_copies_are_left_alone(tmp_path: Path) -> None:
     assert kept(tmp_path) == {b"x" * 100, b"a" * 10}
 
 
+def test_a_file_of_someone_else_stays_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / ".partial-thesis.docx").write_bytes(b"mine")
+    bring(Cache(tmp_path, 100), b"a")
+    assert kept(tmp_path) == {b"mine", b"a"}
+
+
 def test_what_a_killed_process_was_bringing_is_swept_at_the_next_start_and_what_a_living_one_brings_is_not(
     tmp_path: Path,
 ) -> None:

@@ -107,7 +107,7 @@ def test_missing_keys_are_asked_for(s3_environment, monkeypatch: pytest.MonkeyPa
 def test_a_bucket_that_is_missing_is_named(s3_environment, tmp_path: Path) -> None:
     store = open_store("s3://no-such-bucket/p", tmp_path)
     for use in uses(store):
-        with pytest.raises(PermanentError, match="the bucket of s3://no-such-bucket/p/x does not exist") as error:
+        with pytest.raises(PermanentError, match="s3://no-such-bucket/p/x: the bucket does not exist") as error:
             use()
         assert not isinstance(error.value, NotFound)
         assert "set STORE_URI or --store" in message(error)

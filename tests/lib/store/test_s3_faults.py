@@ -6,12 +6,15 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import botocore.exceptions
 import pytest
 
-from lib.errors import PermanentError, TransientError
+from lib.errors import PermanentError, PipelineError, TransientError
 from lib.store import Store, open_store
+from lib.store.probe import require_answer
+from lib.store.s3_client import s3_errors
 from tests.faults.proxy import Fault, Kind, Proxy, proxy_before
-from tests.web_server import endless_server
+from tests.web_server import endless_server, web_server
 
 HELLO = b"hello" * 1000
 SHA256 = hashlib.sha256(HELLO).hexdigest()
@@ -158,3 +161,40 @@ def test_an_answer_that_never_ends_is_given_up_as_transient(
             use(open_store("s3://bucket/x", tmp_path / "cache"))
         assert time.monotonic() - started < 10, "by default it would wait for minutes"
     assert "\n" not in str(error.value)
+
+
+ANSWERS: dict[tuple[int, str], tuple[type[PipelineError], str]] = {
+    (503, "SlowDown"): (TransientError, "s3://b/x is not answering now: SlowDown (503)"),
+    (507, "XMinioStorageFull"): (PermanentError, "S3 is full (XMinioStorageFull); free space there, or raise its quo"),
+    (403, "QuotaExceeded"): (PermanentError, "S3 is full (QuotaExceeded); free space there"),
+    (400, "AuthorizationHeaderMalformed"): (PermanentError, "AWS_REGION must name the region of its bucket, eu-west-7"),
+    (301, "PermanentRedirect"): (PermanentError, "AWS_REGION must name the region of its bucket, eu-west-7 (Permanent"),
+    (403, "AccessDenied"): (PermanentError, "S3 refused s3://b/x: AccessDenied (403); check the keys in AWS_ACCESS_K"),
+    (403, "SignatureDoesNotMatch"): (PermanentError, "; check the keys in AWS_ACCESS_KEY_ID"),
+    (403, "InvalidObjectState"): (PermanentError, ": InvalidObjectState (403); look up what its server means by tha"),
+    (405, "MethodNotAllowed"): (PermanentError, ": MethodNotAllowed (405); look up what its server means by that"),
+}
+
+
+@pytest.mark.parametrize(("status", "code"), ANSWERS)
+def test_an_answer_of_s3_is_told_by_its_code(status: int, code: str) -> None:
+    kind, said = ANSWERS[status, code]
+    region = {"Region": "eu-west-7"} if "eu-west-7" in said else {}
+    answer = {"Error": {"Code": code, **region}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    with pytest.raises(kind) as error, s3_errors("s3://b/x"):
+        raise botocore.exceptions.ClientError(answer, "PutObject")
+    assert type(error.value) is kind
+    assert said in str(error.value)
+
+
+def test_a_server_that_is_busy_is_said_to_be_before_time_is_up(
+    s3_environment: "object", monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    waited: list[float] = []
+    monkeypatch.delenv("AWS_MAX_ATTEMPTS", raising=False)
+    monkeypatch.setattr("botocore.endpoint.time.sleep", waited.append)
+    with web_server(503) as busy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", busy)
+        with pytest.raises(TransientError, match=r"is not answering now: .* \(503\)"):
+            require_answer(open_store("s3://bucket/x", tmp_path))
+    assert len(waited) == 4
