@@ -150,14 +150,18 @@ def alexnet(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
 
 def dense_1024(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     """The notebook's head on a backbone's pooled features, with dropout before and after where the recipe has some."""
+    return _dense(1024, x, recipe)
+
+
+def standardised_dense_2048(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+    """One of twice the width on features of mean 0 and deviation 1 each, by BatchNorm's running statistics."""
+    return _dense(2048, layers.BatchNormalization(center=False, scale=False, momentum=0.9)(x), recipe)
+
+
+def _dense(units: int, x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     x = layers.Dropout(recipe.dropout)(x) if recipe.dropout else x
-    x = layers.Dense(1024, activation="relu")(x)
+    x = layers.Dense(units, activation="relu")(x)
     return layers.Dropout(recipe.dropout)(x) if recipe.dropout else x
-
-
-def standardised_dense_1024(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
-    """The same on features of mean 0 and deviation 1 each, by BatchNorm's running statistics."""
-    return dense_1024(layers.BatchNormalization(center=False, scale=False, momentum=0.9)(x), recipe)
 
 
 def cifar_cnn(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
@@ -267,6 +271,6 @@ NETWORKS: dict[str, Callable[[keras.KerasTensor, Recipe], keras.KerasTensor]] = 
     "digits-cnn": digits_cnn,
     "fashion-cnn": fashion_cnn,
     "softmax": softmax,
-    "standardised-dense-1024": standardised_dense_1024,
+    "standardised-dense-2048": standardised_dense_2048,
     "whitened-resnet": whitened_resnet,
 }

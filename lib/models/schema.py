@@ -20,7 +20,7 @@ SHOWN_IF_SET = {"averaging", "beside", "both_views", "nesterov", "sizes", "warmu
 IMAGE_NETWORKS = {"alexnet", "cifar-cnn", "digits-cnn", "fashion-cnn", "whitened-resnet"}
 ANY_SIZE_NETWORKS = {"whitened-resnet"}
 """Those whose weights fit images of any size: they can be trained on smaller ones first."""
-FEATURE_NETWORKS = {"dense-1024", "standardised-dense-1024"}
+FEATURE_NETWORKS = {"dense-1024", "standardised-dense-2048"}
 NETWORKS = {*IMAGE_NETWORKS, *FEATURE_NETWORKS, "softmax"}
 """Networks by name: those of images, those of a backbone's features, and one that takes either."""
 MOST_EPOCHS = 10_000

@@ -14,7 +14,7 @@ SEVERAL = RECIPES["backbones-frozen"]
     [
         ({"backbone.frozen": "false"}, "beside is for frozen backbones: backbone, and each one beside it, must have"),
         ({"beside.1.frozen": "false"}, "beside is for frozen backbones: backbone, and each one beside it, must have"),
-        ({"backbone": "null"}, "network standardised-dense-1024 needs a backbone before it"),
+        ({"backbone": "null"}, "network standardised-dense-2048 needs a backbone before it"),
         (
             {"beside.0.name": "mobilenet"},
             "backbones that stand side by side must differ; received mobilenet, mobilenet,",

@@ -26,7 +26,7 @@ RECIPE = Recipe(
     name="toy",
     datasets=("digits",),
     description="",
-    network="standardised-dense-1024",
+    network="standardised-dense-2048",
     backbone=Backbone(name="tiny", image_px=16, weights="none", pooled=("first", "second"), frozen=True),
     phases=(Phase(epochs=2, learning_rate=0.01),),
     augmentation=Augmentation(flip=True),

@@ -29,7 +29,7 @@ RECIPE = Recipe(
     name="toy",
     datasets=("digits",),
     description="",
-    network="standardised-dense-1024",
+    network="standardised-dense-2048",
     backbone=SMALL,
     beside=(WIDE,),
     phases=(Phase(epochs=1, learning_rate=0.01),),
