@@ -149,7 +149,10 @@ def _why_train(store: Store, plan: Plan, trial: Trial, prepared: Ref | None) -> 
 def _changes(store: Store, plan: Plan, trial: Trial, prepared: Ref | None, last: Manifest) -> str:
     """What is not as it was for the model `last`."""
     recipe, seed = trial
-    changes = differences(settings_of(last.facts["recipe"]), recipe.settings())
+    before = settings_of(last.facts["recipe"])
+    # What another version recorded lacks all defaults, as what it is compared with then must.
+    now = recipe.resolved() if before is last.facts["recipe"] else recipe.settings()
+    changes = differences(before, now)
     if last.facts["seed"] != seed:
         changes.append(f"seed {last.facts['seed']} → {seed}")
     if last.facts["limit"] != plan.limit:

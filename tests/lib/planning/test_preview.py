@@ -153,6 +153,16 @@ def test_what_changed_since_the_newest_model_is_named(store: LocalStore, asked: 
     assert ("train linear", "would run", compared) in told(store, models=["linear"], **asked)
 
 
+def test_a_recipe_of_another_version_is_compared_without_defaults(store: LocalStore) -> None:
+    prepared = put_prepared(store)
+    ref = put_model(store, prepared, LINEAR, at="2026-01-02")
+    model = load(store, ref)
+    old = model.facts["recipe"] | {"network": "no-more"}
+    store.write(f"{ref.uri}/manifest.json", model.model_copy(update={"facts": model.facts | {"recipe": old}}).to_json())
+    why = f"network no-more → {LINEAR.network}; seed 0 → 5; compared with {ref.uri} of 2026-01-02"
+    assert ("train linear", "would run", why) in told(store, models=["linear"], seed=5)
+
+
 class CountingStore(LocalStore):
     reads = 0
 
