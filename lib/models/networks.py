@@ -11,7 +11,7 @@ from lib.errors import PermanentError, cause
 from lib.lineage.manifests import Manifest, local_file
 from lib.models.backbone_schema import Backbone
 from lib.models.backbones import LAYER, let_move, pooled_features
-from lib.models.schema import Phase, Recipe
+from lib.models.schema import HEAD_UNITS, Phase, Recipe
 from lib.runtime.failures import of_exception
 from lib.store import Store
 
@@ -148,20 +148,16 @@ def alexnet(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     return x
 
 
-def dense_1024(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
-    """The notebook's head on a backbone's pooled features, with dropout before and after where the recipe has some."""
-    return _dense(1024, x, recipe)
-
-
-def standardised_dense_2048(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
-    """One of twice the width on features of mean 0 and deviation 1 each, by BatchNorm's running statistics."""
-    return _dense(2048, layers.BatchNormalization(center=False, scale=False, momentum=0.9)(x), recipe)
-
-
-def _dense(units: int, x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+def dense(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+    """A head like the notebook's on a backbone's features, with dropout before and after where the recipe has some."""
     x = layers.Dropout(recipe.dropout)(x) if recipe.dropout else x
-    x = layers.Dense(units, activation="relu")(x)
+    x = layers.Dense(HEAD_UNITS[recipe.network], activation="relu")(x)
     return layers.Dropout(recipe.dropout)(x) if recipe.dropout else x
+
+
+def standardised_dense(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+    """The same on features of mean 0 and deviation 1 each, by BatchNorm's running statistics."""
+    return dense(layers.BatchNormalization(center=False, scale=False, momentum=0.9)(x), recipe)
 
 
 def cifar_cnn(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
@@ -267,10 +263,10 @@ def softmax(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
 NETWORKS: dict[str, Callable[[keras.KerasTensor, Recipe], keras.KerasTensor]] = {
     "alexnet": alexnet,
     "cifar-cnn": cifar_cnn,
-    "dense-1024": dense_1024,
+    "dense-1024": dense,
     "digits-cnn": digits_cnn,
     "fashion-cnn": fashion_cnn,
     "softmax": softmax,
-    "standardised-dense-2048": standardised_dense_2048,
+    "standardised-dense-2048": standardised_dense,
     "whitened-resnet": whitened_resnet,
 }

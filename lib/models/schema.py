@@ -20,9 +20,10 @@ SHOWN_IF_SET = {"averaging", "beside", "both_views", "nesterov", "sizes", "warmu
 IMAGE_NETWORKS = {"alexnet", "cifar-cnn", "digits-cnn", "fashion-cnn", "whitened-resnet"}
 ANY_SIZE_NETWORKS = {"whitened-resnet"}
 """Those whose weights fit images of any size: they can be trained on smaller ones first."""
-FEATURE_NETWORKS = {"dense-1024", "standardised-dense-2048"}
-NETWORKS = {*IMAGE_NETWORKS, *FEATURE_NETWORKS, "softmax"}
-"""Networks by name: those of images, those of a backbone's features, and one that takes either."""
+HEAD_UNITS = {"dense-1024": 1024, "standardised-dense-2048": 2048}
+"""Networks of a backbone's features, and the width of their layer."""
+NETWORKS = {*IMAGE_NETWORKS, *HEAD_UNITS, "softmax"}
+"""All by name; softmax takes images and features."""
 MOST_EPOCHS = 10_000
 MOST_PHASES = 20
 MOST_BESIDE = 9
@@ -146,7 +147,7 @@ class Recipe(Described):
             raise ValueError(f"images of other sizes need one of the networks {', '.join(sorted(ANY_SIZE_NETWORKS))}")
         if self.both_views and self.backbone is not None:
             raise ValueError("both_views is for networks without a backbone; with a frozen one, augmentation.flip is")
-        if self.backbone is None and self.network in FEATURE_NETWORKS:
+        if self.backbone is None and self.network in HEAD_UNITS:
             raise ValueError(f"network {self.network} needs a backbone before it")
         if self.backbone and self.network in IMAGE_NETWORKS:
             raise ValueError(f"network {self.network} takes images, and cannot follow backbone {self.backbone.name}")

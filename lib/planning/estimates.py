@@ -8,7 +8,7 @@ from lib.lineage.provenance import usable_cores
 from lib.models.backbone_schema import IMAGENET, Backbone
 from lib.models.counts import Counts
 from lib.models.imagenet import IMAGENET_FILES, installed
-from lib.models.schema import Recipe
+from lib.models.schema import HEAD_UNITS, Recipe
 from lib.runtime.hardware import has_gpu
 
 CORE_FLOPS_PER_S = 45e9
@@ -17,8 +17,6 @@ BACKWARD = 2
 """Operations of a backward pass, in those of a forward pass."""
 START_S = 15
 SINGLE_BYTES, HALF_BYTES = 4, 2
-HEAD_UNITS = 1024
-"""Of the layer behind a frozen backbone: nearly all weights of a head lead from the features to these."""
 
 
 def seconds_of(kind: str, recipe: Recipe, counts: Counts | None, rows: Mapping[str, int]) -> float | None:
@@ -41,7 +39,10 @@ def stored_bytes(
         return 0
     if kind == "features":
         views = 2 if recipe.augmentation.flip else 1
-        width = max(counts.trainable // HEAD_UNITS - classes, 0) / len(recipe.backbones)
+        # Nearly all weights of a head lead from the features to its first layer.
+        units = HEAD_UNITS.get(recipe.network)
+        features = counts.trainable // units - classes if units else counts.trainable // classes
+        width = max(features, 0) / len(recipe.backbones)
         return round(sum(rows.values()) * views * HALF_BYTES * width)
     return {
         "model": SINGLE_BYTES * counts.parameters,

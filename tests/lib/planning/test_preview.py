@@ -236,10 +236,10 @@ def test_a_plan_says_what_it_fetches_and_stores(store: LocalStore, monkeypatch: 
     sizes = {name: (line.fetched_bytes, line.stored_bytes) for name, line in frozen.items()}
     assert sizes["ingest cifar100"] == (250_000_000, 60_000 * 32 * 32 * 3)
     assert sizes["ingest weights of mobilenet"] == (50_000_000, 0)
-    # 60,000 rows of 512 + 1,024 + 1,024 features in two bytes each: 307.2 MB.
+    # 60,000 rows of twice 512 + 1,024 + 1,024 features in two bytes each: 614.4 MB.
     fetched, stored = sizes["compute features of mobilenet for mobilenet-frozen"]
-    assert (fetched, stored) == (0, pytest.approx(307.2e6, rel=0.01))
-    assert sizes["train mobilenet-frozen"] == (0, 4 * 5_958_948)
+    assert (fetched, stored) == (0, pytest.approx(614.4e6, rel=0.01))
+    assert sizes["train mobilenet-frozen"] == (0, 4 * 8_683_812)
     assert sizes["evaluate mobilenet-frozen"] == (0, 15_000 * 100 * 4)
     store.write("raw/cifar100/index.json", b"{}")
     assert steps(store, dataset="cifar100", models=["mobilenet-frozen"])[0].fetched_bytes == 0
