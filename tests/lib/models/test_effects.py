@@ -8,7 +8,7 @@ from lib.errors import PermanentError
 from lib.models.effects import FIXED_DROPOUT, OF_A_PHASE, OF_A_RECIPE, lacks
 from lib.models.overrides import override
 from lib.models.recipes import RECIPES
-from lib.models.schema import FEATURE_NETWORKS, IMAGE_NETWORKS, NETWORKS, Backbone, Phase, Recipe
+from lib.models.schema import HEAD_UNITS, IMAGE_NETWORKS, NETWORKS, Backbone, Phase, Recipe
 from lib.planning.plan import make_plan
 from lib.planning.request import TrainingRequest
 
@@ -128,7 +128,7 @@ def test_a_network_takes_the_recipes_dropout_unless_its_own_is_fixed(name: str) 
     from lib.models.networks import build, build_head
 
     phases, dropout = (Phase(epochs=1, learning_rate=0.1),), 0.123
-    frozen = Backbone(name="mobilenet", image_px=32, frozen=True) if name in FEATURE_NETWORKS else None
+    frozen = Backbone(name="mobilenet", image_px=32, frozen=True) if name in HEAD_UNITS else None
     recipe = Recipe(
         name="toy", datasets=(), description="", network=name, phases=phases, dropout=dropout, backbone=frozen
     )
