@@ -7,6 +7,8 @@ from pydantic_core import ErrorDetails, PydanticUndefined
 
 from lib.redaction import without_secrets
 
+NO_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE")
+"""What OpenSSL says where a server answers in plain HTTP."""
 LONGEST_INPUT = 100
 LONGEST_CAUSE = 200
 MOST_PROBLEMS = 5

@@ -2,7 +2,10 @@
 
 import os
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
+from sysconfig import get_paths
 from types import TracebackType
 
 OURS = {"deployments", "docs", "flows", "lib", "tasks", "tests"}
@@ -20,9 +23,26 @@ def missing(names: tuple[str, ...]) -> str:
 
 
 def explain_missing(error: BaseException | None) -> str:
-    """What to do where `error` says that a package is not installed; empty for all else, and for our own."""
-    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    return _how_to_install(name) if name and name not in OURS else ""
+    """What to do where a package is not installed, or another lies in its place; empty for all else, and our own."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    if not name or name in OURS:
+        return ""
+    if place := _found_elsewhere(name):
+        return (
+            f"the Python package {name} must be the one that is installed here; received {place}: take its folder out "
+            "of PYTHONPATH"
+        )
+    return _how_to_install(name) if isinstance(error, ModuleNotFoundError) else ""
+
+
+def _found_elsewhere(name: str) -> str:
+    """The file of the package, where that is in none of Python's own folders; empty where it is, or is not found."""
+    with suppress(ImportError, ValueError):
+        file = getattr(sys.modules.get(name), "__file__", None) or getattr(find_spec(name), "origin", None)
+        ours = any(Path(file or "").is_relative_to(folder) for folder in get_paths().values())
+        if file and Path(file).is_absolute() and not ours:
+            return str(file)
+    return ""
 
 
 def _how_to_install(name: str) -> str:

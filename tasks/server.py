@@ -1,6 +1,7 @@
 """The Prefect server of a run: the one that is set, if it answers and lets us in, or a temporary one."""
 
 import os
+import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -16,7 +17,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from lib.errors import PermanentError, PipelineError, TransientError
+from lib.errors import NO_TLS, PermanentError, PipelineError, TransientError
 from lib.time_limits import TooSlow, within
 from tasks.client_settings import check_client_settings
 from tasks.places import how_to_unset, name_of, place_of
@@ -29,6 +30,10 @@ ANSWERS_WITHIN_S = 28.0
 WAITS_FOR_IT = {408, 429, 502, 503}
 """Prefect's client would ask again after them, first waiting as long as the server says, be it for days."""
 NO_API, NO_ENTRY = "is not the API of a Prefect server; its address ends in /api", "refuses us"
+OF_TLS = {
+    re.compile("CERTIFICATE"): "shows a certificate that is not trusted; set PREFECT_API_SSL_CERT_FILE",
+    NO_TLS: "does not speak TLS; PREFECT_API_URL must begin with http://",
+}
 CONNECTION_ENDED = ("disconnected", "closed connection")
 """Words of the errors about an answer that hold nothing of it."""
 REFUSALS = {
@@ -135,8 +140,8 @@ def explain(error: BaseException, can_do_without: bool = True) -> PipelineError 
     if lost or "Failed to reach API" in said:
         if isinstance(error, httpx.UnsupportedProtocol):
             return PermanentError(f"{where} must have an address such as http://127.0.0.1:4200/api; {said}")
-        if "CERTIFICATE" in said:
-            return PermanentError(f"{where} shows a certificate that is not trusted; set PREFECT_API_SSL_CERT_FILE")
+        if why := next((why for pattern, why in OF_TLS.items() if pattern.search(said)), ""):
+            return PermanentError(f"{where} {why}")
         kind = PermanentError if proxy and _is_loopback() else TransientError
         advice = proxy or _start_it(can_do_without)
         return kind(f"{where} cannot be reached: {said or type(error).__name__}{advice}")

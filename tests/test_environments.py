@@ -100,6 +100,11 @@ SLOW = {
     "help on a full disk, unbuffered": Case(
         "{python} -m flows.verify --help >/dev/full", 2, f"error: standard output {FULL}", ("PYTHONUNBUFFERED", "1")
     ),
+    "another package of a name": Case(
+        f"mkdir $PREFECT_HOME; touch $PREFECT_HOME/pydantic.py; PYTHONPATH=$PREFECT_HOME {{python}} {PLANS}",
+        2,
+        "error: the Python package pydantic must be the one that is installed here; received ",
+    ),
     "a plan on a full disk": Case(f"{{python}} {PLANS} >/dev/full", 2, f"error: standard output {FULL}"),
     "a plan, a full disk for errors": Case(
         f"{{python}} {PLANS} 3>&2 2>/dev/full >&3", 2, f"error: standard error {FULL}"

@@ -13,7 +13,7 @@ import urllib3
 
 from lib import time_limits
 from lib.addresses import web_address
-from lib.errors import PermanentError, PipelineError, TransientError
+from lib.errors import NO_TLS, PermanentError, PipelineError, TransientError
 from lib.settings import check_certificates
 from lib.time_limits import TooSlow, every_answer_within, watch_answers, within
 
@@ -144,6 +144,12 @@ def _explained(url: str) -> Iterator[None]:
                 f"{url} must have a certificate that is trusted here; received another ({_said(error)}); "
                 f"set {CA_VARIABLES[0]} to the CA's file"
             ) from None
+        if "407" in str(error) and any(isinstance(each, requests.exceptions.ProxyError) for each in _all_of(error)):
+            raise PermanentError(
+                f"{url} cannot be reached: the proxy in HTTPS_PROXY or HTTP_PROXY wants a user and a password (407)"
+            ) from None
+        if NO_TLS.search(str(error)):
+            raise PermanentError(f"{url}: its server does not speak TLS; the address must begin with http://") from None
         raise TransientError(f"{url} cannot be reached: {_said(error)}; check the network, or set MIRROR_URL") from None
 
 

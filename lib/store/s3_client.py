@@ -16,7 +16,7 @@ import botocore.exceptions
 import botocore.handlers
 from botocore.config import Config
 
-from lib.errors import NotFound, PermanentError, PipelineError, TransientError
+from lib.errors import NO_TLS, NotFound, PermanentError, PipelineError, TransientError
 from lib.settings import check_certificates
 from lib.time_limits import TooSlow, watch_answers, within
 
@@ -220,6 +220,8 @@ def _explain_ours(address: str, error: botocore.exceptions.BotoCoreError) -> Pip
         )
     if isinstance(error, botocore.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in said:
         return PermanentError(f"{address} must have a certificate that is trusted here: {said}; set AWS_CA_BUNDLE")
+    if NO_TLS.search(said):
+        return PermanentError(f"{address}: its server does not speak TLS; AWS_ENDPOINT_URL_S3 must begin with http://")
     if isinstance(error, NETWORK_ERRORS):
         return TransientError(f"{address} cannot be reached: {said}; check AWS_ENDPOINT_URL_S3 and the network")
     return PermanentError(f"{address} cannot be asked for: {said}; {_advice(error)}")

@@ -246,6 +246,15 @@ def test_what_was_to_be_sent_is_not_shown() -> None:
     )
 
 
+def test_a_server_that_does_not_speak_tls_is_named() -> None:
+    with temporary_settings({PREFECT_API_URL: "https://host/api"}):
+        found = explain(httpx.ConnectError("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"))
+    assert type(found) is PermanentError
+    assert (
+        str(found) == "the Prefect server https://host/api does not speak TLS; PREFECT_API_URL must begin with http://"
+    )
+
+
 @pytest.mark.parametrize("name", TEMPORARY)
 def test_a_temporary_server_that_does_not_start_says_why(name: str) -> None:
     error, kind, expected = TEMPORARY[name]

@@ -100,6 +100,21 @@ def test_a_transfer_that_hardly_moves_is_given_up(host: str, tmp_path: Path) -> 
     assert "\n" not in str(error.value)
 
 
+def test_a_server_that_does_not_speak_tls_is_named(host: str, tmp_path: Path) -> None:
+    url = f"{host.replace('http:', 'https:')}/plain/a.bin"
+    said = refusal(PermanentError, upstream(url), None, tmp_path)
+    assert said == f"{url}: its server does not speak TLS; the address must begin with http://"
+
+
+def test_a_proxy_that_wants_a_password_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with endless_server(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n", b"") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        said = refusal(PermanentError, upstream(url := "https://data.example/a.bin"), None, tmp_path)
+    assert said == (
+        f"{url} cannot be reached: the proxy in HTTPS_PROXY or HTTP_PROXY wants a user and a password (407)"
+    )
+
+
 def test_an_answer_whose_first_line_does_not_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lib.data.http.ANSWERS_WITHIN_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and no more
