@@ -8,9 +8,8 @@ import signal
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from io import TextIOWrapper
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -25,6 +24,7 @@ from lib.redaction import without_secrets
 from lib.runtime.failures import CTRL_C, of_exception
 from lib.runtime.interrupts import stop_signals
 from lib.settings import REPOSITORY, Settings, check_proxies, check_tls, read_settings
+from lib.streams import explained, flush, leave, name_standard_output, open_closed_streams, print_error
 
 TERMINATED = 128 + signal.SIGTERM
 HUNG_UP = 128 + signal.SIGHUP
@@ -50,8 +50,6 @@ LONGEST_COMPLAINT = 500
 
 _errors: list[tuple[int, str]] = []
 """Exit code and message."""
-_left: set[int] = set()
-"""Streams that cannot be written."""
 _go_on: list[str] = []
 """What to do after the command of this process was stopped."""
 
@@ -64,9 +62,8 @@ def begin() -> None:
     be read.
     """
     sys.excepthook = _explain_uncaught
-    _open_closed_streams()
-    if type(sys.stdout) is TextIOWrapper:  # and the other one, which rich asks for its width
-        sys.stdout = sys.__stdout__ = _Output.of(sys.stdout)  # type: ignore[misc]
+    open_closed_streams()
+    name_standard_output()
     named = os.environ.get("ENV_FILE")
     if named not in {"", os.devnull} and (named or os.path.lexists(ENV_FILE)):
         read_env_file(Path(named) if named else ENV_FILE)
@@ -74,34 +71,6 @@ def begin() -> None:
     check_proxies()
     check_tls()
     prefect_settings.check_files()
-
-
-class _Output(TextIOWrapper):
-    """Standard output that says what it is where it cannot be written: Python's error is that of no file."""
-
-    @classmethod
-    def of(cls, output: TextIOWrapper) -> "_Output":
-        settings = {name: getattr(output, name) for name in ("encoding", "line_buffering", "write_through")}
-        return cls(output.detach(), errors="replace", **settings)
-
-    def write(self, text: str) -> int:
-        with _explained("standard output", 1):
-            return super().write(text)
-
-    def flush(self) -> None:
-        with _explained("standard output", 1):
-            super().flush()
-
-
-@contextmanager
-def _explained(name: str, number: int) -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _leave(number)
-        raise PermanentError(f"{name} must be writable; received: {error.strerror}; send it elsewhere") from error
 
 
 def _check_folders() -> None:
@@ -123,22 +92,12 @@ def _check_folders() -> None:
         ) from error
 
 
-def _open_closed_streams() -> None:
-    """To nothing: a file that is opened next would get the number of a closed one, and what others print on it."""
-    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(number)
-    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
-    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
-    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
-
-
 def say_store(store_uri: str) -> None:
     """Print on standard error which store is used, and whether it was the environment file that named it."""
     file = file_of("STORE_URI")
     named = f" (STORE_URI of {file})" if file and store_uri == os.environ.get("STORE_URI") else ""
     address = without_secrets(store_uri) if "://" in store_uri else store_uri
-    with _explained("standard error", 2):
+    with explained("standard error", 2):
         print(printable(f"Store: {address}{named}"), file=sys.stderr)
 
 
@@ -173,7 +132,7 @@ def end_at_once(message: str, code: int) -> None:
     """End this process with `code` from any thread, the error being the last line; nothing is tidied up."""
     with suppress(OSError, ValueError, PermanentError):
         print(end="", flush=True)
-    _print_error(message)
+    print_error(message)
     os._exit(code)
 
 
@@ -247,13 +206,13 @@ def main_of(command: Callable[[], None], go_on: str = RUN_AGAIN) -> NoReturn:
         try:
             command()
         finally:
-            _flush()
+            flush()
     except (BrokenPipeError, SystemExit) as error:
         if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
             raise
         # rich, which writes Prefect's log, makes a SystemExit of it. Nobody may read what is said from here on.
         for number in (1, 2):
-            _leave(number)
+            leave(number)
         sys.exit(NOBODY_READS)
     except KeyboardInterrupt:
         _exit(CTRL_C, f"interrupted; {go_on}")
@@ -274,33 +233,8 @@ def _exit(code: int, message: str) -> NoReturn:
     sys.exit(code)
 
 
-def _flush() -> None:
-    """Raise PermanentError where what was printed cannot be written."""
-    for stream, number, name in ((sys.stdout, 1, "standard output"), (sys.stderr, 2, "standard error")):
-        if stream:
-            with _explained(name, number):
-                stream.flush()
-
-
-def _leave(number: int) -> None:
-    """What is still to be written there goes nowhere, or Python would say so as it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-    _left.add(number)
-
-
 def _end_with_error() -> None:
     if _errors:
         code, message = _errors[-1]
         # Python would go on to end threads that are at work, where native code may abort with a line of its own.
         end_at_once(message, code)
-
-
-def _print_error(message: str) -> None:
-    """On standard error, or else on standard output."""
-    for stream, number in ((sys.stderr, 2), (sys.stdout, 1)):
-        if stream and number not in _left:
-            try:
-                print(f"error: {message}", file=stream, flush=True)
-                return
-            except (OSError, PermanentError):
-                _leave(number)

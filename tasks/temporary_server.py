@@ -60,6 +60,7 @@ START_FAULTS: dict[str, tuple[type[PipelineError], str]] = {
     r"Can't locate revision": (PermanentError, "its database is of a newer version of Prefect; upgrade Prefect"),
     r"file is not a database|malformed": (PermanentError, "its database is damaged; move it away"),
     r"unable to open database|readonly database|Permission": (PermanentError, "its database cannot be written"),
+    r"database is locked": (TransientError, "another program keeps its database locked; end it, and run again"),
     r"disk is full|No space left": (PermanentError, "free space, or set PREFECT_HOME to another place"),
     r"[Aa]uthentication|does not exist|InvalidPassword": (PermanentError, "its database refuses us"),
     r"Connect call failed|ConnectionRefused|TimeoutError|gaierror|Errno": (
@@ -203,9 +204,23 @@ def _one_at_a_time() -> Iterator[None]:
     """Servers that start together would each make the tables of the database that they share, and most would fail."""
     with ExitStack() as stack:
         with suppress(OSError):  # in a folder that cannot be written a server says what is wrong
-            lock = stack.enter_context(open_lock(get_current_settings().home / "temporary-server.lock"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock = stack.enter_context(open_lock(path := get_current_settings().home / "temporary-server.lock"))
+            _wait_for(lock, path)
         yield
+
+
+def _wait_for(lock: IO[bytes], path: Path) -> None:
+    """Hold `lock`, or go on without it where another command has it for longer than a server takes to start."""
+    deadline = time.monotonic() + PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
+    says = False
+    while time.monotonic() < deadline:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not says:
+                get_logger().info(f"Waiting for another command that starts its temporary server and holds {path}")
+            says = True
+            time.sleep(0.05)
 
 
 def why_not_started(log: str) -> PipelineError:

@@ -66,7 +66,7 @@ def test_a_log_that_nobody_reads_on_ends_the_command_as_its_output_would(
     ends: Callable[[], None], code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left: list[int] = []
-    monkeypatch.setattr(command_line, "_leave", left.append)
+    monkeypatch.setattr(command_line, "leave", left.append)
     monkeypatch.setattr("os.dup2", lambda *_: None)  # rich's own, which would end the output of the tests
     monkeypatch.setattr("lib.command_line.atexit.register", lambda work: None)
     monkeypatch.setattr("lib.command_line.signal.signal", lambda *_: None)

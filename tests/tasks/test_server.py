@@ -8,19 +8,23 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from prefect.settings import (
     PREFECT_API_URL,
+    PREFECT_HOME,
     PREFECT_SERVER_EPHEMERAL_ENABLED,
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
     temporary_settings,
 )
 
 from lib.errors import NoThread, PermanentError, TransientError
 from tasks import server
 from tasks.server import explain, require_server
-from tasks.temporary_server import TemporaryServer, check_loopback, why_not_started
+from tasks.temporary_server import TemporaryServer, _one_at_a_time, check_loopback, why_not_started
 from tests.web_server import endless_server
 
 CLOSED = "127.0.0.1:9"  # the discard port: nothing listens there
@@ -159,6 +163,11 @@ TEMPORARY = {
         PERMANENT,
         "its database is damaged",
     ),
+    "a locked database": (
+        "sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) database is locked",
+        TRANSIENT,
+        "did not start: another program keeps its database locked; end it, and run again (",
+    ),
     "a full disk": (
         "sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) database or disk is full",
         PERMANENT,
@@ -262,6 +271,19 @@ def test_a_temporary_server_that_does_not_start_says_why(name: str) -> None:
     found = why_not_started(log)
     assert type(found) is kind
     check(str(found), expected)
+
+
+def test_a_command_that_hangs_as_it_starts_a_server_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("tasks.temporary_server.get_logger", lambda: SimpleNamespace(info=said.append))
+    settings = {PREFECT_HOME: tmp_path, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 1}
+    with temporary_settings(settings), _one_at_a_time(), _one_at_a_time():
+        pass
+    assert said == [
+        f"Waiting for another command that starts its temporary server and holds {tmp_path}/temporary-server.lock"
+    ]
 
 
 def test_without_a_loopback_interface_no_temporary_server_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """What S3 alone does, and what is said where it cannot be reached."""
 
 import os
-import random
 import time
 import urllib.request
 import uuid
@@ -9,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import botocore.exceptions
 import pytest
 
 from lib.errors import NotFound, PermanentError, TransientError
@@ -129,19 +127,6 @@ def test_a_server_that_does_not_answer_may_answer_later(
         with pytest.raises(TransientError, match="s3://bucket/p/x") as error:
             use()
         assert "check AWS_ENDPOINT_URL_S3 and the network" in message(error)
-
-
-def test_a_server_that_is_gone_is_asked_again_for_about_half_a_minute(
-    s3_environment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
-    monkeypatch.delenv("AWS_MAX_ATTEMPTS", raising=False)
-    client, waited = s3_client(), list[float]()
-    monkeypatch.setattr("botocore.endpoint.time.sleep", waited.append)
-    random.seed(0)
-    with pytest.raises(botocore.exceptions.EndpointConnectionError):
-        client.get_object(Bucket="b", Key="k")
-    assert 15 < sum(waited) < 45, "0.05, 0.1, … 12.8 and 20 s at most, 45 in all, and half of that on average"
 
 
 def test_an_endpoint_that_is_no_address_is_refused(

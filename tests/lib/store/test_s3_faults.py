@@ -1,6 +1,7 @@
 """Each call of the S3 store, while the network and the server misbehave: it succeeds in the end, and just once."""
 
 import hashlib
+import random
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 from lib.errors import PermanentError, PipelineError, TransientError
 from lib.store import Store, open_store
 from lib.store.probe import require_answer
-from lib.store.s3_client import s3_errors
+from lib.store.s3_client import s3_client, s3_errors
 from tests.faults.proxy import Fault, Kind, Proxy, proxy_before
 from tests.web_server import endless_server, web_server
 
@@ -198,3 +199,16 @@ def test_a_server_that_is_busy_is_said_to_be_before_time_is_up(
         with pytest.raises(TransientError, match=r"is not answering now: .* \(503\)"):
             require_answer(open_store("s3://bucket/x", tmp_path))
     assert len(waited) == 4
+
+
+def test_a_server_that_is_gone_is_asked_again_for_about_half_a_minute(
+    s3_environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    monkeypatch.delenv("AWS_MAX_ATTEMPTS", raising=False)
+    client, waited = s3_client(), list[float]()
+    monkeypatch.setattr("botocore.endpoint.time.sleep", waited.append)
+    random.seed(0)
+    with pytest.raises(botocore.exceptions.EndpointConnectionError):
+        client.get_object(Bucket="b", Key="k")
+    assert 15 < sum(waited) < 45, "0.05, 0.1, … 12.8 and 20 s at most, 45 in all, and half of that on average"
