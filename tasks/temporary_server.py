@@ -215,7 +215,8 @@ def _wait_for(lock: IO[bytes], path: Path) -> None:
     says = False
     while time.monotonic() < deadline:
         try:
-            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except BlockingIOError:
             if not says:
                 get_logger().info(f"Waiting for another command that starts its temporary server and holds {path}")
