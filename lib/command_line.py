@@ -70,6 +70,7 @@ def begin() -> None:
     _check_folders()
     check_proxies()
     check_tls()
+    prefect_settings.hide_values()
     prefect_settings.check_files()
 
 

@@ -31,13 +31,16 @@ READERS = {
 SECRETS = re.compile("key|password|auth_string|headers|connection_url")
 
 
+def hide_values() -> None:
+    """Have Prefect, once it is loaded, print no values of wrong settings: they may be secrets."""
+    BaseSettings.model_config["hide_input_in_errors"] = True
+
+
 def check_files() -> None:
     """Raise PermanentError where Prefect would wait for ever for one of its files: a FIFO that nobody writes.
 
-    Also where its logging has no settings: that error is lost, and Python says that Prefect lacks a name. What else it
-    says itself of settings shows no values from here on: they may be secrets.
+    Also where its logging has no settings: that error is lost, and Python says that Prefect lacks a name.
     """
-    BaseSettings.model_config["hide_input_in_errors"] = True
     logging = _file_of_logging()
     for file in (*_files(), logging):
         with suppress(OSError):  # Prefect says so of a file that cannot be read
