@@ -74,7 +74,8 @@ def train_all(
     for each in failed:
         get_run_logger().warning("no result: %s", each.error)
     if failed:
-        raise SomeModelsFailed("; ".join(f"{outcome.recipe.title}: {outcome.error}" for outcome in failed))
+        said = "; ".join(f"{outcome.recipe.title}: {outcome.error}" for outcome in failed)
+        raise SomeModelsFailed(said, report)
     return completed(report, report_summary(current_store(), report))
 
 
@@ -106,7 +107,11 @@ def command(arguments: list[str] | None = None) -> None:
             print(note)
         if not done:
             check_ready(store)
-        report = done or train_all(**dict(request))
+        try:
+            report = done or train_all(**dict(request))
+        except SomeModelsFailed as error:
+            show_leaderboard(store, plan, error.report, settings.allow_cpu, settings.mirror_url)
+            raise
         show_leaderboard(store, plan, report, settings.allow_cpu, settings.mirror_url)
 
 

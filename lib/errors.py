@@ -1,6 +1,7 @@
 """What can go wrong, by what a caller should do about it. The exit codes are part of the command line's promise."""
 
 import re
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticUndefined
@@ -63,9 +64,13 @@ class TransientError(PipelineError):
 
 
 class SomeModelsFailed(PipelineError):
-    """The other models have their results; the message names those that failed and why."""
+    """The other models have their results, in `report` (a Ref); the message names those that failed and why."""
 
     exit_code = 4
+
+    def __init__(self, message: str = "", report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 def explain_validation(error: ValidationError, what: str, secrets: re.Pattern[str] | None = None) -> PermanentError:

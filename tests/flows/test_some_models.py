@@ -38,6 +38,8 @@ def test_one_model_failing_loses_one_model(store: Path, commands: Commands, tmp_
     assert last.startswith("error: mobilenet-frozen: the ImageNet weights of mobilenet cannot be had: ")
     assert last.endswith("set --weights none (a random start), a file or s3:// address, or MIRROR_URL")
     assert "Traceback" not in done.stderr
+    assert "     1   digits-softmax " in done.stdout
+    assert "Left out: mobilenet-frozen: the ImageNet weights of mobilenet cannot be had" in done.stdout
     reports = [
         load(LocalStore(store), ref) for uri, ref in refs(LocalStore(store)).items() if uri.startswith("reports/")
     ]
