@@ -1,4 +1,7 @@
-"""Fetch a dataset into the store and prepare it: `python -m flows.ingest --dataset cifar100`."""
+"""Bring a dataset into the store and prepare it: `python -m flows.ingest --dataset cifar100`.
+
+Your own images: `python -m flows.ingest --from FOLDER --name flowers`. From then on `flowers` is a dataset like others.
+"""
 
 import argparse
 
@@ -6,14 +9,16 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.command import add_place_options, check_ready, main_of, reach_store, settings_of
+from flows.own_images import add_own_options, own_source
 from flows.parameters import add_options, read_options, takes
 from lib.command_line import RUN_AGAIN, parser
-from lib.data.datasets import find_dataset
+from lib.data.datasets import DATASETS
+from lib.data.own import OwnSource, find_dataset, read_registration
 from lib.errors import shortened
 from lib.lineage.manifests import Ref, load
 from lib.planning.outputs import find_prepared
 from lib.planning.plan import check_limit
-from lib.planning.request import DataRequest, read_request
+from lib.planning.request import IngestRequest, read_request
 from lib.store import Store
 from tasks.endings import completed
 from tasks.ingestion import ingest_dataset
@@ -29,12 +34,13 @@ def _run_name() -> str:
 
 
 @flow(name="ingest", flow_run_name=_run_name, retries=0, validate_parameters=False)
-@takes(DataRequest)
-def ingest(dataset: str = "digits", limit: int | None = None) -> Ref:
+@takes(IngestRequest)
+def ingest(dataset: str = "digits", limit: int | None = None, source: OwnSource | None = None) -> Ref:
     """Fetch, check and store a dataset, then split and profile it. Returns the prepared data's ref."""
-    request = read_request(DataRequest, locals())
-    check_limit(find_dataset(request.dataset), request.limit)
-    ingested = with_retries(ingest_dataset)(request.dataset)
+    request = read_request(IngestRequest, locals())
+    if request.dataset in DATASETS:
+        check_limit(DATASETS[request.dataset], request.limit)
+    ingested = with_retries(ingest_dataset)(request.dataset, request.source)
     prepared = with_retries(prepare_dataset)(request.dataset, ingested, request.limit)
     return completed(prepared, f"{request.dataset} is prepared: {rows(current_store(), prepared)}")
 
@@ -47,22 +53,27 @@ def rows(store: Store, prepared: Ref) -> str:
 
 def make_parser() -> argparse.ArgumentParser:
     options = parser(__doc__)
-    add_options(options, DataRequest)
+    add_options(options, IngestRequest, "source")
+    add_own_options(options)
     add_place_options(options)
     return options
 
 
 def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
-    request, settings = read_options(DataRequest, chosen), settings_of(chosen)
-    spec = find_dataset(request.dataset)
-    check_limit(spec, request.limit)
+    source = own_source(chosen)
+    chosen.dataset = source.name if source else chosen.dataset
+    request, settings = read_options(IngestRequest, chosen), settings_of(chosen)
     store = reach_store(settings)
-    done = find_prepared(store, spec, request.limit)
+    done = None
+    if not source and not read_registration(store, request.dataset):  # of one's own there may be new images
+        spec = find_dataset(request.dataset, store)
+        check_limit(spec, request.limit)
+        done = find_prepared(store, spec, request.limit)
     if not done:
         check_ready(store)
     with using(settings):
-        prepared = done or ingest(request.dataset, request.limit)
+        prepared = done or ingest(request.dataset, request.limit, source)
     print(f"{request.dataset} is prepared: {rows(store, prepared)}\n{store.uri}/{prepared.uri}")
 
 

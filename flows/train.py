@@ -12,6 +12,7 @@ from prefect.runtime import flow_run
 
 from flows.command import add_place_options, check_ready, main_of, reach_store, settings_of
 from flows.ingest import ingest
+from flows.own_images import add_own_options, own_source
 from flows.parameters import add_options, read_options, takes
 from flows.tables import show_leaderboard, show_plan
 from flows.train_model import train_model
@@ -37,7 +38,7 @@ from tasks.settings import current_store, using
 def _run_name() -> str:
     given = flow_run.parameters
     try:
-        return run_title(make_plan(read_request(TrainingRequest, given), scheduled_start))
+        return run_title(make_plan(read_request(TrainingRequest, given), scheduled_start, current_store()))
     except PipelineError:  # the flow says it
         return f"train all on {shortened(str(given['dataset']))}"
 
@@ -59,7 +60,7 @@ def train_all(
     Models that need a GPU which is not there are left out, and the report says so. One model failing loses one model:
     the others are reported on, then SomeModelsFailed names it.
     """
-    plan = make_plan(read_request(TrainingRequest, locals()), scheduled_start)
+    plan = make_plan(read_request(TrainingRequest, locals()), scheduled_start, current_store())
     for note in plan.notes:
         get_run_logger().info(note)
     prepared = ingest(dataset, limit)
@@ -86,6 +87,7 @@ def _why(outcome: Outcome) -> str:
 def make_parser() -> argparse.ArgumentParser:
     options = parser(__doc__)
     add_options(options, TrainingRequest)
+    add_own_options(options)
     options.add_argument(
         "--plan", action="store_true", help="show what would run and why, with sizes and times; run nothing"
     )
@@ -95,8 +97,15 @@ def make_parser() -> argparse.ArgumentParser:
 
 def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
+    source = own_source(chosen)
+    chosen.dataset = source.name if source else chosen.dataset
     settings, request = settings_of(chosen), read_options(TrainingRequest, chosen)
-    plan, store = make_plan(request), reach_store(settings)
+    store = reach_store(settings)
+    if source and not chosen.plan:
+        with using(settings):
+            check_ready(store)
+            ingest(source.name, request.limit, source)
+    plan = make_plan(request, store=store)
     if chosen.plan:
         show_plan(plan, preview(store, plan, settings.allow_cpu, settings.mirror_url))
         return

@@ -36,7 +36,7 @@ from tasks.workers import work_pool
 def _run_name() -> str:
     given = flow_run.parameters
     try:
-        return run_title(make_plan(read_request(ModelRequest, given).alone(), scheduled_start))
+        return run_title(make_plan(read_request(ModelRequest, given).alone(), scheduled_start, current_store()))
     except PipelineError:  # the flow says it
         return f"train {shortened(str(given['model']))} on {shortened(str(given['dataset']))}"
 
@@ -55,7 +55,7 @@ def train_model(
 ) -> Ref:
     """Train `model` on `dataset`, preparing the data first where `prepared` is not given. Returns the evaluation."""
     request = read_request(ModelRequest, locals())
-    plan = make_plan(request.alone(), scheduled_start)
+    plan = make_plan(request.alone(), scheduled_start, current_store())
     (trial,) = plan.trials
     recipe, prepared = trial.recipe, request.prepared
     if prepared:
@@ -87,7 +87,8 @@ def make_parser() -> argparse.ArgumentParser:
 def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
     settings, request = settings_of(chosen), read_options(ModelRequest, chosen)
-    plan, store = make_plan(request.alone()), reach_store(settings)
+    store = reach_store(settings)
+    plan = make_plan(request.alone(), store=store)
     prepared = find_prepared(store, plan.dataset, plan.limit)
     done = find_evaluation(store, plan, plan.trials[0], prepared) if prepared else None
     if not done:

@@ -16,6 +16,7 @@ from rich.progress import (
     Progress,
     TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -51,6 +52,23 @@ def show_download(logger: Logger, clock: Callable[[], float] = time.monotonic) -
             if bars.disable and clock() - told_at.get(name, -math.inf) >= LINE_EVERY_S:
                 told_at[name] = clock()
                 logger.info("fetching %s: %s", name, _fetched(done, total))
+
+        yield update
+
+
+@contextmanager
+def show_images(logger: Logger, clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[int], None]]:
+    """How many images have been read: on a terminal as they come, else a log line a minute."""
+    columns = TextColumn("reading images"), TextColumn("{task.completed:,}"), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bars:
+        row, told_at = bars.add_task("", total=None), clock()
+
+        def update(count: int) -> None:
+            nonlocal told_at
+            bars.update(row, completed=count)
+            if bars.disable and clock() - told_at >= LINE_EVERY_S:
+                told_at = clock()
+                logger.info("reading images: %s so far", f"{count:,}")
 
         yield update
 

@@ -6,33 +6,52 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run, task_run
 
-from lib.data.datasets import dataset_address, find_dataset
-from lib.lineage.manifests import Ref, find
+from lib.data.datasets import dataset_address
+from lib.data.own import OwnSource, collected_summary, find_dataset, read_registration, record
+from lib.lineage.manifests import Ref, find, load
 from lib.models.backbone_schema import Backbone
-from tasks.display import show_download
+from tasks.display import show_download, show_images
 from tasks.settings import current_settings, current_store
 
 DATASET_UPDATED = "dataset.updated"
 
 
 @task(task_run_name="ingest {dataset}", cache_policy=NO_CACHE)
-def ingest_dataset(dataset: str) -> Ref:
+def ingest_dataset(dataset: str, source: OwnSource | None = None) -> Ref:
     """Publisher or mirror → checked Parquet in the store. Emits DATASET_UPDATED where it commits a new version.
 
     Not as part of a training: that goes on with the new version by itself. A second try emits it in any case, as the
     first may have been killed just before it would have: what it starts finds all done, or does what is missing.
+    The images of a person's own dataset are looked at again, unless it is part of a training: that trains on the version
+    that it was asked for.
     """
     from lib.data.ingest import ingest  # with its libraries: a run that finds all done needs none of them
 
-    spec, store = find_dataset(dataset), current_store()
+    store, is_training = current_store(), bool(flow_run.parent_flow_run_id)
+    own = read_registration(store, dataset)
+    if source or (own and not is_training):
+        collect_images(source or own.source, own.images if own else None)
+    spec = find_dataset(dataset, store)
     known = find(store, dataset_address(spec))
     with show_download(get_run_logger()) as progress:
         ingested = ingest(spec, store, current_settings().mirror_url, progress)
     tried_before = flow_run.run_count > 1 or task_run.run_count > 1
-    if (tried_before or not known) and not flow_run.parent_flow_run_id:
+    if (tried_before or not known) and not is_training:
         resource = {"prefect.resource.id": f"dataset.{dataset}", "prefect.resource.name": dataset}
         emit_event(DATASET_UPDATED, resource, payload=ingested.model_dump())
     return ingested
+
+
+def collect_images(source: OwnSource, newest: Ref | None) -> None:
+    """Look at a person's images, and record what lies there as the newest version of their dataset."""
+    from lib.data.collect import collect
+
+    store, logger = current_store(), get_run_logger()
+    with show_images(logger) as progress:
+        images = collect(source, store, newest, progress, logger.info)
+    record(store, source, images)
+    for line in collected_summary(load(store, images)):
+        logger.info(line)
 
 
 @task(task_run_name="ingest weights of {backbone.name}", cache_policy=NO_CACHE)

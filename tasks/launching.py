@@ -136,7 +136,7 @@ def _submit(client: SyncPrefectClient, trial: Trial, request: ModelRequest) -> F
                 f"train-model/{recipe.runs_on}",
                 parameters=dict(request),
                 timeout=0,
-                flow_run_name=run_title(make_plan(request.alone())),
+                flow_run_name=run_title(make_plan(request.alone(), store=current_store())),
                 idempotency_key=f"{flow_run.id} {recipe.title} {seed} {attempt}",
             )
         except (httpx.HTTPStatusError, ObjectNotFound) as error:

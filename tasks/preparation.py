@@ -3,8 +3,8 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lib.data.datasets import find_dataset
-from lib.lineage.manifests import Ref
+from lib.data.own import spec_of
+from lib.lineage.manifests import Ref, load
 from tasks.settings import current_store
 
 
@@ -13,4 +13,5 @@ def prepare_dataset(dataset: str, ingested: Ref, limit: int | None) -> Ref:
     """Dataset → splits, checks, profile and pictures."""
     from lib.data.prepare import prepare  # with its libraries: a run that finds all done needs none of them
 
-    return prepare(find_dataset(dataset), current_store(), ingested, limit)
+    store = current_store()
+    return prepare(spec_of(store, load(store, ingested)), store, ingested, limit)

@@ -1,11 +1,13 @@
-"""THE place to add a dataset: one `DatasetSpec` literal in `DATASETS`."""
+"""THE place to add a built-in dataset: one `DatasetSpec` literal in `DATASETS`.
+
+A dataset of a person's own needs no code: `lib.data.own`.
+"""
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from lib.data.upstream import UpstreamFile
-from lib.errors import PermanentError
 from lib.lineage.manifests import Ref
 from lib.lineage.steps import STEPS
 
@@ -25,6 +27,9 @@ class SplitDigests(BaseModel):
     coarse_labels: str | None = None
 
 
+OWN_IMAGES = "own-images"
+
+
 class DatasetSpec(BaseModel):
     """What a dataset is, where it comes from and what must be true of it."""
 
@@ -40,12 +45,17 @@ class DatasetSpec(BaseModel):
     rows: dict[Literal["train", "test"], int]
     class_names: tuple[str, ...]
     superclass_names: tuple[str, ...] = ()
-    digests: dict[Literal["train", "test"], SplitDigests]
+    digests: dict[Literal["train", "test"], SplitDigests] = {}
+    """Demanded of what is decoded. None of a person's own images: theirs are recorded."""
+    images: Ref | None = None
+    """A person's own images, of which it is a version (the step `images`)."""
     validation_rows: int
     """Taken out of train; the 2023 notebook calls this split dev."""
+    validation: Literal["drawn", "last"] = "drawn"
+    """Which rows of train they are: drawn by `split_seed`, or the last ones."""
     split_seed: int = 0
-    max_imbalance: float = 1.0
-    """Rows of the largest class divided by rows of the smallest, at most."""
+    max_imbalance: float | None = 1.0
+    """Rows of the largest class divided by rows of the smallest, at most; None: any."""
     source: str
     licence: str
     citation: str
@@ -56,8 +66,8 @@ class DatasetSpec(BaseModel):
 
     def key_values(self) -> dict[str, Any]:
         """Of `lib.lineage.steps`, what follows from the spec: what decides the decoded rows, and how they are split."""
-        content = {"name", "format", "image_shape", "rows", "class_names", "superclass_names", "digests"}
-        rules = {"validation_rows", "split_seed", "max_imbalance"}
+        content = {"name", "format", "image_shape", "rows", "class_names", "superclass_names", "digests", "images"}
+        rules = {"validation_rows", "validation", "split_seed", "max_imbalance"}
         return {
             "dataset_name": self.name,
             "spec": self.model_dump(mode="json", include=content, exclude_defaults=True),
@@ -183,13 +193,6 @@ DATASETS: dict[str, DatasetSpec] = {
         ),
     )
 }
-
-
-def find_dataset(name: str) -> DatasetSpec:
-    """The spec called `name`. Raises PermanentError naming those there are."""
-    if name not in DATASETS:
-        raise PermanentError(f"unknown dataset {name[:60]!r}; known: {', '.join(sorted(DATASETS))}")
-    return DATASETS[name]
 
 
 def dataset_address(spec: DatasetSpec) -> str:

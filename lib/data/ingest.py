@@ -5,13 +5,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lib.data.datasets import DatasetSpec, dataset_address, find_dataset
+from lib.data.datasets import DatasetSpec, dataset_address
 from lib.data.fetch import Progress, fetch, remedy
+from lib.data.own import spec_of
 from lib.data.parquet import read_description, read_images, write_images
 from lib.data.parsers import SourceSplit, decode
+from lib.data.shards import SHARD
 from lib.data.upstream import UpstreamFile
 from lib.errors import InTheWay, NotFound, PermanentError
-from lib.lineage.manifests import MANIFEST, Manifest, Ref, StoredFile, commit, find, local_file, put_file
+from lib.lineage.manifests import MANIFEST, Manifest, Ref, StoredFile, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.redaction import without_secrets
@@ -51,7 +53,7 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
     lists = {name: list(getattr(spec, name)) for name in ("image_shape", "class_names", "superclass_names")}
     manifest = Manifest(
         kind="dataset",
-        inputs={},
+        inputs=_inputs(spec),
         facts={**facts, **lists},
         content=content,
         files={**files, **{f"raw/{n}": f for n, f in raw.items()}},
@@ -71,7 +73,16 @@ def _read(
         file.role: store.local_path(**kept[file.name].model_dump()) if file.name in kept else bring(file)
         for file in spec.files
     }
+    sources |= _shards(store, spec)
     return sources, _decoded(spec, sources, advice)
+
+
+def _shards(store: Store, spec: DatasetSpec) -> dict[str, Path]:
+    """The files of a person's own images."""
+    if spec.images is None:
+        return {}
+    images = load(store, spec.images)
+    return {name: local_file(store, images, name) for name in images.files if name.startswith(SHARD)}
 
 
 def _decoded(spec: DatasetSpec, files: dict[str, Path], advice: str) -> dict[str, SourceSplit]:
@@ -104,7 +115,7 @@ def split_content(name: str, split: SourceSplit) -> dict[str, str]:
 
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     """For verify: what the Parquet tables hold. Raises PermanentError where the raw files decode to anything else."""
-    spec = find_dataset(manifest.facts["dataset"])
+    spec = spec_of(store, manifest)
     check_address("dataset", address, **spec.key_values())
     content: dict[str, str] = {}
     described: dict[str, str] = {}
@@ -112,7 +123,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         path = local_file(store, manifest, split)
         table, described = read_images(path), read_description(path)
         content |= split_content(split, SourceSplit(table.images, table.labels, table.coarse_labels))
-    raw = {file.role: local_file(store, manifest, f"raw/{file.name}") for file in spec.files}
+    raw = {file.role: local_file(store, manifest, f"raw/{file.name}") for file in spec.files} | _shards(store, spec)
     advice = f"remove them and {address}/{MANIFEST}, and ingest it again"
     for decoded, data in _decoded(spec, raw, f"its raw files are not the published ones: {advice}").items():
         for name, sha256 in split_content(decoded, data).items():
@@ -121,10 +132,15 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     stated = {name: described[name] for name in ("licence", "source")}
     tables = {split: f"{split}.parquet" for split in spec.rows}
     return Recomputed(
+        inputs=frozenset(_inputs(spec)),
         facts={"dataset": spec.name, "rows": dict(spec.rows), **stated, **lists},
         content=content,
         files=tables | {f"raw/{file.name}": f"raw/{spec.name}/{file.name}" for file in spec.files},
     )
+
+
+def _inputs(spec: DatasetSpec) -> dict[str, Ref]:
+    return {"images": spec.images} if spec.images else {}
 
 
 def _index(spec: DatasetSpec) -> str:

@@ -33,14 +33,17 @@ class Splits:
 def split_rows(
     spec: DatasetSpec, train_labels: np.ndarray, test_labels: np.ndarray, duplicates: dict[str, np.ndarray]
 ) -> Splits:
-    """Take `spec.validation_rows` stratified rows for validation.
+    """Take `spec.validation_rows` rows for validation: stratified ones, or the last.
 
-    Training rows that equal a test row are left out. Rows that have an equal stay in train together, so that no
-    image is on both sides. Raises PermanentError where validation cannot be drawn.
+    Training rows that equal a test row are left out. Of drawn ones, rows that have an equal stay in train together, so
+    that no image is on both sides. Raises PermanentError where validation cannot be drawn.
     """
+    usable = np.setdiff1d(np.arange(len(train_labels)), duplicates["train_in_test"])
+    if spec.validation == "last":
+        first = len(train_labels) - spec.validation_rows
+        return Splits(usable[usable < first], usable[usable >= first], np.arange(len(test_labels)))
     from sklearn.model_selection import train_test_split  # seconds to import: only where rows are split
 
-    usable = np.setdiff1d(np.arange(len(train_labels)), duplicates["train_in_test"])
     candidates = np.setdiff1d(usable, duplicates["train_grouped"])
     try:
         _, validation = train_test_split(

@@ -5,7 +5,7 @@ from lib.lineage.steps import STEPS
 from lib.store import LocalStore, Store
 from lib.store.probe import PROBES
 
-CHECKPOINTS, RAW, REGISTRY = "checkpoints", "raw", "registry"
+CHECKPOINTS, RAW, REGISTRY, SOURCES = "checkpoints", "raw", "registry", "sources"
 
 
 def output_folders() -> list[str]:
@@ -15,7 +15,7 @@ def output_folders() -> list[str]:
 
 def folders() -> list[str]:
     """All that this code writes to."""
-    return [*output_folders(), CHECKPOINTS, RAW, REGISTRY, PROBES]
+    return [*output_folders(), CHECKPOINTS, RAW, REGISTRY, SOURCES, PROBES]
 
 
 def check_is_store(store: Store) -> None:

@@ -41,7 +41,7 @@ class Step:
     """Where its outputs lie; braces stand for names."""
     key: tuple[str, ...]
     """What its key is made of: other steps' outputs by their kind, settings by their name."""
-    per: Literal["dataset", "backbone", "model", "report"]
+    per: Literal["source", "dataset", "backbone", "model", "report"]
     """Made once for each of these."""
     verified_by: str
     """`(store, address, manifest) → lib.lineage.verify.Recomputed`: what the manifest must say, worked out anew."""
@@ -104,6 +104,28 @@ OF_A_MODEL = {
 STEPS: dict[str, Step] = {
     step.kind: step
     for step in (
+        Step(
+            kind="images",
+            version=1,
+            does="collect the images of {dataset_name}",
+            folder="images/{dataset_name}",
+            key=("collected",),
+            per="source",
+            verified_by="lib.data.collect:recompute",
+            kept=Kept.ALWAYS,
+            says={
+                "facts.dataset": str,
+                "facts.source": str,
+                "facts.layout": str,
+                "facts.channels": int,
+                "facts.class_names": list[str],
+                "facts.conversions": dict[str, int],
+                "facts.unreadable": int,
+                **{f"facts.rows.{split}": int for split in SPLITS},
+                "files.unreadable": Any,
+                "made_by.at": str,
+            },
+        ),
         Step(
             kind="dataset",
             version=3,

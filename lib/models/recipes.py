@@ -62,6 +62,15 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         Recipe(
+            name="small-resnet",
+            description="A small residual network from scratch, for small or grey images of your own.",
+            phases=(Phase(epochs=30, **AVERAGED_SGD),),
+            augmentation=Augmentation(shift_px=2),
+            network="whitened-resnet",
+            dropout=0.0,
+            label_smoothing=0.1,
+        ),
+        Recipe(
             name="digits-cnn",
             datasets=("digits",),
             description="Two pairs of convolutions with BatchNorm. 0.99 on test in under a minute on 2 cores.",
@@ -249,6 +258,22 @@ RECIPES: dict[str, Recipe] = {
         ),
     )
 }
+
+
+OWN_PHOTOS, OWN_SMALL = ("mobilenet-frozen",), ("small-resnet",)
+SMALL_PX = 48
+"""Below so many pixels a side there is little in an image that a network trained on photos knows."""
+
+
+def recipes_for_own(image_shape: tuple[int, int, int]) -> tuple[list[Recipe], str]:
+    """The recipes for images (H, W, C) of a person's own where none are named, and why these."""
+    if image_shape[2] == 1 or min(image_shape[:2]) < SMALL_PX:
+        kind = "grey" if image_shape[2] == 1 else f"small, less than {SMALL_PX} px"
+        return [RECIPES[name] for name in OWN_SMALL], f"{', '.join(OWN_SMALL)} is chosen since the images are {kind}"
+    chosen = ", ".join(OWN_PHOTOS)
+    return [
+        RECIPES[name] for name in OWN_PHOTOS
+    ], f"{chosen} is chosen since the images are photos of {SMALL_PX} px or more"
 
 
 def find_recipe(name: str) -> Recipe:

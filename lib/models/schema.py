@@ -90,7 +90,7 @@ class Recipe(Described):
     """All that decides what a training gives, apart from data and seed."""
 
     name: str = Field(pattern="^[a-z0-9-]+$")
-    datasets: tuple[str, ...]
+    datasets: tuple[str, ...] = ()
     """Datasets it is trained on by default."""
     description: str
     """What it is, and what it was seen to reach with which command in what time."""

@@ -32,8 +32,10 @@ class Output:
 
 
 def dataset_outputs(store: Store, spec: DatasetSpec, limit: int | None) -> list[Output]:
-    """The dataset and its prepared form."""
-    return _walk(store, "dataset", {**spec.key_values(), "limit": spec.limit_of(limit)})
+    """The dataset and its prepared form; of a person's own, the images before them."""
+    values = {**spec.key_values(), "limit": spec.limit_of(limit)}
+    images = _walk(store, "source", {**values, "images": spec.images}) if spec.images else []
+    return [*images, *_walk(store, "dataset", values)]
 
 
 def model_outputs(store: Store, plan: Plan, trial: Trial, prepared: Ref | None) -> list[Output]:
@@ -72,7 +74,7 @@ def report_output(store: Store, plan: Plan, prepared: Ref, evaluations: list[Ref
 
 def _walk(
     store: Store,
-    per: Literal["dataset", "backbone", "model", "report"],
+    per: Literal["source", "dataset", "backbone", "model", "report"],
     values: dict[str, Any],
     recipe: Recipe | None = None,
 ) -> list[Output]:

@@ -6,15 +6,17 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from lib.data.datasets import DatasetSpec, find_dataset
+from lib.data.datasets import DatasetSpec
+from lib.data.own import find_dataset
 from lib.errors import LeftOut, PermanentError
 from lib.lineage.manifests import Ref
 from lib.models.backbone_schema import IMAGENET, RANDOM
 from lib.models.overrides import override, settings_for
-from lib.models.recipes import RECIPES, choose_recipes
+from lib.models.recipes import RECIPES, choose_recipes, recipes_for_own
 from lib.models.schema import ALL_ALIKE, Recipe
 from lib.planning.dates import Start, fresh_seed, start_now
 from lib.planning.request import DataRequest, ModelRequest, RecipeRequest, Seed, TrainingRequest, read_request
+from lib.store import Store
 
 LARGEST_SEED = 2**32 - 1
 
@@ -72,14 +74,17 @@ class Outcome:
         return self.error is not None and not isinstance(self.error, LeftOut)
 
 
-def make_plan(request: TrainingRequest, start: Callable[[], Start] = start_now) -> Plan:
+def make_plan(request: TrainingRequest, start: Callable[[], Start] = start_now, store: Store | None = None) -> Plan:
     """Resolve names and overrides of a request. `start` says when its run was to start; only a fresh seed asks.
 
-    Raises PermanentError for anything that cannot be.
+    `store` is asked for datasets that are not built in. Raises PermanentError for anything that cannot be.
     """
-    spec = find_dataset(request.dataset)
+    spec = find_dataset(request.dataset, store)
     check_limit(spec, request.limit)
-    chosen = choose_recipes(request.dataset, request.models, request.baselines)
+    chosen = choose_recipes(spec.name, request.models, request.baselines)
+    why = ""
+    if not chosen and spec.images:
+        chosen, why = recipes_for_own(spec.image_shape)
     if not chosen:
         raise PermanentError(f"no recipe names dataset {request.dataset!r}; choose some: --models NAME [NAME …]")
     resolved, notes = _overridden(chosen, request)
@@ -87,7 +92,7 @@ def make_plan(request: TrainingRequest, start: Callable[[], Start] = start_now) 
         _check_augmentation(recipe, spec)
     recipes = _starting_from(request.starts, resolved)
     seed = resolve_seed(request.seed, start)
-    return Plan(request=request, dataset=spec, recipes=recipes, seed=seed, notes=notes)
+    return Plan(request=request, dataset=spec, recipes=recipes, seed=seed, notes=(*filter(None, [why]), *notes))
 
 
 def _overridden(chosen: list[Recipe], request: TrainingRequest) -> tuple[list[Recipe], tuple[str, ...]]:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.json_schema import SkipJsonSchema
 
 from lib.data.datasets import DATASETS
+from lib.data.own import OwnSource
 from lib.errors import explain_validation
 from lib.lineage.manifests import Ref
 from lib.lineage.retention import GRACE_S
@@ -41,6 +42,13 @@ class DataRequest(BaseModel):
         None,
         description="Train on a subset of N images; validation and test stay whole; not compared with full runs",
     )
+
+
+class IngestRequest(DataRequest):
+    """What ingest does: with a source, a dataset of a person's own."""
+
+    source: SkipJsonSchema[OwnSource | None] = Field(None, description="Where the images of your own dataset lie")
+    """Of its first version, or where they lie elsewhere from now on; the store knows it then."""
 
 
 class RecipeRequest(DataRequest):

@@ -1,0 +1,45 @@
+"""Options for a dataset of a person's own images, of the commands that ingest and train."""
+
+import argparse
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lib.data.own import OwnSource
+from lib.errors import PermanentError, explain_validation
+
+FLAGS = {"uri": "--from"}
+
+
+def add_own_options(options: argparse.ArgumentParser) -> None:
+    """An option for each field of `OwnSource`, with the same description."""
+    group = options.add_argument_group("your own images")
+    for name, field in OwnSource.model_fields.items():
+        default = "" if field.is_required() or field.default is None else f" (default: {field.default})"
+        group.add_argument(
+            _flag(name),
+            dest=f"own_{name}",
+            metavar={int: "N", float: "SHARE"}.get(field.annotation or str, "NAME" if name != "uri" else "PLACE"),
+            help=f"{field.description}{default}",
+        )
+
+
+def own_source(chosen: argparse.Namespace) -> OwnSource | None:
+    """The source that the options name; None where they name none. Raises PermanentError where they break a rule."""
+    given = {name: getattr(chosen, f"own_{name}") for name in OwnSource.model_fields}
+    given = {name: value for name, value in given.items() if value is not None}
+    if not given:
+        return None
+    for name, why in (("uri", "--from PLACE says where your images lie"), ("name", "--name NAME names the dataset")):
+        if name not in given:
+            raise PermanentError(f"{why}: give both, or neither; received {', '.join(map(_flag, given))}")
+    if "://" not in given["uri"]:
+        given["uri"] = str(Path(given["uri"]).absolute())
+    try:
+        return OwnSource.model_validate(given)
+    except ValidationError as error:
+        raise explain_validation(error, "your own dataset") from error
+
+
+def _flag(name: str) -> str:
+    return FLAGS.get(name, f"--{name.replace('_', '-')}")

@@ -1,0 +1,156 @@
+"""Datasets of a person's own: where the images of each lie, and which version is the newest. Data, not code.
+
+A record in the store, `sources/<name>.json`, says both. What the images are, the step `images` says.
+"""
+
+import re
+from pathlib import PurePosixPath
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from lib.data.datasets import DATASETS, OWN_IMAGES, DatasetSpec
+from lib.errors import NotFound, PermanentError, explain_validation, shortened
+from lib.lineage.folders import SOURCES
+from lib.lineage.manifests import Manifest, Ref, load
+from lib.store import Store
+
+NAME = re.compile("[a-z0-9][a-z0-9-]{0,59}")
+NOT_STATED = "not stated"
+
+
+class OwnSource(BaseModel):
+    """Where a person's images lie, and how they are to be read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=f"^{NAME.pattern}$", description="What your dataset is to be called")
+    uri: str = Field(description="A folder, a Parquet, CSV or JSONL file, or an s3:// address of one, with your images")
+    px: int = Field(64, ge=8, le=512, description="Side of the square images that models are given, in pixels")
+    image_column: str | None = Field(None, description="Column of a table that has the images or their paths")
+    label_column: str | None = Field(None, description="Column of a table that has the classes")
+    group_column: str | None = Field(
+        None, description="Column of a table whose equal values stay in one split, such as a patient's"
+    )
+    max_bad: float = Field(
+        0.05, ge=0, le=1, description="Share of the files that may be unreadable; with more, nothing is made"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name in DATASETS:
+            raise ValueError(f"must be none of the built-in {', '.join(sorted(DATASETS))}")
+        return name
+
+
+class Registration(BaseModel):
+    """What the store knows of a dataset of a person's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: OwnSource
+    images: Ref
+    """Its newest version."""
+
+
+def own_names(store: Store) -> list[str]:
+    """Those of all datasets of people's own in the store, sorted."""
+    return [PurePosixPath(path).stem for path in store.list(SOURCES) if path.endswith(".json")]
+
+
+def read_registration(store: Store, name: str) -> Registration | None:
+    """What the store knows of the dataset `name`; None where that is none of a person's own.
+
+    Raises PermanentError where the record is damaged.
+    """
+    if not NAME.fullmatch(name):
+        return None
+    try:
+        return Registration.model_validate_json(store.read(_path(name)))
+    except NotFound:
+        return None
+    except ValidationError as error:
+        raise PermanentError(
+            f"{explain_validation(error, _path(name))}; remove it from {store.uri} and ingest again: --from … --name {name}"
+        ) from error
+
+
+def record(store: Store, source: OwnSource, images: Ref) -> None:
+    """Say that `images` is the newest version of what lies at `source`."""
+    path, data = _path(source.name), Registration(source=source, images=images).model_dump_json(indent=2).encode()
+    while True:
+        try:
+            known, version = store.read_version(path)
+        except NotFound:
+            if store.create(path, data):
+                return
+        else:
+            if known == data or store.replace(path, data, version):
+                return
+
+
+def find_dataset(name: str, store: Store | None = None) -> DatasetSpec:
+    """The built-in dataset `name`, or the newest version of a person's own in `store`.
+
+    Raises PermanentError naming those there are.
+    """
+    if name in DATASETS:
+        return DATASETS[name]
+    registration = read_registration(store, name) if store else None
+    if registration is None:
+        known = [*sorted(DATASETS), *(own_names(store) if store else [])]
+        raise PermanentError(
+            f"unknown dataset {shortened(repr(name))}; known: {', '.join(known)}; to add your own images: "
+            f"python -m flows.ingest --from FOLDER --name NAME"
+        )
+    return own_spec(load(store, registration.images), registration.images, registration.source.px)
+
+
+def own_spec(images: Manifest, ref: Ref, px: int) -> DatasetSpec:
+    """The dataset that `images`, an output of the step of that name at `ref`, are at `px` × `px` pixels."""
+    facts = images.facts
+    rows = facts["rows"]
+    return DatasetSpec(
+        name=facts["dataset"],
+        title=facts["dataset"],
+        format=OWN_IMAGES,
+        image_shape=(px, px, facts["channels"]),
+        rows={"train": rows["train"] + rows["validation"], "test": rows["test"]},
+        class_names=tuple(facts["class_names"]),
+        images=ref,
+        validation_rows=rows["validation"],
+        validation="last",
+        max_imbalance=None,
+        source=facts["source"],
+        licence=NOT_STATED,
+        citation="",
+    )
+
+
+def collected_summary(images: Manifest) -> list[str]:
+    """What a person should know of `images`, an output of the step of that name, in lines."""
+    facts = images.facts
+    rows, converted = facts["rows"], facts["conversions"]
+    counts = ", ".join(f"{count:,} {split}" for split, count in rows.items())
+    lines = [f"{facts['dataset']}: {sum(rows.values()):,} images of {len(facts['class_names']):,} classes: {counts}"]
+    if converted:
+        lines.append(f"{facts['dataset']}: converted: {', '.join(f'{name} {n:,}' for name, n in converted.items())}")
+    if facts["unreadable"]:
+        lines.append(
+            f"{facts['dataset']}: {facts['unreadable']:,} files cannot be read; "
+            f"{images.files['unreadable'].path} says why of each"
+        )
+    return lines
+
+
+def spec_of(store: Store, dataset: Manifest) -> DatasetSpec:
+    """The spec of which `dataset` is the output, whichever version is the newest."""
+    name = dataset.facts["dataset"]
+    if name in DATASETS:
+        return DATASETS[name]
+    images = dataset.inputs["images"]
+    return own_spec(load(store, images), images, dataset.facts["image_shape"][0])
+
+
+def _path(name: str) -> str:
+    return f"{SOURCES}/{name}.json"

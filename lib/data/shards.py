@@ -1,0 +1,150 @@
+"""A person's images in Parquet, each as it was encoded: files of at most SHARD_BYTES that Hugging Face's `datasets` opens.
+
+Columns: image (bytes and path, as that library has it), label, split, group, and what decoding found.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SHARD = "shard-"
+SHARD_BYTES = 256_000_000
+GROUP_BYTES = 8_000_000
+MOST_ROWS_OF_A_GROUP = 10_000
+
+
+class Found(NamedTuple):
+    """What is known of an image."""
+
+    sha256: str
+    """Of its file."""
+    pixels: str
+    """Digest of its pixels, at their own size."""
+    channels: int
+    """1 where it is grey, else 3."""
+    conversions: tuple[str, ...]
+
+
+class Row(NamedTuple):
+    """An image of a shard."""
+
+    image: bytes
+    place: str
+    label: int
+    split: str
+    group: str | None
+    found: Found
+
+
+SCHEMA = pa.schema(
+    {
+        "image": pa.struct({"bytes": pa.binary(), "path": pa.string()}),
+        "label": pa.int32(),
+        "split": pa.string(),
+        "group": pa.string(),
+        "sha256": pa.string(),
+        "pixels": pa.string(),
+        "channels": pa.int8(),
+        "conversions": pa.list_(pa.string()),
+    }
+)
+COLUMNS_FOUND = ("sha256", "pixels", "channels", "conversions")
+
+
+def write_shards(folder: Path, rows: Iterable[Row], class_names: list[str]) -> list[Path]:
+    """Write `rows` in their order to files in `folder`; one group of rows is in memory at a time."""
+    schema = SCHEMA.with_metadata({"huggingface": json.dumps({"info": {"features": _features(class_names)}})})
+    files: list[Path] = []
+    writer: pq.ParquetWriter | None = None
+    written = 0
+    try:
+        for group, size in _groups(rows):
+            if writer is None or written + size > SHARD_BYTES:
+                if writer:
+                    writer.close()
+                files.append(folder / f"{SHARD}{len(files):05d}.parquet")
+                # Encoded images do not compress, and each occurs once.
+                writer = pq.ParquetWriter(files[-1], schema, compression="none", use_dictionary=["split"])
+                written = 0
+            writer.write_table(pa.Table.from_pylist([_record(row) for row in group], schema))
+            written += size
+    finally:
+        if writer:
+            writer.close()
+    return files
+
+
+def read_shards(files: Iterable[Path]) -> Iterator[Row]:
+    """The rows of `files`, in their order. One group of rows is in memory at a time."""
+    for path in files:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            for number in range(file.num_row_groups):
+                for each in file.read_row_group(number, use_threads=False).to_pylist():
+                    yield Row(
+                        image=each["image"]["bytes"],
+                        place=each["image"]["path"],
+                        label=each["label"],
+                        split=each["split"],
+                        group=each["group"],
+                        found=_found(each),
+                    )
+
+
+def read_found(files: Iterable[Path]) -> Iterator[Found]:
+    """What is known of each image, without the images."""
+    for path in files:
+        for each in pq.read_table(path, columns=list(COLUMNS_FOUND)).to_pylist():
+            yield _found(each)
+
+
+def write_unreadable(path: Path, unreadable: Iterable[tuple[str, str]]) -> None:
+    """Columns place and reason, of each file that is no image that can be read."""
+    schema = pa.schema({"place": pa.string(), "reason": pa.string()})
+    pq.write_table(pa.Table.from_pylist([{"place": place, "reason": why} for place, why in unreadable], schema), path)
+
+
+def read_unreadable(path: Path) -> list[tuple[str, str]]:
+    """What `write_unreadable` wrote: place and reason."""
+    return [(each["place"], each["reason"]) for each in pq.read_table(path).to_pylist()]
+
+
+def _groups(rows: Iterable[Row]) -> Iterator[tuple[list[Row], int]]:
+    group: list[Row] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        size += len(row.image)
+        if size >= GROUP_BYTES or len(group) == MOST_ROWS_OF_A_GROUP:
+            yield group, size
+            group, size = [], 0
+    if group:
+        yield group, size
+
+
+def _record(row: Row) -> dict[str, Any]:
+    return {
+        "image": {"bytes": row.image, "path": row.place},
+        "label": row.label,
+        "split": row.split,
+        "group": row.group,
+        **row.found._asdict(),
+    }
+
+
+def _found(record: dict[str, Any]) -> Found:
+    return Found(record["sha256"], record["pixels"], record["channels"], tuple(record["conversions"]))
+
+
+def _features(class_names: list[str]) -> dict[str, Any]:
+    """As `datasets` describes columns."""
+    kinds = {"string": ("split", "group", "sha256", "pixels"), "int8": ("channels",)}
+    return {
+        "image": {"_type": "Image"},
+        "label": {"names": class_names, "_type": "ClassLabel"},
+        **{name: {"dtype": kind, "_type": "Value"} for kind, names in kinds.items() for name in names},
+        "conversions": {"feature": {"dtype": "string", "_type": "Value"}, "_type": "List"},
+    }
