@@ -22,15 +22,14 @@ def ingest_dataset(dataset: str, source: OwnSource | None = None) -> Ref:
 
     Not as part of a training: that goes on with the new version by itself. A second try emits it in any case, as the
     first may have been killed just before it would have: what it starts finds all done, or does what is missing.
-    The images of a person's own dataset are looked at again, unless it is part of a training: that trains on the version
-    that it was asked for.
+    A person's own images are looked at again, unless as part of a training: that uses the newest version there is.
     """
     from lib.data.ingest import ingest  # with its libraries: a run that finds all done needs none of them
 
     store, is_training = current_store(), bool(flow_run.parent_flow_run_id)
     own = read_registration(store, dataset)
-    if source or (own and not is_training):
-        collect_images(source or own.source, own.images if own else None)
+    if place := source or (own.source if own and not is_training else None):
+        collect_images(place, own.images if own else None)
     spec = find_dataset(dataset, store)
     known = find(store, dataset_address(spec))
     with show_download(get_run_logger()) as progress:

@@ -32,7 +32,7 @@ from lib.data.sides import side_of, splits_given
 from lib.data.sources import open_source
 from lib.errors import PermanentError, shortened
 from lib.lineage.digests import digest_json
-from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, load, local_file, put_file
+from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import SPLITS, STEPS
 from lib.lineage.verify import Recomputed, check_address, must_equal
@@ -85,6 +85,7 @@ def collect(
             _check(source, reading, unreadable)
             class_names = sorted({each.image.label for each in reading.kept}, key=_in_order)
             rows = _rows(reading.kept, class_names)
+            _check_splits(source, [row for row, _ in rows])
             collected = _collected([row for row, _ in rows], class_names)
             address = _address(source.name, collected)
             if done := find(store, address):
@@ -209,9 +210,18 @@ def _check(source: OwnSource, reading: Reading, unreadable: list[tuple[str, str]
             f"at most {source.max_bad:.0%} of the files may be unreadable (--max-bad); received {len(unreadable):,} of "
             f"{files:,}: {first}{'; …' if len(unreadable) > SHOWN else ''}"
         )
-    if len(classes := {each.image.label for each in reading.kept}) < 2:  # noqa: PLR2004
+    if len(classes := {each.image.label for each in reading.kept}) < 2:
         received = f"only {shortened(repr(classes.pop()))}" if classes else "no image"
         raise PermanentError(f"a dataset must have images of at least two classes; {source.uri} has {received}")
+
+
+def _check_splits(source: OwnSource, rows: list[Row]) -> None:
+    sides = Counter(row.split for row in rows)
+    if missing := [split for split in SPLITS if not sides[split]]:
+        raise PermanentError(
+            f"of {len(rows):,} images in {source.uri} none is in {' or '.join(missing)}: a tenth of all is taken for "
+            "each of validation and test, by a digest of the image or its group; add images, or folders train and test"
+        )
 
 
 def _in_order(label: str) -> tuple[bool, int, str]:

@@ -71,7 +71,7 @@ def read_registration(store: Store, name: str) -> Registration | None:
         return None
     except ValidationError as error:
         raise PermanentError(
-            f"{explain_validation(error, _path(name))}; remove it from {store.uri} and ingest again: --from … --name {name}"
+            f"{explain_validation(error, _path(name))}; remove it from {store.uri}, and ingest with --from and --name"
         ) from error
 
 
@@ -97,7 +97,7 @@ def find_dataset(name: str, store: Store | None = None) -> DatasetSpec:
     if name in DATASETS:
         return DATASETS[name]
     registration = read_registration(store, name) if store else None
-    if registration is None:
+    if store is None or registration is None:
         known = [*sorted(DATASETS), *(own_names(store) if store else [])]
         raise PermanentError(
             f"unknown dataset {shortened(repr(name))}; known: {', '.join(known)}; to add your own images: "

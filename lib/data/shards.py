@@ -1,6 +1,6 @@
-"""A person's images in Parquet, each as it was encoded: files of at most SHARD_BYTES that Hugging Face's `datasets` opens.
+"""A person's images in Parquet files of at most SHARD_BYTES, each image as it was encoded.
 
-Columns: image (bytes and path, as that library has it), label, split, group, and what decoding found.
+Columns: image (bytes and path, as Hugging Face's `datasets` has it), label, split, group, and what decoding found.
 """
 
 import json

@@ -16,14 +16,14 @@ PLACE_OF_SPLIT = {"train": "train", "validation": "train", "test": "test"}
 
 
 def decode_squares(spec: DatasetSpec, files: Mapping[str, Path]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Source split → images (N, H, W, C) uint8 and labels (N,) int32, of the shards `files` in the order of their names.
+    """Source split → images (N, H, W, C) uint8 and labels (N,) int32, of the shards `files` in order of their names.
 
     Raises PermanentError where a shard is not as it was written.
     """
     shards = [files[name] for name in sorted(files)]
-    found = {
-        name: (np.empty((rows, *spec.image_shape), np.uint8), np.empty(rows, np.int32))
-        for name, rows in spec.rows.items()
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {
+        split: (np.empty((rows, *spec.image_shape), np.uint8), np.empty(rows, np.int32))
+        for split, rows in spec.rows.items()
     }
     begin = {"train": 0, "validation": spec.rows["train"] - spec.validation_rows, "test": 0}
     end = {"train": begin["validation"], "validation": spec.rows["train"], "test": spec.rows["test"]}

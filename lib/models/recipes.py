@@ -271,9 +271,7 @@ def recipes_for_own(image_shape: tuple[int, int, int]) -> tuple[list[Recipe], st
         kind = "grey" if image_shape[2] == 1 else f"small, less than {SMALL_PX} px"
         return [RECIPES[name] for name in OWN_SMALL], f"{', '.join(OWN_SMALL)} is chosen since the images are {kind}"
     chosen = ", ".join(OWN_PHOTOS)
-    return [
-        RECIPES[name] for name in OWN_PHOTOS
-    ], f"{chosen} is chosen since the images are photos of {SMALL_PX} px or more"
+    return [RECIPES[name] for name in OWN_PHOTOS], f"{chosen} is chosen for photos of {SMALL_PX} px or more"
 
 
 def find_recipe(name: str) -> Recipe:
