@@ -68,14 +68,23 @@ class TrainingFeatures(TrainingRows):
 
 
 class PaddedImages:
-    """Images within borders of 0, and their mirror images behind them where they are flipped: a crop is one read."""
+    """Images within borders of 0, and their mirror images behind them where they are flipped: a crop is one read.
+
+    The border at the right of a line is that at the left of the next one, and the border below an image that above the
+    next: with 4 pixels around 32, that is 1.27 times the memory of the images in place of 1.56.
+    """
 
     def __init__(self, shape: tuple[int, int, int, int], augmentation: Augmentation) -> None:
         """Room for images of `shape` (N, H, W, C), to be filled in through `images`."""
-        self.rows, self.augmentation = shape[0], augmentation
-        height, width = (side + 2 * augmentation.shift_px for side in shape[1:3])
-        self._pixels = np.zeros((self.rows * (1 + augmentation.flip), height, width, shape[3]), np.uint8)
-        self._windows = _windows(self._pixels, self.offsets)
+        self.rows, self.augmentation, border = shape[0], augmentation, augmentation.shift_px
+        self._shape = shape[1:]
+        height, width = (side + border for side in shape[1:3])
+        line = width * shape[3]
+        self._strides = height * line, line, shape[3], 1
+        lines = self.rows * (1 + augmentation.flip) * height + border
+        self._pixels = np.zeros(lines * line + border * shape[3], np.uint8)
+        self._first = self._pixels[border * line + border * shape[3] :]
+        self._windows = self._crops()
 
     @classmethod
     def of(cls, images: np.ndarray, augmentation: Augmentation) -> "PaddedImages":
@@ -87,9 +96,7 @@ class PaddedImages:
     @property
     def images(self) -> np.ndarray:
         """(N, H, W, C) uint8, to be written to."""
-        border = self.augmentation.shift_px
-        height, width = self._pixels.shape[1:3]
-        return self._pixels[: self.rows, border : height - border, border : width - border]
+        return as_strided(self._first, (self.rows, *self._shape), self._strides)
 
     @property
     def offsets(self) -> int:
@@ -99,7 +106,15 @@ class PaddedImages:
     def mirror(self) -> None:
         """Make the mirror images, once all images are in. Mirroring each crop anew would take three times as long."""
         if self.augmentation.flip:
-            self._pixels[self.rows :] = self._pixels[: self.rows, :, ::-1]
+            behind = self._first[self.rows * self._strides[0] :]
+            as_strided(behind, (self.rows, *self._shape), self._strides)[:] = self.images[:, :, ::-1]
+
+    def _crops(self) -> np.ndarray:
+        """(N, offsets, offsets, H, W, C): every crop, as a view."""
+        image, line, column, byte = self._strides
+        rows = self.rows * (1 + self.augmentation.flip)
+        shape = rows, self.offsets, self.offsets, *self._shape
+        return as_strided(self._pixels, shape, (image, line, column, line, column, byte), writeable=False)
 
     def crops(self, rows: np.ndarray, down: np.ndarray, right: np.ndarray, mirrored: np.ndarray | None) -> np.ndarray:
         """(n, H, W, C): of each of `rows` the crop that begins at `down`, `right`, then mirrored if so."""
@@ -155,18 +170,6 @@ def resized(images: np.ndarray, px: int | None) -> np.ndarray:
         return images
     mean = tf.image.resize(images, (px, px), tf.image.ResizeMethod.AREA)
     return tf.cast(tf.round(mean), tf.uint8).numpy()  # type: ignore[no-any-return]
-
-
-def _windows(padded: np.ndarray, offsets: int) -> np.ndarray:
-    """(N, offsets, offsets, H, W, C): every crop, as a view."""
-    rows, height, width, channels = padded.shape
-    row, line, column, byte = padded.strides
-    return as_strided(
-        padded,
-        (rows, offsets, offsets, height - offsets + 1, width - offsets + 1, channels),
-        (row, line, column, line, column, byte),
-        writeable=False,
-    )
 
 
 def _cut_out(images: np.ndarray, size: int, random: np.random.Generator) -> None:
