@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.datasets import find_dataset
+from lib.data.own import find_dataset
 from lib.data.rows import read_rows
 from lib.lineage.manifests import Manifest, load
 from lib.models.recipes import RECIPES
@@ -30,7 +30,7 @@ def prepared(dataset: str) -> tuple[Store, Manifest]:
     """The store and the prepared data in it."""
     settings = read_settings()
     store = open_store(settings.store_uri, settings.cache_dir)
-    found = find_prepared(store, find_dataset(dataset), None)
+    found = find_prepared(store, find_dataset(dataset, store), None)
     if found is None:
         sys.exit(f"{dataset} must be in the store: python -m flows.ingest --dataset {dataset}")
     return store, load(store, found)

@@ -179,7 +179,7 @@ BAD_PARAMETERS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "vast seed": (train_all, {"seed": 10**30}, "--seed must be 'fresh' or from 0 to 4294967295; received 1000000000"),
     "limit in words": (train_all, {"limit": "many"}, "the request is not valid: limit: Input should be a valid int"),
     "no limit": (ingest, {"limit": 0}, "the request is not valid: limit: Input should be greater than or equal to 1"),
-    "dataset of 300 letters": (ingest, {"dataset": 300 * "a"}, f"unknown dataset '{60 * 'a'}'; known: {DATASET_NAMES}"),
+    "dataset of 300 letters": (ingest, {"dataset": 300 * "a"}, "unknown dataset 'aaa"),
     "model of 300 letters": (train_all, {"models": [300 * "a"]}, "unknown recipe 'aaa"),
     "dataset as a list": (ingest, {"dataset": ["digits"]}, "the request is not valid: dataset: Input should be a val"),
     "models as text": (train_all, {"models": "digits-cnn"}, "the request is not valid: models: Input should be a val"),

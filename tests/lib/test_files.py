@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from deployments.configuration import read_configuration
-from lib.data.datasets import find_dataset
+from lib.data.own import find_dataset
 from lib.data.ingest import ingest
 from lib.environment_file import read_env_file
 from lib.errors import InTheWay, PermanentError, TooLarge

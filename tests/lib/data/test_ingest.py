@@ -184,7 +184,7 @@ KNOWN_DUPLICATES = {"train_in_test": 10, "train_repeated": 14, "conflicting_grou
 CHILD = """
 import sys, time
 from pathlib import Path
-from lib.data.datasets import find_dataset
+from lib.data.own import find_dataset
 from lib.data.ingest import ingest
 from lib.data.prepare import prepare
 from lib.store import LocalStore

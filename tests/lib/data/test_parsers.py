@@ -142,7 +142,7 @@ def test_idx_files_become_images_with_one_channel(tmp_path: Path) -> None:
 
 def test_an_unknown_format_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     said = refusal(IDX.model_copy(update={"format": "idz"}), idx_files(tmp_path))
-    assert said == "toy-idx: unknown format 'idz'; known: cifar100-binary, idx, sklearn-digits"
+    assert said == "toy-idx: unknown format 'idz'; known: cifar100-binary, idx, own-images, sklearn-digits"
 
 
 def test_a_folder_in_the_archive_is_no_extra_member(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.data.datasets import DatasetSpec, SplitDigests, dataset_address, find_dataset, prepared_address
+from lib.data.datasets import DATASETS, DatasetSpec, SplitDigests, dataset_address, prepared_address
 from lib.data.ingest import ingest
 from lib.data.parquet import ImageTable, write_images
 from lib.data.parsers import SourceSplit
@@ -264,7 +264,7 @@ def test_a_dataset_that_breaks_its_spec_is_not_prepared(store: LocalStore, datas
 
 
 def test_digits_have_the_rows_they_promise(store: LocalStore) -> None:
-    spec = find_dataset("digits")
+    spec = DATASETS["digits"]
     dataset = ingest(spec, store, None, lambda *_: None)
     manifest = load(store, prepare(spec, store, dataset, None))
     assert manifest.facts["rows"] == {"train": 1293, "validation": 144, "test": 360}

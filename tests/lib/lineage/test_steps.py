@@ -56,10 +56,11 @@ def recipe(**fields: Any) -> Recipe:
 VALUES = {
     **SPEC.key_values(),
     **FROZEN.key_values(seed=0, weights={"mobilenet": B}),
-    **{"limit": None, "file": {"sha256": "c" * 64}, "evaluations": [A, B], "left_out": []},
+    **{"limit": None, "file": {"sha256": "c" * 64}, "evaluations": [A, B], "left_out": [], "collected": "d" * 64},
     **dict.fromkeys(("dataset", "prepared", "model"), A),
 }
 GOLDEN = {
+    "images": (1, "images/toy/?"),
     "dataset": (3, "datasets/toy/d66635de91cfaf35"),
     "prepared": (3, "prepared/toy/0e6de852d9d597e2"),
     "weights": (4, "weights/mobilenet/537416b70be19f66"),

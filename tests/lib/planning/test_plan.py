@@ -76,7 +76,8 @@ def test_a_plan_holds_what_was_asked_resolved() -> None:
     [
         (
             {"dataset": "mnist"},
-            f"unknown dataset 'mnist'; known: {', '.join(sorted(DATASETS))}",
+            f"unknown dataset 'mnist'; known: {', '.join(sorted(DATASETS))}; to add your own images: python -m "
+            "flows.ingest --from FOLDER --name NAME",
         ),
         ({"models": ["resnet8"]}, "unknown recipe 'resnet8'; known: old, one, two"),
         ({"epochs": 0}, "the request is not valid: epochs: Input should be greater than or equal to 1; received 0"),
