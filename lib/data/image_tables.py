@@ -20,6 +20,7 @@ from lib.data.source_images import (
     Layout,
     SourceImage,
     Split,
+    all_refused,
     are_splits,
     counted,
     of_splits,
@@ -68,6 +69,8 @@ def table_layout(source: Source, paths: list[str], table: Table, columns: Column
         if (found := describe(source, part.path, columns)) != table:
             raise _differs(place_of(paths[0]), place_of(part.path), table, found)
         counts += _count(source, part, None if by_place else table.split)
+    if not counts.total():
+        raise all_refused(source.uri, [])
     given = are_splits(counts, source.uri)
 
     def images(refused: list[Refused]) -> Iterator[SourceImage]:

@@ -31,6 +31,8 @@ class Table(NamedTuple):
 def describe_schema(schema: pa.Schema, columns: Columns, place: str) -> Table:
     """What the file at `place` holds. Raises PermanentError where that is no images and labels."""
     names = list(schema.names)
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise PermanentError(f"{place} must have each column once; received {shortened(twice[0])} twice; write it anew")
     features = _features(schema)
     image, shape = _image(schema, columns.image, features, place)
     others = [name for name in names if name != image]
@@ -38,8 +40,10 @@ def describe_schema(schema: pa.Schema, columns: Columns, place: str) -> Table:
     label = label or find_column(others, None, _of_kind(features, "ClassLabel"), "label", place)
     if label is None:
         raise no_column(names, "a column with each image's label", "label", place)
-    _check_label(schema.field(label).type, label, place)
     group = find_column(names, columns.group, (), "group", place)
+    for what, name in (("label", label), ("group", group)):
+        if name is not None:
+            _check_values(schema.field(name).type, name, what, place)
     split = next((name for name in others if name.lower() == SPLIT_COLUMN and name not in {label, group}), None)
     is_path = _is_text(plain(schema.field(image).type))
     return Table(image, label, group, split, is_path, shape, class_names_of(schema, label))
@@ -81,11 +85,11 @@ def is_label(kind: pa.DataType) -> bool:
     )
 
 
-def _check_label(kind: pa.DataType, label: str, place: str) -> None:
+def _check_values(kind: pa.DataType, name: str, what: str, place: str) -> None:
     if not is_label(plain(kind)):
         raise PermanentError(
-            f"{place} must have labels that are numbers or text; received {shortened(label)} {shortened(str(kind))}; "
-            "name another column by --label-column"
+            f"{place} must have a {what} that is a number or a text; received {shortened(name)} "
+            f"{shortened(str(kind))}; name another column by --{what}-column"
         )
 
 

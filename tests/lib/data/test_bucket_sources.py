@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.data import sources
 from lib.data.sources import Source, open_source
 from lib.errors import PermanentError
 from tests.s3_server import S3Server
@@ -85,3 +86,24 @@ def test_a_bucket_that_is_not_there_is_named_with_the_option(s3_environment: S3S
         PermanentError, match=r"^s3://no-such-bucket/x: the bucket does not exist; make it, or set --fr"
     ):
         open_source("s3://no-such-bucket/x", tmp_path).files()
+
+
+def test_keys_that_are_refused_say_what_to_do(prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    with pytest.raises(
+        PermanentError, match=r"^S3 refused s3://.* \(403\); check the keys in AWS_ACCESS_KEY_ID and AWS_"
+    ):
+        open_source(prefix, tmp_path).files()
+
+
+def test_keys_that_are_no_paths_are_refused_by_name(
+    prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = prefix.removeprefix(f"s3://{prefix.split('/')[2]}/")
+    keys = ["a//1.jpg", "a/../1.jpg", "./1.jpg", "/1.jpg", "a/", "", "b/1.jpg", "a/.x/1.jpg"]
+    page = {"Contents": [{"Key": f"{folder}/{key}", "Size": 1, "ETag": "1"} for key in keys]}
+    monkeypatch.setattr(sources, "listing_pages", lambda *_: [page])
+    source = open_source(f"{prefix}/", tmp_path)
+    assert listed(source) == ["b/1.jpg"]
+    assert [place for place, _ in source.refused] == ["a//1.jpg", "a/../1.jpg", "./1.jpg", "/1.jpg"]
+    assert {reason for _, reason in source.refused} == {"a key with parts that are empty, . or .."}

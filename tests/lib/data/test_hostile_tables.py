@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lib.data.layouts import Columns
@@ -50,7 +51,22 @@ WRONG: dict[str, tuple[Callable[[Path], object], Columns, str]] = {
     ),
     "labels as lists": (
         lambda at: write(at, image=[b"x"], label=[[1]]), TO_BE_FOUND,
-        "x.parquet must have labels that are numbers or text; received label list<",
+"x.parquet must have a label that is a number or a text; received label list<",
+    ),
+    "a group of bytes": (
+        lambda at: write(at, image=[b"x"], label=[1], who=[b"x"]), Columns(group="who"),
+        "x.parquet must have a group that is a number or a text; received who binary; name another column by --group-c",
+    ),
+    "a column twice": (
+        lambda at: pq.write_table(pa.table([[b"x"], [1], [1]], ["image", "label", "label"]), at), TO_BE_FOUND,
+        "x.parquet must have each column once; received label twice; write it anew",
+    ),
+    "no columns": (
+        write, TO_BE_FOUND, "x.parquet must have a column with images, as bytes or paths; received the ",
+    ),
+    "no rows": (
+        lambda at: write(at, image=pa.array([], pa.binary()), label=pa.array([], pa.int8())), TO_BE_FOUND,
+        "{} must have rows that can be used; received none: it has no rows; mend it, or --from another",
     ),
     "a column that is not there": (
         lambda at: write(at, image=[b"x"], label=[1]), Columns(group="patient"),
@@ -78,7 +94,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], Columns, str]] = {
 def test_a_file_without_images_and_labels_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
     make, columns, says = WRONG[name]
     make(tmp_path / "x.parquet")
-    assert refusal(tmp_path / "x.parquet", columns).startswith(says)
+    assert refusal(tmp_path / "x.parquet", columns).startswith(says.format(tmp_path / "x.parquet"))
 
 
 def test_files_that_differ_are_refused(tmp_path: Path) -> None:
