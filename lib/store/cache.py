@@ -4,6 +4,7 @@ Processes share the folder. A lock on it keeps a copy that one of them was just 
 """
 
 import fcntl
+import hashlib
 import os
 import time
 import uuid
@@ -15,7 +16,7 @@ from typing import BinaryIO
 
 from lib.errors import PermanentError
 from lib.files import first_free_space, open_lock, open_regular
-from lib.store.contract import OURS, PARTIAL, check_content, check_path
+from lib.store.contract import OURS, PARTIAL, check_content, check_path, check_stored_size
 
 COPIES = f"{'[0-9a-f]' * 2}/{'[0-9a-f]' * 64}/*"
 SPARED_S = 3600.0
@@ -37,13 +38,26 @@ class Cache:
     def copy(self, path: str, sha256: str, size_bytes: int, download: Callable[[BinaryIO], None]) -> Path:
         """The copy of what the store has at `path`, brought by `download` where there is none or a damaged one."""
         # The name stays: keras goes by its suffix, and an error should say what it is about.
-        copy = self.folder / sha256[:2] / sha256 / PurePosixPath(check_path(path)).name
+        name = f"{sha256}/{PurePosixPath(check_path(path)).name}"
+        return self._copy(name, lambda file: check_content(file, sha256, size_bytes, path), download)
+
+    def copy_of_version(
+        self, address: str, version: str, size_bytes: int, download: Callable[[BinaryIO], None]
+    ) -> Path:
+        """The copy of what lies at `address` in that version. Nobody knows its digest: its size alone is checked."""
+        key = hashlib.sha256("\0".join((address, version)).encode()).hexdigest()
+        name = f"{key}/copy{PurePosixPath(address).suffix}"
+        return self._copy(name, lambda file: check_stored_size(file.stat().st_size, size_bytes, address), download)
+
+    def _copy(self, name: str, check: Callable[[Path], object], download: Callable[[BinaryIO], None]) -> Path:
+        copy = self.folder / name[:2] / name
         try:
             self._sweep()
             if self._use(copy):
                 with suppress(PermanentError):  # a damaged copy is fetched anew
-                    return check_content(copy, sha256, size_bytes, path)
-            self._bring(copy, sha256, size_bytes, path, download)
+                    check(copy)
+                    return copy
+            self._bring(copy, check, download)
             self._shrink(copy.stat().st_size)
             return copy
         except OSError as error:
@@ -65,11 +79,11 @@ class Cache:
             pass
         return True
 
-    def _bring(self, copy: Path, sha256: str, size_bytes: int, path: str, download: Callable[[BinaryIO], None]) -> None:
+    def _bring(self, copy: Path, check: Callable[[Path], object], download: Callable[[BinaryIO], None]) -> None:
         with _partial(self.folder) as (partial, stream):
             download(stream)
             stream.flush()
-            check_content(partial, sha256, size_bytes, path)
+            check(partial)
             with self._locked(fcntl.LOCK_SH):
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 partial.replace(copy)

@@ -19,7 +19,7 @@ from lib.store.cache import Cache
 from lib.store.contract import LARGEST_RECORD_BYTES, check_names, check_path, check_source, check_stored_size
 from lib.store.s3_client import code, s3_client, s3_errors, status
 
-__all__ = ["S3Store", "s3_client", "s3_errors"]
+__all__ = ["S3Store", "checked_listing", "listing_pages", "read_object", "s3_client", "s3_errors"]
 
 CUT_ANSWERS = (
     botocore.exceptions.IncompleteReadError,
@@ -62,11 +62,11 @@ class S3Store:
 
     def read(self, path: str, max_bytes: int = LARGEST_RECORD_BYTES) -> bytes:
         with s3_errors(f"{self.uri}/{path}"):
-            return _get(self._s3, self._at(path), max_bytes)[0]
+            return read_object(self._s3, self._at(path), max_bytes)[0]
 
     def read_version(self, path: str) -> tuple[bytes, str]:
         with s3_errors(f"{self.uri}/{path}"):
-            return _get(self._s3, self._at(path), LARGEST_RECORD_BYTES)
+            return read_object(self._s3, self._at(path), LARGEST_RECORD_BYTES)
 
     def write(self, path: str, data: bytes | Path) -> None:
         check_source(data)
@@ -130,7 +130,7 @@ class S3Store:
         """
         key = self._at(path)["Key"]
         with s3_errors(f"{self.uri}/{path}"):
-            page = _listing(self._s3.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1))
+            page = checked_listing(self._s3.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1))
             return page, next((entry for entry in page.get("Contents", []) if entry["Key"] == key), None)
 
     def incomplete_uploads(self, prefix: str, older_than_s: float) -> list[str]:
@@ -140,7 +140,7 @@ class S3Store:
             return sorted(
                 f"{self._path(upload)}{UPLOAD}{upload['UploadId']}"
                 for page in pages
-                for upload in _listing(page).get("Uploads", [])
+                for upload in checked_listing(page).get("Uploads", [])
                 if _age_s(page, upload["Initiated"]) >= older_than_s
             )
 
@@ -168,7 +168,7 @@ class S3Store:
 
     def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
         start = self._at(prefix)["Key"].rstrip("/") + "/"
-        yield from map(_listing, self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start))
+        return listing_pages(self._s3, self.bucket, start)
 
     def _path(self, entry: dict[str, Any]) -> str:
         return str(entry["Key"]).removeprefix(f"{self.prefix}/" if self.prefix else "")
@@ -197,7 +197,7 @@ class S3Store:
     stop=tenacity.stop_after_attempt(TRIES),
     reraise=True,
 )
-def _get(s3: Any, at: dict[str, str], max_bytes: int) -> tuple[bytes, str]:
+def read_object(s3: Any, at: dict[str, str], max_bytes: int) -> tuple[bytes, str]:
     """Content and version. boto3 tries again what fails before the answer's body, not within it."""
     address = f"s3://{at['Bucket']}/{at['Key']}"
     answer = s3.get_object(**at)
@@ -231,7 +231,12 @@ def _until_decided(address: str) -> tenacity.Retrying:
     )
 
 
-def _listing(page: dict[str, Any]) -> dict[str, Any]:
+def listing_pages(s3: Any, bucket: str, start: str) -> Iterator[dict[str, Any]]:
+    """What S3 says of all keys that begin with `start`, a page at a time."""
+    yield from map(checked_listing, s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=start))
+
+
+def checked_listing(page: dict[str, Any]) -> dict[str, Any]:
     """`page`, which must have what every listing says. Raises ValueError: another page would read as an empty store."""
     if not {"Bucket", "IsTruncated", "KeyCount", "Name"} & set(page):
         raise ValueError("it is no listing")

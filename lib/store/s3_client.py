@@ -185,8 +185,8 @@ def status(error: botocore.exceptions.ClientError) -> int:
 
 
 @contextmanager
-def s3_errors(address: str) -> Iterator[None]:
-    """Turn boto3's errors into ours, naming `address`."""
+def s3_errors(address: str, set_by: str = "STORE_URI or --store") -> Iterator[None]:
+    """Turn boto3's errors into ours, naming `address` and what a person sets it by."""
     try:
         yield
     except PipelineError:
@@ -194,13 +194,13 @@ def s3_errors(address: str) -> Iterator[None]:
     except TooSlow as error:
         raise TransientError(f"{address} {error}; check AWS_ENDPOINT_URL_S3 and the network") from None
     except botocore.exceptions.ClientError as error:
-        raise _explain(address, error) from error
+        raise _explain(address, error, set_by) from error
     except botocore.exceptions.BotoCoreError as error:
-        raise _explain_ours(address, error) from None  # its own text may hold a proxy's password
+        raise _explain_ours(address, error, set_by) from None  # its own text may hold a proxy's password
     except boto3.exceptions.Boto3Error as error:
         cause = error.__cause__ or error.__context__
         if isinstance(cause, botocore.exceptions.ClientError):
-            raise _explain(address, cause) from error
+            raise _explain(address, cause, set_by) from error
         raise TransientError(f"{address}: the transfer was cut: {error}") from error
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise PermanentError(
@@ -209,11 +209,11 @@ def s3_errors(address: str) -> Iterator[None]:
         ) from error
 
 
-def _explain_ours(address: str, error: botocore.exceptions.BotoCoreError) -> PipelineError:
+def _explain_ours(address: str, error: botocore.exceptions.BotoCoreError, set_by: str) -> PipelineError:
     """What went wrong on this side of the wire."""
     said = " ".join(str(error).split())
     if isinstance(error, botocore.exceptions.ParamValidationError):
-        return PermanentError(f"{address} is not an address in S3: {said}; set STORE_URI or --store")
+        return PermanentError(f"{address} is not an address in S3: {said}; set {set_by}")
     if isinstance(error, CREDENTIAL_ERRORS):
         return PermanentError(
             f"{address} needs S3 credentials: {said}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -227,12 +227,14 @@ def _explain_ours(address: str, error: botocore.exceptions.BotoCoreError) -> Pip
     return PermanentError(f"{address} cannot be asked for: {said}; {_advice(error)}")
 
 
-def _explain(address: str, error: botocore.exceptions.ClientError) -> PipelineError:
+def _explain(
+    address: str, error: botocore.exceptions.ClientError, set_by: str = "STORE_URI or --store"
+) -> PipelineError:
     name, http = code(error), status(error)
     # A HEAD's answer names nothing. We ask by HEAD only for what a listing of S3 has just named.
     if name == "NoSuchKey" or (http == 404 and error.operation_name == "HeadObject"):
         return _not_found(address, error)
-    if said := _of_its_code(error):
+    if said := _of_its_code(error, set_by):
         return PermanentError(f"{address}: {said}")
     if http >= 500 or http in BUSY or name in {"SlowDown", "Throttling", "RequestTimeout", "TooManyRequests"}:
         return TransientError(f"{address} is not answering now: {name} ({http})")
@@ -249,11 +251,11 @@ def _explain(address: str, error: botocore.exceptions.ClientError) -> PipelineEr
     )
 
 
-def _of_its_code(error: botocore.exceptions.ClientError) -> str:
+def _of_its_code(error: botocore.exceptions.ClientError, set_by: str) -> str:
     """What is wrong, and what to do, where the error has a name for it; empty for others."""
     name, http, region = code(error), status(error), error.response.get("Error", {}).get("Region")
     if name == "NoSuchBucket":
-        return "the bucket does not exist; make it, or set STORE_URI or --store"
+        return f"the bucket does not exist; make it, or set {set_by}"
     if name == "RequestTimeTooSkewed":
         return "S3 refused it: its clock and this machine's are too far apart; set this one's"
     if name in FULL or http == HTTPStatus.INSUFFICIENT_STORAGE:

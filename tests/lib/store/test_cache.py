@@ -162,3 +162,13 @@ def test_a_download_that_fails_leaves_nothing(tmp_path: Path, error: type[BaseEx
     with pytest.raises(error):
         Cache(tmp_path, 100).copy("x", "0" * 64, 4, download)
     assert kept(tmp_path) == set()
+
+
+def test_a_copy_whose_digest_nobody_knows_goes_by_its_version_and_its_size(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, max_bytes=100)
+    copy = cache.copy_of_version("s3://b/x.parquet", "1", 3, lambda stream: stream.write(b"one"))
+    assert (copy.read_bytes(), copy.suffix) == (b"one", ".parquet")
+    assert cache.copy_of_version("s3://b/x.parquet", "1", 3, refuse) == copy
+    assert cache.copy_of_version("s3://b/x.parquet", "2", 3, lambda s: s.write(b"two")).read_bytes() == b"two"
+    os.truncate(copy, 2)
+    assert cache.copy_of_version("s3://b/x.parquet", "1", 3, lambda s: s.write(b"one")).read_bytes() == b"one"
