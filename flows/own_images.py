@@ -9,6 +9,7 @@ from lib.data.own import OwnSource
 from lib.errors import PermanentError, explain_validation
 
 FLAGS = {"uri": "--from"}
+METAVARS = {"uri": "PLACE", "px": "N", "max_bad": "SHARE"}
 
 
 def add_own_options(options: argparse.ArgumentParser) -> None:
@@ -19,7 +20,7 @@ def add_own_options(options: argparse.ArgumentParser) -> None:
         group.add_argument(
             _flag(name),
             dest=f"own_{name}",
-            metavar={int: "N", float: "SHARE"}.get(field.annotation or str, "NAME" if name != "uri" else "PLACE"),
+            metavar=METAVARS.get(name, "NAME"),
             help=f"{field.description}{default}",
         )
 

@@ -4,6 +4,7 @@
 raised: stored outputs would otherwise be taken for those of the changed code.
 """
 
+import io
 import json
 import math
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from lib.lineage.digests import digest_array
 from lib.lineage.steps import STEPS
@@ -67,6 +69,32 @@ def moments(array: Any) -> list[float]:
     """Mean, deviation, first and last value: of what differs in its last bits from one CPU to another."""
     flat = np.asarray(array, np.float64).ravel()
     return [float(flat.mean()), float(flat.std()), float(flat[0]), float(flat[-1])]
+
+
+@of_step("images")
+def sides_of_images() -> Any:
+    from lib.data.sides import side_of
+
+    none, test = frozenset[str](), frozenset({"train", "test"})
+    return [[side_of(str(number), None, none), side_of(str(number), "train", test)] for number in range(40)]
+
+
+@of_step("images")
+def digest_of_pixels() -> Any:
+    from lib.data.decoding import decode, pixel_digest
+
+    stream = io.BytesIO()
+    Image.fromarray(images(1)[0]).save(stream, "png")
+    return pixel_digest(decode(stream.getvalue(), None, None))
+
+
+@of_step("dataset")
+def squares_of_images() -> Any:
+    from lib.data.decoding import decode
+
+    stream = io.BytesIO()
+    Image.fromarray(images(1, side=21)[0, :17]).save(stream, "png")
+    return moments(decode(stream.getvalue(), 8, 3).pixels)
 
 
 @of_step("dataset")

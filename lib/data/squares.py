@@ -27,7 +27,8 @@ def decode_squares(spec: DatasetSpec, files: Mapping[str, Path]) -> dict[str, tu
     }
     begin = {"train": 0, "validation": spec.rows["train"] - spec.validation_rows, "test": 0}
     end = {"train": begin["validation"], "validation": spec.rows["train"], "test": spec.rows["test"]}
-    pictures = decode_all((row.image for row in read_shards(shards)), spec.image_shape[0], spec.image_shape[2])
+    side_px, channels = spec.image_shape[0], 1 if spec.image_shape[2] == 1 else 3
+    pictures = decode_all((row.image for row in read_shards(shards)), side_px, channels)
     for row, picture in zip(read_shards(shards), pictures, strict=True):
         if isinstance(picture, Unreadable):
             raise PermanentError(f"{spec.name}: {shortened(row.place)} could be read when it was collected: {picture}")

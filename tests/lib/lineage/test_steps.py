@@ -60,7 +60,7 @@ VALUES = {
     **dict.fromkeys(("dataset", "prepared", "model"), A),
 }
 GOLDEN = {
-    "images": (1, "images/toy/?"),
+    "images": (1, "images/toy/c0a12527bc0fa83e"),
     "dataset": (3, "datasets/toy/d66635de91cfaf35"),
     "prepared": (3, "prepared/toy/0e6de852d9d597e2"),
     "weights": (4, "weights/mobilenet/537416b70be19f66"),
