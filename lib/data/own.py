@@ -15,7 +15,6 @@ from lib.lineage.manifests import Manifest, Ref, load
 from lib.store import Store
 
 NAME = re.compile("[a-z0-9][a-z0-9-]{0,59}")
-NOT_STATED = "not stated"
 
 
 class OwnSource(BaseModel):
@@ -122,7 +121,7 @@ def own_spec(images: Manifest, ref: Ref, px: int) -> DatasetSpec:
         validation="last",
         max_imbalance=None,
         source=facts["source"],
-        licence=NOT_STATED,
+        licence="",
         citation="",
     )
 

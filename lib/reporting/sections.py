@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from lib.data.datasets import DATASETS, readable
 from lib.data.stored_profile import read_profile
 from lib.evaluation.metrics import SplitMetrics, read_metrics
-from lib.lineage.manifests import Ref, load
+from lib.lineage.manifests import Manifest, Ref, load
 from lib.lineage.provenance import Maker
 from lib.lineage.steps import SPLITS
 from lib.models.changes import start_of
@@ -74,6 +74,8 @@ class DataSection:
     """The describe table: name of the statistic, and its value for each shown pixel."""
     pixel_names: list[str]
     origin: list[Line]
+    collected: list[Line]
+    """How a person's own images were read; empty for a built-in dataset."""
     samples: list[Example]
     pictures: dict[str, str]
     """Name → data: address of samples and distribution."""
@@ -134,9 +136,26 @@ def data_section(store: Store, prepared: Ref, art: Art, makers: Makers) -> DataS
             *_ref("prepared data", prepared),
             *_maker(makers[prepared.uri]),
         ],
+        collected=_collected(load(store, dataset.inputs["images"]), counts) if "images" in dataset.inputs else [],
         samples=_examples(art, "samples"),
         pictures={name: address(art.pictures[name]) for name in ("samples", "distribution")},
     )
+
+
+def _collected(images: Manifest, rows_per_class: dict[str, list[int]]) -> list[Line]:
+    """How a person's own images were read, by the step `images`."""
+    facts = images.facts
+    most, least = max(rows := rows_per_class["train"]), min(rows)
+    unreadable = f"{facts['unreadable']:,}"
+    return [
+        ("how the images were found", facts["layout"]),
+        (
+            "files that cannot be read",
+            unreadable + (f", see {images.files['unreadable'].path}" if facts["unreadable"] else ""),
+        ),
+        *((f"images converted: {name}", f"{count:,}") for name, count in facts["conversions"].items()),
+        ("training images of the largest and of the smallest class", f"{most:,} and {least:,}"),
+    ]
 
 
 def model_section(

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from deployments.configuration import read_configuration
-from lib.data.own import find_dataset
 from lib.data.ingest import ingest
+from lib.data.own import find_dataset
 from lib.environment_file import read_env_file
 from lib.errors import InTheWay, PermanentError, TooLarge
 from lib.files import SETTLED_NS, file_digest, open_regular
