@@ -89,6 +89,15 @@ def read_list(
         raise all_refused(place, refused)
 
 
+def is_list(source: Source, path: str, columns: Columns) -> bool:
+    """Whether the table at `path` has columns of images and of labels, and so is no other table that lies about."""
+    try:
+        names = {name.strip().lower() for name in _rows(source, path)[0]}
+    except PermanentError:  # no text
+        return False
+    return any(columns) or not (names.isdisjoint(IMAGE_COLUMNS) or names.isdisjoint(LABEL_COLUMNS))
+
+
 def _columns(names: list[str], columns: Columns, place: str) -> dict[str, str]:
     """Names by what they hold: image, label, and perhaps group and split."""
     found = {}

@@ -176,6 +176,8 @@ def _images(
                     refused.append(Refused(place, str(error)))
                     continue
                 yield image._replace(split=split if given else None)
+        if row + 1 != file.metadata.num_rows:
+            raise ValueError(f"{row + 1:,} of {file.metadata.num_rows:,} rows")
 
 
 def _image_of_row(data: bytes | None, values: dict[str, Any], table: Table, place: str) -> SourceImage:

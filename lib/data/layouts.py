@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Container, Iterator
 from functools import partial
 
-from lib.data.image_lists import ImageList, read_list
+from lib.data.image_lists import ImageList, is_list, read_list
 from lib.data.image_tables import describe, table_layout
 from lib.data.source_files import OPTION, Refused, Source, path_order, place_of
 from lib.data.source_images import (
@@ -56,6 +56,8 @@ def _of_folder(source: Source, paths: list[str], columns: Columns) -> Layout:
     others = _in_folders(paths, {*metadata, *tables})
     in_splits = bool(others) and all(split_of(path.partition("/")[0]) for path in others)
     folders = _class_folders([path for path in others if _ends(path, *PICTURES)], in_splits)
+    if folders:
+        lists = [path for path in lists if is_list(source, path, columns)]
     # A list is about files in one folder, often: images/1.jpg.
     found = {
         "Parquet files": tables,

@@ -118,6 +118,12 @@ CLASSES: dict[str, tuple[str, str, Rows]] = {
 }
 
 
+@pytest.mark.parametrize("text", ["class,count\ncat,2\n", "", "path\n", b"\xff\xfex", "a,b\n1,2\n"])
+def test_a_table_of_something_else_beside_class_folders_is_no_list(tmp_path: Path, text: str | bytes) -> None:
+    layout = layout_of(lay(tmp_path / "own", "cat/1.jpg dog/2.jpg", {"counts.csv": text}))
+    assert layout.description == "class folders: 2 classes, 2 files; 1 file in no class folder, left out"
+
+
 @pytest.mark.parametrize("name", CLASSES)
 def test_class_folders_are_found_and_described(tmp_path: Path, name: str) -> None:
     files, description, rows = CLASSES[name]
