@@ -13,8 +13,9 @@ from flows.own_images import add_own_options, own_source
 from flows.parameters import add_options, read_options, takes
 from lib.command_line import RUN_AGAIN, parser
 from lib.data.datasets import DATASETS
-from lib.data.own import OwnSource, find_dataset, read_registration
+from lib.data.own import find_dataset, read_registration
 from lib.errors import shortened
+from lib.images.own_source import OwnSource
 from lib.lineage.manifests import Ref, load
 from lib.planning.outputs import find_prepared
 from lib.planning.plan import check_limit

@@ -2,11 +2,13 @@
 
 import argparse
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
-from lib.data.own import OwnSource
+from lib.data.own import check_name
 from lib.errors import PermanentError, explain_validation
+from lib.images.own_source import OwnSource
 
 FLAGS = {"uri": "--from"}
 METAVARS = {"uri": "PLACE", "px": "N", "max_bad": "SHARE"}
@@ -37,7 +39,7 @@ def own_source(chosen: argparse.Namespace) -> OwnSource | None:
     if "://" not in given["uri"]:
         given["uri"] = str(Path(given["uri"]).absolute())
     try:
-        return OwnSource.model_validate(given)
+        return TypeAdapter(Annotated[OwnSource, AfterValidator(check_name)]).validate_python(given)
     except ValidationError as error:
         raise explain_validation(error, "your own dataset") from error
 

@@ -7,7 +7,8 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run, task_run
 
 from lib.data.datasets import dataset_address
-from lib.data.own import OwnSource, collected_summary, find_dataset, read_registration, record
+from lib.data.own import collected_summary, find_dataset, read_registration, record
+from lib.images.own_source import OwnSource
 from lib.lineage.manifests import Ref, find, load
 from lib.models.backbone_schema import Backbone
 from tasks.display import show_download, show_images
@@ -43,7 +44,7 @@ def ingest_dataset(dataset: str, source: OwnSource | None = None) -> Ref:
 
 def collect_images(source: OwnSource, newest: Ref | None) -> None:
     """Look at a person's images, and record what lies there as the newest version of their dataset."""
-    from lib.data.collect import collect
+    from lib.images.collect import collect
 
     store, logger = current_store(), get_run_logger()
     with show_images(logger) as progress:

@@ -73,7 +73,7 @@ def moments(array: Any) -> list[float]:
 
 @of_step("images")
 def sides_of_images() -> Any:
-    from lib.data.sides import side_of
+    from lib.images.sides import side_of
 
     none, test = frozenset[str](), frozenset({"train", "test"})
     return [[side_of(str(number), None, none), side_of(str(number), "train", test)] for number in range(40)]
@@ -81,7 +81,7 @@ def sides_of_images() -> Any:
 
 @of_step("images")
 def digest_of_pixels() -> Any:
-    from lib.data.decoding import decode, pixel_digest
+    from lib.images.decoding import decode, pixel_digest
 
     stream = io.BytesIO()
     Image.fromarray(images(1)[0]).save(stream, "png")
@@ -90,7 +90,7 @@ def digest_of_pixels() -> Any:
 
 @of_step("dataset")
 def squares_of_images() -> Any:
-    from lib.data.decoding import decode
+    from lib.images.decoding import decode
 
     stream = io.BytesIO()
     Image.fromarray(images(1, side=21)[0, :17]).save(stream, "png")

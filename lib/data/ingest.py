@@ -10,9 +10,9 @@ from lib.data.fetch import Progress, fetch, remedy
 from lib.data.own import spec_of
 from lib.data.parquet import read_description, read_images, write_images
 from lib.data.parsers import SourceSplit, decode
-from lib.data.shards import SHARD
 from lib.data.upstream import UpstreamFile
 from lib.errors import InTheWay, NotFound, PermanentError
+from lib.images.shards import SHARD
 from lib.lineage.manifests import MANIFEST, Manifest, Ref, StoredFile, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.verify import Recomputed, check_address, must_equal

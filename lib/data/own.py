@@ -3,43 +3,16 @@
 A record in the store, `sources/<name>.json`, says both. What the images are, the step `images` says.
 """
 
-import re
 from pathlib import PurePosixPath
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lib.data.datasets import DATASETS, OWN_IMAGES, DatasetSpec
 from lib.errors import NotFound, PermanentError, explain_validation, shortened
+from lib.images.own_source import NAME, OwnSource
 from lib.lineage.folders import SOURCES
 from lib.lineage.manifests import Manifest, Ref, load
 from lib.store import Store
-
-NAME = re.compile("[a-z0-9][a-z0-9-]{0,59}")
-
-
-class OwnSource(BaseModel):
-    """Where a person's images lie, and how they are to be read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(pattern=f"^{NAME.pattern}$", description="What your dataset is to be called")
-    uri: str = Field(description="A folder, a Parquet, CSV or JSONL file, or an s3:// address of one, with your images")
-    px: int = Field(64, ge=8, le=512, description="Side of the square images that models are given, in pixels")
-    image_column: str | None = Field(None, description="Column of a table that has the images or their paths")
-    label_column: str | None = Field(None, description="Column of a table that has the classes")
-    group_column: str | None = Field(
-        None, description="Column of a table whose equal values stay in one split, such as a patient's"
-    )
-    max_bad: float = Field(
-        0.05, ge=0, le=1, description="Share of the files that may be unreadable; with more, nothing is made"
-    )
-
-    @field_validator("name")
-    @classmethod
-    def _is_free(cls, name: str) -> str:
-        if name in DATASETS:
-            raise ValueError(f"must be none of the built-in {', '.join(sorted(DATASETS))}")
-        return name
 
 
 class Registration(BaseModel):
@@ -50,6 +23,15 @@ class Registration(BaseModel):
     source: OwnSource
     images: Ref
     """Its newest version."""
+
+
+def check_name(source: OwnSource) -> OwnSource:
+    """`source`, if its name is none of a built-in dataset. Raises ValueError."""
+    if source.name in DATASETS:
+        raise ValueError(
+            f"name must be none of the built-in {', '.join(sorted(DATASETS))}; choose another than {source.name}"
+        )
+    return source
 
 
 def own_names(store: Store) -> list[str]:

@@ -139,9 +139,20 @@ def decode_digits(spec: DatasetSpec, files: Mapping[str, Path]) -> Decoded:
 
 def decode_own_images(spec: DatasetSpec, files: Mapping[str, Path]) -> Decoded:
     """Shards of a person's images."""
-    from lib.data.squares import decode_squares  # with its libraries: other datasets need none of them
+    from lib.images.squares import decode_squares  # with its libraries: other datasets need none of them
 
-    return {split: SourceSplit(*found) for split, found in decode_squares(spec, files).items()}
+    found: Decoded = {
+        split: SourceSplit(np.empty((rows, *spec.image_shape), np.uint8), np.empty(rows, np.int32))
+        for split, rows in spec.rows.items()
+    }
+    (images, labels), first = (found["train"].images, found["train"].labels), spec.rows["train"] - spec.validation_rows
+    into = {
+        "train": (images[:first], labels[:first]),
+        "validation": (images[first:], labels[first:]),
+        "test": (found["test"].images, found["test"].labels),
+    }
+    decode_squares([files[name] for name in sorted(files)], into)
+    return found
 
 
 FORMATS: dict[str, Callable[[DatasetSpec, Mapping[str, Path]], Decoded]] = {

@@ -111,7 +111,7 @@ STEPS: dict[str, Step] = {
             folder="images/{dataset_name}",
             key=("collected",),
             per="source",
-            verified_by="lib.data.collect:recompute",
+            verified_by="lib.images.collect:recompute",
             kept=Kept.ALWAYS,
             says={
                 "facts.dataset": str,

@@ -11,8 +11,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.json_schema import SkipJsonSchema
 
 from lib.data.datasets import DATASETS
-from lib.data.own import OwnSource
+from lib.data.own import check_name
 from lib.errors import explain_validation
+from lib.images.own_source import OwnSource
 from lib.lineage.manifests import Ref
 from lib.lineage.retention import GRACE_S
 from lib.models.backbone_schema import WeightsName, check_starts
@@ -47,7 +48,9 @@ class DataRequest(BaseModel):
 class IngestRequest(DataRequest):
     """What ingest does: with a source, a dataset of a person's own."""
 
-    source: SkipJsonSchema[OwnSource | None] = Field(None, description="Where the images of your own dataset lie")
+    source: SkipJsonSchema[Annotated[OwnSource, AfterValidator(check_name)] | None] = Field(
+        None, description="Where the images of your own dataset lie"
+    )
     """Of its first version, or where they lie elsewhere from now on; the store knows it then."""
 
 

@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Container, Iterator
 from functools import partial
 
-from lib.data.image_lists import ImageList, is_list, read_list
-from lib.data.image_tables import describe, table_layout
-from lib.data.source_files import OPTION, Refused, Source, path_order, place_of
-from lib.data.source_images import (
+from lib.errors import PermanentError, shortened
+from lib.images.image_lists import ImageList, is_list, read_list
+from lib.images.image_tables import describe, table_layout
+from lib.images.source_files import OPTION, Refused, Source, path_order, place_of
+from lib.images.source_images import (
     LARGEST_IMAGE_BYTES,
     TO_BE_FOUND,
     Columns,
@@ -21,7 +22,6 @@ from lib.data.source_images import (
     split_of,
     split_of_path,
 )
-from lib.errors import PermanentError, shortened
 
 __all__ = ["Columns", "Layout", "SourceImage", "find_layout"]
 

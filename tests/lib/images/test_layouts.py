@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lib.data.layouts import Columns, Layout, find_layout
-from lib.data.source_images import TO_BE_FOUND
-from lib.data.sources import open_source
 from lib.errors import NotFound, PermanentError
+from lib.images.layouts import Columns, Layout, find_layout
+from lib.images.source_images import TO_BE_FOUND
+from lib.images.sources import open_source
 
 from .test_sources import put
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lib.data import sources
-from lib.data.sources import Source, open_source
 from lib.errors import PermanentError
+from lib.images import sources
+from lib.images.sources import Source, open_source
 from tests.s3_server import S3Server
 
 from .test_sources import SET_UP, listed

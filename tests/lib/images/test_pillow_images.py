@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from lib.data.decoding import FORMATS, Picture, pixel_digest
+from lib.images.decoding import FORMATS, Picture, pixel_digest
 from lib.settings import REPOSITORY
 
 MOST_MB = 1_000
 IN_A_PROCESS = """
 import json, resource, sys
 from pathlib import Path
-from lib.data.decoding import Unreadable, pixel_digest
-from lib.data.decoding_process import decode_all
+from lib.images.decoding import Unreadable, pixel_digest
+from lib.images.decoding_process import decode_all
 names = json.load(sys.stdin)
 answers = decode_all((Path(name).read_bytes() for name in names), None, None)
 shown = [

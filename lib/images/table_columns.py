@@ -6,10 +6,18 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from lib.data.parquet import LARGEST_SIDE
-from lib.data.source_images import IMAGE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMN, Columns, counted, find_column, no_column
 from lib.errors import PermanentError, shortened
+from lib.images.source_images import (
+    IMAGE_COLUMNS,
+    LABEL_COLUMNS,
+    SPLIT_COLUMN,
+    Columns,
+    counted,
+    find_column,
+    no_column,
+)
 
+LARGEST_SIDE = 65_536
 NAMES_OF = {"label": b"class_names", "coarse_label": b"superclass_names"}
 """Where this project's own tables have the names of classes."""
 

@@ -12,9 +12,9 @@ import numpy as np
 import psutil
 import pytest
 
-from lib.data.decoding import NeedsMemory, Picture, Unreadable, decode
-from lib.data.decoding_process import JOBS_PER_WORKER, Limits, decode_all
 from lib.errors import TransientError
+from lib.images.decoding import NeedsMemory, Picture, Unreadable, decode
+from lib.images.decoding_process import JOBS_PER_WORKER, Limits, decode_all
 from lib.settings import REPOSITORY
 
 from .encoded_images import large, saved
@@ -29,7 +29,7 @@ def small(value: int) -> bytes:
 def decoders(parent: int | None = None) -> list[psutil.Process]:
     """Those that live below `parent`, or this process."""
     children = psutil.Process(parent).children(recursive=True)
-    return [each for each in children if "lib.data.decoding_child" in " ".join(each.cmdline())]
+    return [each for each in children if "lib.images.decoding_child" in " ".join(each.cmdline())]
 
 
 def shown(answers: Iterator[Picture | Unreadable]) -> list[int | str]:
@@ -162,8 +162,8 @@ def test_processes_that_cannot_start_are_an_error_of_their_own(monkeypatch: pyte
 
 PARENT = """
 import sys, time
-from lib.data.decoding_process import decode_all
-from tests.lib.data.encoded_images import large
+from lib.images.decoding_process import decode_all
+from tests.lib.images.encoded_images import large
 LARGE = large()
 def files():
     yield LARGE
@@ -198,7 +198,7 @@ def test_the_process_ends_with_its_parent(number: signal.Signals) -> None:
 
 
 def test_the_process_starts_with_little() -> None:
-    code = "import sys; before = set(sys.modules); import lib.data.decoding_child; print(*set(sys.modules) - before)"
+    code = "import sys; before = set(sys.modules); import lib.images.decoding_child; print(*set(sys.modules) - before)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     names = set(loaded.stdout.split())
     assert "PIL.Image" in names

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib.data.decoding import decode, pixel_digest
+from lib.images.decoding import decode, pixel_digest
 
 from .encoded_images import (
     BLACK_IS_ZERO,

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lib.data.layouts import Columns
-from lib.data.source_images import TO_BE_FOUND
+from lib.images.layouts import Columns
+from lib.images.source_images import TO_BE_FOUND
 
 from .test_image_tables import BYTES, CLASS, NAMES, features, write
 from .test_layouts import refusal

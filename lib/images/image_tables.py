@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib.data.source_files import Refused, Source, check_fits, place_of
-from lib.data.source_images import (
+from lib.errors import PermanentError, cause, shortened
+from lib.files import open_regular
+from lib.images.source_files import Refused, Source, check_fits, place_of
+from lib.images.source_images import (
     LARGEST_IMAGE_BYTES,
     Columns,
     Layout,
@@ -29,9 +31,7 @@ from lib.data.source_images import (
     split_of_path,
     text_of,
 )
-from lib.data.table_columns import Table, class_names_of, describe_schema, is_label, named, plain
-from lib.errors import PermanentError, cause, shortened
-from lib.files import open_regular
+from lib.images.table_columns import Table, class_names_of, describe_schema, is_label, named, plain
 
 BATCH_BYTES = 8 << 20
 """Of images, at once."""

@@ -10,17 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lib.data import image_tables
-from lib.data.layouts import Columns, find_layout
 from lib.data.parquet import write_images
 from lib.data.parsers import SourceSplit
-from lib.data.source_images import TO_BE_FOUND
-from lib.data.sources import open_source
 from lib.errors import TooLarge
+from lib.images import image_tables
+from lib.images.layouts import Columns, find_layout
+from lib.images.source_images import TO_BE_FOUND
+from lib.images.sources import open_source
+from tests.lib.data.test_parquet import COARSE, IMAGES, LABELS, SPEC
 from tests.s3_server import S3Server
 
 from .test_layouts import layout_of, refusal, rows_of
-from .test_parquet import COARSE, IMAGES, LABELS, SPEC
 
 BYTES = [b"one", b"two", b"three"]
 NAMES = ["cat", "dog"]

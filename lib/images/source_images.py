@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from lib.data.source_files import OPTION, Refused
 from lib.errors import PermanentError, printable, shortened
+from lib.images.source_files import OPTION, Refused
 
 LARGEST_IMAGE_BYTES = 100 << 20
 LONGEST_LABEL = 200

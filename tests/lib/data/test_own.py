@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.data.collect import collect, images_of
 from lib.data.datasets import dataset_address
 from lib.data.ingest import ingest
-from lib.data.own import OwnSource, find_dataset, record
+from lib.data.own import check_name, find_dataset, record
 from lib.data.prepare import prepare
 from lib.data.rows import read_rows
-from lib.data.shards import read_unreadable
 from lib.errors import PermanentError
+from lib.images.collect import collect, images_of
+from lib.images.own_source import OwnSource
+from lib.images.shards import read_unreadable
 from lib.lineage.manifests import Manifest, Ref, load, local_file
 from lib.lineage.verify import verify
 from lib.store import LocalStore
@@ -250,7 +251,7 @@ def test_what_cannot_be_trained_on_leaves_nothing_behind(
 
 def test_a_name_of_a_built_in_dataset_is_taken() -> None:
     with pytest.raises(ValueError, match="must be none of the built-in cifar100, digits, fashion-mnist"):
-        source(Path("/x"), name="digits")
+        check_name(source(Path("/x"), name="digits"))
 
 
 def test_an_unknown_name_says_how_to_add_ones_own(here: LocalStore) -> None:

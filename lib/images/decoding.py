@@ -1,6 +1,6 @@
 """Encoded images of users to pixels: what the file shows, or the reason why it cannot be read. Nothing is guessed.
 
-Decoders of images are large C libraries: files that nobody vouches for belong into `lib.data.decoding_process`.
+Decoders of images are large C libraries: files that nobody vouches for belong into `lib.images.decoding_process`.
 """
 
 import hashlib
@@ -30,9 +30,9 @@ from PIL import (  # imported for their formats: Pillow would import all 44
     WebPImagePlugin,
 )
 
-from lib.data.depths import Depth, as_grey
-from lib.data.wholeness import check_after, check_before
 from lib.errors import PermanentError, shortened
+from lib.images.depths import Depth, as_grey
+from lib.images.wholeness import check_after, check_before
 
 FORMATS = tuple(
     plugin.format

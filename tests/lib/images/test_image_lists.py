@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lib.data.layouts import Columns, find_layout
-from lib.data.source_images import TO_BE_FOUND
-from lib.data.sources import open_source
 from lib.errors import NotFound
+from lib.images.layouts import Columns, find_layout
+from lib.images.source_images import TO_BE_FOUND
+from lib.images.sources import open_source
 from tests.s3_server import S3Server
 
 from .test_layouts import Rows, lay, layout_of, refusal, rows_of

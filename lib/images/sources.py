@@ -8,7 +8,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from lib import addresses
-from lib.data.source_files import (
+from lib.errors import NotFound, PermanentError, TooLarge, TransientError, shortened
+from lib.files import LEADS_NOWHERE, open_regular
+from lib.images.source_files import (
     MOST_FILES,
     OPTION,
     RULE,
@@ -22,8 +24,6 @@ from lib.data.source_files import (
     path_order,
     place_of,
 )
-from lib.errors import NotFound, PermanentError, TooLarge, TransientError, shortened
-from lib.files import LEADS_NOWHERE, open_regular
 from lib.redaction import without_secrets
 from lib.settings import read_settings
 from lib.store.cache import Cache

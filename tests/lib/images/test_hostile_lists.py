@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.data.layouts import Columns
-from lib.data.source_images import TO_BE_FOUND
+from lib.images.layouts import Columns
+from lib.images.source_images import TO_BE_FOUND
 
 from .test_image_lists import PLAIN
 from .test_layouts import lay, refusal

@@ -1,4 +1,4 @@
-"""The process that decodes: `python -m lib.data.decoding_child SECONDS BYTES`, started by `lib.data.decoding_process`.
+"""The process that decodes: `python -m lib.images.decoding_child SECONDS BYTES`, started by `decoding_process`.
 
 A request is `REQUEST` and the encoded bytes, an answer is `ANSWER`, JSON and the pixels. JSON, since what is sent may
 have been made up by a file that has taken the decoder over. It ends when nobody is left to ask or to listen.
@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from lib.data.decoding import NeedsMemory, Unreadable, decode
+from lib.images.decoding import NeedsMemory, Unreadable, decode
 
 REQUEST = struct.Struct("!QIB")
 """Number of encoded bytes, side in pixels, channels; 0 for None."""

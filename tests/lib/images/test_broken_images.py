@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from lib.data import decoding
-from lib.data.decoding import FORMATS, Unreadable, decode
+from lib.images import decoding
+from lib.images.decoding import FORMATS, Unreadable, decode
 
 from .encoded_images import FLOAT, png, saved, tiff
 

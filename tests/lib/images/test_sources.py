@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lib.data.source_files import place_of
-from lib.data.sources import FolderSource, Source, open_source
 from lib.errors import NotFound, PermanentError, TooLarge
+from lib.images.source_files import place_of
+from lib.images.sources import FolderSource, Source, open_source
 
 SET_UP = "--from must be a folder, a file of the kinds .parquet, .csv, .tsv, .jsonl, or s3://bucket/prefix"
 

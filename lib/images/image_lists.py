@@ -8,9 +8,11 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from lib.data.image_tables import text_rows
-from lib.data.source_files import Refused, Source, place_of
-from lib.data.source_images import (
+from lib.errors import PermanentError, shortened
+from lib.files import open_regular
+from lib.images.image_tables import text_rows
+from lib.images.source_files import Refused, Source, place_of
+from lib.images.source_images import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
     SPLIT_COLUMN,
@@ -23,8 +25,6 @@ from lib.data.source_images import (
     split_of,
     text_of,
 )
-from lib.errors import PermanentError, shortened
-from lib.files import open_regular
 
 LONGEST_LINE_BYTES = 1_000_000
 MOST_ROWS = 20_000_000

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from lib.data.decoding import Picture, Unreadable, pixel_digest
-from lib.data.decoding_process import decode_all
-from lib.data.layouts import Columns, SourceImage, find_layout
-from lib.data.own import OwnSource
-from lib.data.shards import (
+from lib.errors import PermanentError, shortened
+from lib.images.decoding import Picture, Unreadable, pixel_digest
+from lib.images.decoding_process import decode_all
+from lib.images.layouts import Columns, SourceImage, find_layout
+from lib.images.own_source import OwnSource
+from lib.images.shards import (
     SHARD,
     Found,
     Row,
@@ -28,9 +29,8 @@ from lib.data.shards import (
     write_shards,
     write_unreadable,
 )
-from lib.data.sides import side_of, splits_given
-from lib.data.sources import open_source
-from lib.errors import PermanentError, shortened
+from lib.images.sides import side_of, splits_given
+from lib.images.sources import open_source
 from lib.lineage.digests import digest_json
 from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by

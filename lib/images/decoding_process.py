@@ -21,9 +21,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from lib.data.decoding import MAX_PIXELS, NeedsMemory, Picture, Unreadable
-from lib.data.decoding_child import ANSWER, NO_MEMORY, READY, REQUEST
 from lib.errors import TransientError
+from lib.images.decoding import MAX_PIXELS, NeedsMemory, Picture, Unreadable
+from lib.images.decoding_child import ANSWER, NO_MEMORY, READY, REQUEST
 from lib.lineage.provenance import usable_cores
 from lib.settings import REPOSITORY
 
@@ -125,7 +125,7 @@ class _Decoder:
         self.job: _Job | None = None
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "lib.data.decoding_child", str(limits.seconds), str(limits.memory_bytes)],
+                [sys.executable, "-m", "lib.images.decoding_child", str(limits.seconds), str(limits.memory_bytes)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # libtiff writes there what is wrong with a file
