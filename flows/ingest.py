@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.command import add_place_options, check_ready, main_of, reach_store, settings_of
-from flows.own_images import add_own_options, own_source
+from flows.own_images import add_own_options, own_source, show_layout
 from flows.parameters import add_options, read_options, takes
 from lib.command_line import RUN_AGAIN, parser
 from lib.data.datasets import DATASETS
@@ -66,6 +66,8 @@ def command(arguments: list[str] | None = None) -> None:
     chosen.dataset = source.name if source else chosen.dataset
     request, settings = read_options(IngestRequest, chosen), settings_of(chosen)
     store = reach_store(settings)
+    if source:
+        show_layout(source, settings)
     done = None
     if not source and not read_registration(store, request.dataset):  # of one's own there may be new images
         spec = find_dataset(request.dataset, store)

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError
 from lib.data.own import check_name
 from lib.errors import PermanentError, explain_validation
 from lib.images.own_source import OwnSource
+from lib.settings import Settings
 
 FLAGS = {"uri": "--from"}
 METAVARS = {"uri": "PLACE", "px": "N", "max_bad": "SHARE"}
@@ -42,6 +43,13 @@ def own_source(chosen: argparse.Namespace) -> OwnSource | None:
         return TypeAdapter(Annotated[OwnSource, AfterValidator(check_name)]).validate_python(given)
     except ValidationError as error:
         raise explain_validation(error, "your own dataset") from error
+
+
+def show_layout(source: OwnSource, settings: Settings) -> None:
+    """Say what lies there, before anything is started. Raises PermanentError where that cannot be a dataset."""
+    from lib.images.collect import look  # with its libraries: other commands need none of them
+
+    print(f"{source.name}: {look(source, settings.cache_dir).description}")
 
 
 def _flag(name: str) -> str:

@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 
 from flows.command import add_place_options, check_ready, main_of, reach_store, settings_of
 from flows.ingest import ingest
-from flows.own_images import add_own_options, own_source
+from flows.own_images import add_own_options, own_source, show_layout
 from flows.parameters import add_options, read_options, takes
 from flows.tables import show_leaderboard, show_plan
 from flows.train_model import train_model
@@ -101,6 +101,8 @@ def command(arguments: list[str] | None = None) -> None:
     chosen.dataset = source.name if source else chosen.dataset
     settings, request = settings_of(chosen), read_options(TrainingRequest, chosen)
     store = reach_store(settings)
+    if source:
+        show_layout(source, settings)
     if source and not chosen.plan:
         with using(settings):
             check_ready(store)

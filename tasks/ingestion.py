@@ -44,11 +44,13 @@ def ingest_dataset(dataset: str, source: OwnSource | None = None) -> Ref:
 
 def collect_images(source: OwnSource, newest: Ref | None) -> None:
     """Look at a person's images, and record what lies there as the newest version of their dataset."""
-    from lib.images.collect import collect
+    from lib.images.collect import collect, look
 
     store, logger = current_store(), get_run_logger()
+    layout = look(source, current_settings().cache_dir)
+    logger.info("%s: %s", source.name, layout.description)
     with show_images(logger) as progress:
-        images = collect(source, store, newest, progress, logger.info)
+        images = collect(source, layout, store, newest, progress)
     record(store, source, images)
     for line in collected_summary(load(store, images)):
         logger.info(line)

@@ -116,6 +116,10 @@ def collected_summary(images: Manifest) -> list[str]:
     lines = [f"{facts['dataset']}: {sum(rows.values()):,} images of {len(facts['class_names']):,} classes: {counts}"]
     if converted:
         lines.append(f"{facts['dataset']}: converted: {', '.join(f'{name} {n:,}' for name, n in converted.items())}")
+    if facts["classes_without_training"]:
+        lines.append(
+            f"{facts['dataset']}: {facts['classes_without_training']:,} classes have no image in train: too few"
+        )
     if facts["unreadable"]:
         lines.append(
             f"{facts['dataset']}: {facts['unreadable']:,} files cannot be read; "

@@ -17,7 +17,7 @@ from PIL import Image
 from lib.errors import PermanentError, shortened
 from lib.images.decoding import Picture, Unreadable, pixel_digest
 from lib.images.decoding_process import decode_all
-from lib.images.layouts import Columns, SourceImage, find_layout
+from lib.images.layouts import Columns, Layout, SourceImage, find_layout
 from lib.images.own_source import OwnSource
 from lib.images.shards import (
     SHARD,
@@ -65,48 +65,39 @@ class Reading(NamedTuple):
     """Place and reason."""
 
 
-def collect(
-    source: OwnSource, store: Store, newest: Ref | None, progress: Progress, tell: Callable[[str], None]
-) -> Ref:
+def look(source: OwnSource, cache_dir: Path) -> Layout:
+    """What lies at `source`, before any image is read. Raises PermanentError where that is none of our layouts."""
+    columns = Columns(source.image_column, source.label_column, source.group_column)
+    return find_layout(open_source(source.uri, cache_dir), columns)
+
+
+def collect(source: OwnSource, layout: Layout, store: Store, newest: Ref | None, progress: Progress) -> Ref:
     """Commit the images that lie at `source` now, unless they are there: all that `newest` has need no decoding.
 
-    Raises PermanentError where there is nothing to train on, or where too many files cannot be read.
+    `layout` is what `look` found. Raises PermanentError where there is nothing to train on, or where too many files
+    cannot be read.
     """
     started = time.monotonic()
-    with temporary_folder() as folder:
-        layout = find_layout(
-            open_source(source.uri, folder), Columns(source.image_column, source.label_column, source.group_column)
-        )
-        tell(f"{source.name}: {layout.description}")
-        with (folder / "images").open("w+b") as spool:
-            known = _known(store, newest)
-            reading = _read(layout.images(), spool, known, progress)
-            unreadable = sorted([*reading.unreadable, *((each.place, each.reason) for each in layout.refused)])
-            _check(source, reading, unreadable)
-            class_names = sorted({each.image.label for each in reading.kept}, key=_in_order)
-            rows = _rows(reading.kept, class_names)
-            _check_splits(source, [row for row, _ in rows])
-            collected = _collected([row for row, _ in rows], class_names)
-            address = _address(source.name, collected)
-            if done := find(store, address):
-                return done[0]
-            whole = (row._replace(image=_spooled(spool, kept)) for row, kept in rows)
-            shards = write_shards(folder, whole, class_names)
-        write_unreadable(folder / "unreadable.parquet", unreadable)
-        files = {path.stem: put_file(store, address, path.name, path) for path in shards}
-        files["unreadable"] = put_file(store, address, "unreadable.parquet", folder / "unreadable.parquet")
-        facts = {
-            **_facts(source.name, [row for row, _ in rows], class_names),
-            "source": source.uri,
-            "layout": layout.description,
-            "unreadable": len(unreadable),
-        }
+    with temporary_folder() as folder, (folder / "images").open("w+b") as spool:
+        reading = _read(layout.images(), spool, _known(store, newest), progress)
+        unreadable = sorted([*reading.unreadable, *((each.place, each.reason) for each in layout.refused)])
+        _check(source, reading, unreadable)
+        class_names = sorted({each.image.label for each in reading.kept}, key=_in_order)
+        rows = _rows(reading.kept, class_names)
+        _check_splits(source, [row for row, _ in rows])
+        collected = _collected([row for row, _ in rows], class_names)
+        address = STEPS["images"].address(**_key_values(source.name, collected))
+        if done := find(store, address):
+            return done[0]
+        whole = (row._replace(image=_spooled(spool, kept)) for row, kept in rows)
+        tables = [*write_shards(folder, whole, class_names), write_unreadable(folder, unreadable)]
+        stated = {"source": source.uri, "layout": layout.description, "unreadable": len(unreadable)}
         manifest = Manifest(
             kind="images",
             inputs={},
-            facts=facts,
+            facts={**_facts(source.name, [row for row, _ in rows], class_names), **stated},
             content={"images": digest_json(collected)},
-            files=files,
+            files={path.stem: put_file(store, address, path.name, path) for path in tables},
             made_by=made_by(time.monotonic() - started),
         )
         return commit(store, address, manifest)
@@ -257,10 +248,6 @@ def _key_values(name: str, collected: Collected) -> dict[str, Any]:
     return {"dataset_name": name, "collected": digest_json(collected)}
 
 
-def _address(name: str, collected: Collected) -> str:
-    return STEPS["images"].address(**_key_values(name, collected))
-
-
 def _facts(name: str, rows: list[Row], class_names: list[str]) -> dict[str, Any]:
     sides = Counter(row.split for row in rows)
     return {
@@ -268,5 +255,8 @@ def _facts(name: str, rows: list[Row], class_names: list[str]) -> dict[str, Any]
         "rows": {split: sides[split] for split in SPLITS},
         "class_names": class_names,
         "channels": max(row.found.channels for row in rows),
+        "classes_without_training": len(
+            {row.label for row in rows} - {row.label for row in rows if row.split == "train"}
+        ),
         "conversions": dict(sorted(Counter(each for row in rows for each in row.found.conversions).items())),
     }

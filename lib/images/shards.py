@@ -101,10 +101,12 @@ def read_found(files: Iterable[Path]) -> Iterator[Found]:
             yield _found(each)
 
 
-def write_unreadable(path: Path, unreadable: Iterable[tuple[str, str]]) -> None:
-    """Columns place and reason, of each file that is no image that can be read."""
+def write_unreadable(folder: Path, unreadable: Iterable[tuple[str, str]]) -> Path:
+    """A file in `folder` with columns place and reason, of each file that is no image that can be read."""
+    path = folder / "unreadable.parquet"
     schema = pa.schema({"place": pa.string(), "reason": pa.string()})
     pq.write_table(pa.Table.from_pylist([{"place": place, "reason": why} for place, why in unreadable], schema), path)
+    return path
 
 
 def read_unreadable(path: Path) -> list[tuple[str, str]]:

@@ -119,6 +119,7 @@ STEPS: dict[str, Step] = {
                 "facts.layout": str,
                 "facts.channels": int,
                 "facts.class_names": list[str],
+                "facts.classes_without_training": int,
                 "facts.conversions": dict[str, int],
                 "facts.unreadable": int,
                 **{f"facts.rows.{split}": int for split in SPLITS},

@@ -154,6 +154,7 @@ def _collected(images: Manifest, rows_per_class: dict[str, list[int]]) -> list[L
             unreadable + (f", see {images.files['unreadable'].path}" if facts["unreadable"] else ""),
         ),
         *((f"images converted: {name}", f"{count:,}") for name, count in facts["conversions"].items()),
+        ("classes without an image in train", f"{facts['classes_without_training']:,}"),
         ("training images of the largest and of the smallest class", f"{most:,} and {least:,}"),
     ]
 

@@ -13,7 +13,7 @@ from lib.data.own import check_name, find_dataset, record
 from lib.data.prepare import prepare
 from lib.data.rows import read_rows
 from lib.errors import PermanentError
-from lib.images.collect import collect, images_of
+from lib.images.collect import collect, images_of, look
 from lib.images.own_source import OwnSource
 from lib.images.shards import read_unreadable
 from lib.lineage.manifests import Manifest, Ref, load, local_file
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def collected(own: OwnSource, store: LocalStore, newest: Ref | None = None) -> tuple[Ref, Manifest]:
-    ref = collect(own, store, newest, lambda count: None, lambda line: None)
+    ref = collect(own, look(own, Path(store.uri) / "cache"), store, newest, lambda count: None)
     record(store, own, ref)
     return ref, load(store, ref)
 
