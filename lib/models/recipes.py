@@ -148,10 +148,11 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="fashion-cnn",
             datasets=("fashion-mnist",),
-            description="The notebook's Fashion-MNIST network with shifts, flips and one cycle.",
+            description="The notebook's Fashion-MNIST network with shifts, flips and one cycle; it looks at both views.",
             network="fashion-cnn",
-            phases=(Phase(epochs=20, learning_rate=2e-3, **WARM_COSINE),),
+            phases=(Phase(epochs=40, learning_rate=2e-3, **WARM_COSINE),),
             augmentation=Augmentation(shift_px=2, flip=True),
+            both_views=True,
         ),
         Recipe(
             name="fashion-fast",
