@@ -21,6 +21,7 @@ from lib.files import read_regular
 from lib.planning.dates import MOST_IN_A_DAY
 from lib.planning.plan import check_parameters, check_parameters_without_model
 from lib.planning.request import ModelRequest
+from lib.store import Store
 
 FILE = Path(__file__).with_name("prefect.yaml")
 LARGEST_BYTES = 1 << 20
@@ -169,16 +170,19 @@ class Deployment(Strict):
         """flow/deployment, as `prefect deployment run` wants it."""
         return f"{self.flow.name}/{self.name}"
 
-    def check(self) -> None:
-        """Raise PermanentError where tag, entrypoint or a set of parameters is not valid."""
+    def check(self, store: Store | None = None) -> None:
+        """Raise PermanentError where tag, entrypoint or a set of parameters is not valid.
+
+        `store` knows the datasets of people's own.
+        """
         if TAG not in self.tags:
             raise PermanentError(f"{self.full_name} must bear the tag {TAG}; received {', '.join(self.tags)}")
         name = self.full_name
         try:
-            self._check_own_parameters()
+            self._check_own_parameters(store)
             for schedule in self.schedules:
                 name = f"{self.full_name}, schedule {schedule.slug}"
-                check_parameters(self._request, {**self.parameters, **schedule.parameters})
+                check_parameters(self._request, {**self.parameters, **schedule.parameters}, store)
             name = self.full_name
             self._check_starts()
         except PermanentError as error:
@@ -198,11 +202,11 @@ class Deployment(Strict):
                     f"day; they have {count} on {day}: start less often, or give each schedule a number as its seed"
                 )
 
-    def _check_own_parameters(self) -> None:
+    def _check_own_parameters(self, store: Store | None) -> None:
         if self._request is ModelRequest and "model" not in self.parameters:  # train-all or a person gives it
-            check_parameters_without_model(self.parameters)
+            check_parameters_without_model(self.parameters, store)
         else:
-            check_parameters(self._request, self.parameters)
+            check_parameters(self._request, self.parameters, store)
 
     @property
     def _request(self) -> type[BaseModel]:
@@ -242,8 +246,11 @@ def _load(file: Path) -> object:
         loader.dispose()
 
 
-def read_configuration(file: Path = FILE) -> Configuration:
-    """The file's content, entrypoints and parameters checked. Raises PermanentError where it is not as it must be."""
+def read_configuration(file: Path = FILE, store: Store | None = None) -> Configuration:
+    """The file's content, entrypoints and parameters checked. Raises PermanentError where it is not as it must be.
+
+    `store` knows the datasets of people's own.
+    """
     try:
         configuration = Configuration.model_validate(_load(file))
     except ValidationError as error:
@@ -251,7 +258,7 @@ def read_configuration(file: Path = FILE) -> Configuration:
     except UNREADABLE as error:
         raise PermanentError(f"{file} must be readable YAML: {' '.join(str(error).split())}") from error
     for deployment in configuration.deployments:
-        deployment.check()
+        deployment.check(store)
     for name, count in Counter(deployment.full_name for deployment in configuration.deployments).items():
         if count > 1:
             raise PermanentError(f"{file} must name each deployment once; received {name} {count} times")

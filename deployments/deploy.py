@@ -32,16 +32,19 @@ from pydantic import Secret, SecretStr
 
 from deployments.automations import TAG, automations
 from deployments.configuration import FILE, Configuration, complete, read_configuration
+from deployments.datasets import offer_datasets, trained_on
 from deployments.programs import program
 from deployments.schedules import Deployed, time_zone, upcoming
 from deployments.version import code_version
 from deployments.worker import TEMPLATE
 from flows.command import main_of
 from lib.command_line import parser, resolved
-from lib.data.datasets import DATASETS
+from lib.data.own import own_names
 from lib.errors import PermanentError, PipelineError, TransientError
 from lib.redaction import without_secrets
 from lib.settings import REPOSITORY, read_settings
+from lib.store import Store, open_store
+from lib.store.probe import require_answer
 from lib.temporary import temporary_folder
 from tasks.server import ask_server, is_of_the_server, of_status, require_address
 
@@ -59,7 +62,9 @@ def deploy(client: SyncPrefectClient, file: Path, resumed: list[str]) -> int:
 
     Prints what was done to each; returns how many schedules are paused.
     """
-    settings, configuration, prefect = read_settings(), read_configuration(file), program("prefect")
+    settings, prefect = read_settings(), program("prefect")
+    store = open_store(settings.store_uri, settings.cache_dir)
+    configuration = read_configuration(file, store)
     active = dict.fromkeys(schedules_of(configuration, resumed), True)
     webhook_url, zone = check_webhook(settings.notify_webhook_url), time_zone(settings.schedule_time_zone)
     ask_server(can_do_without=False)  # Prefect's client alone would wait as long as a server says
@@ -69,12 +74,23 @@ def deploy(client: SyncPrefectClient, file: Path, resumed: list[str]) -> int:
     paused = new_schedules(configuration, before) if settings.schedules == "paused" else set()
     _prefect_deploy(prefect, complete(configuration, _version(), zone, {**dict.fromkeys(paused, False), **active}))
     _remove_others(client, configuration)
+    offer_datasets(client, read_deployed(client), _own_names(store))
     after = read_deployed(client)
     for name, deployed in after.items():
         _say(_change(before.get(name), deployed), f"deployment {name}")
     webhook = _webhook(webhook_url) if webhook_url else None
-    _apply_automations(client, automations(_train_all(configuration, after), settings.lost_after_s, webhook))
+    _apply_automations(client, automations(trained_on(configuration, after), settings.lost_after_s, webhook))
     return _say_schedules(after)
+
+
+def _own_names(store: Store) -> list[str]:
+    """Datasets of people's own. Where a machine that deploys does not reach the store, it is told so."""
+    try:
+        require_answer(store)
+        return own_names(store)
+    except PipelineError as error:
+        print(f"note: the forms offer built-in datasets alone: {error}")
+        return []
 
 
 def schedules_of(configuration: Configuration, names: list[str]) -> list[tuple[str, str]]:
@@ -195,13 +211,6 @@ def settings_of(deployed: DeploymentResponse) -> dict[str, object]:
     ]
     by_slug = sorted(schedules, key=lambda schedule: str(schedule["slug"]))
     return {**told, "limit": limit and limit.limit, "schedules": by_slug}
-
-
-def _train_all(configuration: Configuration, deployed: Deployed) -> dict[str, UUID]:
-    """train-all/NAME of each dataset that has one."""
-    wanted = {deployment.full_name: deployment.name for deployment in configuration.deployments}
-    names = {f"train-all/{dataset}" for dataset in DATASETS}
-    return {name: deployed[full_name].id for full_name, name in wanted.items() if full_name in names}
 
 
 def check_webhook(url: str | None) -> str | None:

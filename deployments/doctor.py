@@ -56,7 +56,7 @@ def examine(settings: Settings) -> Iterator[Verdict]:
     if PREFECT_API_URL.value() is None:
         yield from map(not_set_up, OF_THE_SERVER)
     else:
-        yield from _of_the_server() if server.level != "FAIL" else _skipped("no server", *OF_THE_SERVER)
+        yield from _of_the_server(store()) if server.level != "FAIL" else _skipped("no server", *OF_THE_SERVER)
         yield attempt("notify", check_notifications, settings.notify_webhook_url)
     yield (kept := attempt("store", lambda: check_store(store())))
     yield attempt("mirror", check_mirror, settings.mirror_url)
@@ -67,9 +67,9 @@ def examine(settings: Settings) -> Iterator[Verdict]:
         yield attempt("leases", check_leases, store(), settings.lease_s)
 
 
-def _of_the_server() -> Iterator[Verdict]:
+def _of_the_server(store: Store) -> Iterator[Verdict]:
     try:
-        configuration = read_configuration()
+        configuration = read_configuration(store=store)
     except Exception as error:
         yield from (_failed("deployments", error), *_skipped("no deployments", "pools", "schedules"))
         return

@@ -145,22 +145,25 @@ def _starting_from(starts: list[str], recipes: list[Recipe]) -> tuple[Recipe, ..
     return tuple(dict.fromkeys(variants))
 
 
-def check_parameters(kind: type[BaseModel], values: Mapping[str, Any]) -> None:
-    """Raise PermanentError where a run that reads `kind` from `values` refuses them, whatever the store holds."""
+def check_parameters(kind: type[BaseModel], values: Mapping[str, Any], store: Store | None = None) -> None:
+    """Raise PermanentError where a run that reads `kind` from `values` refuses them.
+
+    `store` is asked for datasets that are not built in, and for nothing else.
+    """
     request = read_request(kind, values, strict=True)
     if isinstance(request, ModelRequest):
         request = request.alone()
     if isinstance(request, TrainingRequest):
-        make_plan(request)
+        make_plan(request, store=store)
     elif isinstance(request, DataRequest):
-        check_limit(find_dataset(request.dataset), request.limit)
+        check_limit(find_dataset(request.dataset, store), request.limit)
 
 
-def check_parameters_without_model(values: Mapping[str, Any]) -> None:
+def check_parameters_without_model(values: Mapping[str, Any], store: Store | None = None) -> None:
     """Raise PermanentError where train-model refuses `values` whichever model its run is given."""
     for name in RECIPES:
         try:
-            check_parameters(ModelRequest, {**values, "model": name})
+            check_parameters(ModelRequest, {**values, "model": name}, store)
             return
         except PermanentError as error:
             refused = error
