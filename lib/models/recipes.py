@@ -148,7 +148,8 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="fashion-cnn",
             datasets=("fashion-mnist",),
-            description="The notebook's Fashion-MNIST network with shifts, flips and one cycle; it looks at both views.",
+            description="The notebook's Fashion-MNIST network with shifts, flips and one cycle; it looks at both "
+            "views.",
             network="fashion-cnn",
             phases=(Phase(epochs=40, learning_rate=2e-3, **WARM_COSINE),),
             augmentation=Augmentation(shift_px=2, flip=True),
