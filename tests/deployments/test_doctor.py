@@ -21,6 +21,7 @@ from deployments.doctor import OF_THE_SERVER, attempt, command
 from deployments.ports import free_ports
 from lib.errors import PermanentError
 from lib.settings import REPOSITORY, read_settings
+from lib.store import LocalStore
 from tests.web_server import web_server
 
 KEPT = "reads, writes, creates only if absent, replaces only if unchanged"
@@ -87,12 +88,12 @@ def test_what_make_train_does_not_need_is_not_set_up_and_nothing_fails(
     assert lines["clock"] == "ok    clock        not set up: there is no server to compare with"
 
 
-def test_an_error_in_the_deployments_file_ends_no_other_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
+def test_an_error_in_the_deployments_file_ends_no_other_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(store: LocalStore) -> None:
         raise PermanentError("prefect.yaml is not valid")
 
     monkeypatch.setattr(doctor, "read_configuration", fail)
-    assert [str(verdict) for verdict in doctor._of_the_server()] == [
+    assert [str(verdict) for verdict in doctor._of_the_server(LocalStore(tmp_path))] == [
         "FAIL  deployments  prefect.yaml is not valid",
         "warn  pools        not checked: no deployments",
         "warn  schedules    not checked: no deployments",
@@ -107,7 +108,9 @@ def test_only_what_fails_keeps_other_checks_from_being_made(
     monkeypatch.setattr(doctor, "check_server", lambda: Verdict("server", level, "as it is"))
     monkeypatch.setattr(doctor, "check_store", lambda _: Verdict("store", level, "as it is"))
     monkeypatch.setattr(doctor, "check_weights", lambda *_: Verdict("weights", "ok", "checked"))
-    monkeypatch.setattr(doctor, "_of_the_server", lambda: [Verdict(each, "ok", "checked") for each in OF_THE_SERVER])
+    monkeypatch.setattr(
+        doctor, "_of_the_server", lambda store: [Verdict(each, "ok", "checked") for each in OF_THE_SERVER]
+    )
     settings = read_settings().model_copy(update={"store_uri": str(tmp_path)})
     found = {verdict.name: str(verdict) for verdict in doctor.examine(settings)}
     for name in (*OF_THE_SERVER, "weights", "leases"):

@@ -32,20 +32,14 @@ def with_own_deployments(folder: Path) -> Path:
     """A copy of prefect.yaml with ingest/colours and train-all/colours, as docs/deployment.md tells to add them."""
     told: dict[str, Any] = yaml.safe_load(FILE.read_text())
     for flow in ("ingest", "train-all"):
-        entrypoint = {"ingest": "flows.ingest.ingest", "train-all": "flows.train.train_all"}[flow]
-        like = next(
-            each for each in told["deployments"] if each["name"] == "digits" and each["entrypoint"] == entrypoint
-        )
+        kind = {"ingest": "ingest", "train-all": "train"}[flow]
+        like = next(each for each in told["deployments"] if each["name"] == "digits" and kind in each["tags"])
         parameters = {"dataset": NAME} | ({"models": ["digits-softmax"], **QUICK} if flow == "train-all" else {})
         own = {key: value for key, value in like.items() if key != "schedules"}
         told["deployments"].append({**own, "name": NAME, "parameters": parameters})
     file = folder / "own.yaml"
     file.write_text(yaml.safe_dump(told))
     return file
-
-
-def trainings(stack: RunningStack) -> list[Run]:
-    return [run for run in stack.runs() if run["name"].startswith(f"train all on {NAME}") or NAME in run["name"]]
 
 
 def test_files_that_arrive_are_trained_on_and_nothing_new_trains_nothing(
