@@ -32,7 +32,6 @@ from pydantic import Secret, SecretStr
 
 from deployments.automations import TAG, automations
 from deployments.configuration import FILE, Configuration, complete, read_configuration
-from deployments.datasets import offer_datasets, trained_on
 from deployments.programs import program
 from deployments.schedules import Deployed, time_zone, upcoming
 from deployments.version import code_version
@@ -41,6 +40,7 @@ from flows.command import main_of
 from lib.command_line import parser, resolved
 from lib.data.own import own_names
 from lib.errors import PermanentError, PipelineError, TransientError
+from lib.planning.request import OFFERED
 from lib.redaction import without_secrets
 from lib.settings import REPOSITORY, read_settings
 from lib.store import Store, open_store
@@ -72,15 +72,27 @@ def deploy(client: SyncPrefectClient, file: Path, resumed: list[str]) -> int:
         _ensure_pool(client, pool)
     before = read_deployed(client)
     paused = new_schedules(configuration, before) if settings.schedules == "paused" else set()
-    _prefect_deploy(prefect, complete(configuration, _version(), zone, {**dict.fromkeys(paused, False), **active}))
+    _prefect_deploy(
+        prefect,
+        _own_names(store),
+        complete(configuration, _version(), zone, {**dict.fromkeys(paused, False), **active}),
+    )
     _remove_others(client, configuration)
-    offer_datasets(client, read_deployed(client), _own_names(store))
     after = read_deployed(client)
     for name, deployed in after.items():
         _say(_change(before.get(name), deployed), f"deployment {name}")
     webhook = _webhook(webhook_url) if webhook_url else None
-    _apply_automations(client, automations(trained_on(configuration, after), settings.lost_after_s, webhook))
+    _apply_automations(client, automations(_trained_on(configuration, after), settings.lost_after_s, webhook))
     return _say_schedules(after)
+
+
+def _trained_on(configuration: Configuration, deployed: Deployed) -> dict[str, UUID]:
+    """Dataset → the deployment train-all/NAME that a new version of it starts: the one of its own name."""
+    return {
+        each.name: deployed[each.full_name].id
+        for each in configuration.deployments
+        if each.flow.name == "train-all" and each.parameters.get("dataset") == each.name
+    }
 
 
 def _own_names(store: Store) -> list[str]:
@@ -150,15 +162,15 @@ def _version() -> str:
     return version
 
 
-def _prefect_deploy(prefect: str, told: dict[str, Any]) -> None:
-    """`prefect deploy` of a file with what is `told`."""
+def _prefect_deploy(prefect: str, own: list[str], told: dict[str, Any]) -> None:
+    """`prefect deploy` of a file with what is `told`; its forms offer the datasets `own` too."""
     with temporary_folder() as folder:
         file = folder / FILE.name
         file.write_text(yaml.safe_dump(told))
         done = subprocess.run(
             [prefect, "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
             cwd=REPOSITORY,
-            env={**os.environ, **SOON},
+            env={**os.environ, **SOON, OFFERED: ",".join(own)},
             capture_output=True,
             text=True,
             check=False,

@@ -4,6 +4,7 @@ To add one, write it here and in the flow's signature: form, option and help fol
 """
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -33,12 +34,17 @@ RecipeName = Annotated[str, Field(description="A recipe.", json_schema_extra={"e
 START = "imagenet, none (random), a file or an s3:// address (default: the recipe's own)"
 
 
+OFFERED = "OFFERED_DATASETS"
+"""Names of people's own datasets, with commas: `make deploy` sets it for the program that makes Prefect's forms."""
+KNOWN_DATASETS = [*DATASETS, *filter(None, os.environ.get(OFFERED, "").split(","))]
+
+
 class DataRequest(BaseModel):
     """A dataset, and how much of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dataset: str = Field("digits", description="Dataset", json_schema_extra={"enum": list(DATASETS)})
+    dataset: str = Field("digits", description="Dataset", json_schema_extra={"enum": KNOWN_DATASETS})
     limit: Count = Field(
         None,
         description="Train on a subset of N images; validation and test stay whole; not compared with full runs",
