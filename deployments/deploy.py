@@ -32,19 +32,18 @@ from pydantic import Secret, SecretStr
 
 from deployments.automations import TAG, automations
 from deployments.configuration import FILE, Configuration, complete, read_configuration
+from deployments.datasets import own_names_there, trained_on
 from deployments.programs import program
 from deployments.schedules import Deployed, time_zone, upcoming
 from deployments.version import code_version
 from deployments.worker import TEMPLATE
 from flows.command import main_of
 from lib.command_line import parser, resolved
-from lib.data.own import own_names
 from lib.errors import PermanentError, PipelineError, TransientError
 from lib.planning.request import OFFERED
 from lib.redaction import without_secrets
 from lib.settings import REPOSITORY, read_settings
-from lib.store import Store, open_store
-from lib.store.probe import require_answer
+from lib.store import open_store
 from lib.temporary import temporary_folder
 from tasks.server import ask_server, is_of_the_server, of_status, require_address
 
@@ -74,7 +73,7 @@ def deploy(client: SyncPrefectClient, file: Path, resumed: list[str]) -> int:
     paused = new_schedules(configuration, before) if settings.schedules == "paused" else set()
     _prefect_deploy(
         prefect,
-        _own_names(store),
+        own_names_there(store),
         complete(configuration, _version(), zone, {**dict.fromkeys(paused, False), **active}),
     )
     _remove_others(client, configuration)
@@ -82,27 +81,8 @@ def deploy(client: SyncPrefectClient, file: Path, resumed: list[str]) -> int:
     for name, deployed in after.items():
         _say(_change(before.get(name), deployed), f"deployment {name}")
     webhook = _webhook(webhook_url) if webhook_url else None
-    _apply_automations(client, automations(_trained_on(configuration, after), settings.lost_after_s, webhook))
+    _apply_automations(client, automations(trained_on(configuration, after), settings.lost_after_s, webhook))
     return _say_schedules(after)
-
-
-def _trained_on(configuration: Configuration, deployed: Deployed) -> dict[str, UUID]:
-    """Dataset → the deployment train-all/NAME that a new version of it starts: the one of its own name."""
-    return {
-        each.name: deployed[each.full_name].id
-        for each in configuration.deployments
-        if each.flow.name == "train-all" and each.parameters.get("dataset") == each.name
-    }
-
-
-def _own_names(store: Store) -> list[str]:
-    """Datasets of people's own. Where a machine that deploys does not reach the store, it is told so."""
-    try:
-        require_answer(store)
-        return own_names(store)
-    except PipelineError as error:
-        print(f"note: the forms offer built-in datasets alone: {error}")
-        return []
 
 
 def schedules_of(configuration: Configuration, names: list[str]) -> list[tuple[str, str]]:

@@ -22,7 +22,8 @@ A recipe is all that decides what a training gives, apart from data and seed. To
 """
 DATASETS_INTRODUCTION = """# Datasets
 
-To add one, write a literal in `lib/data/datasets.py`, then run `make docs`. Validation images are taken out of the
+Your own images need no code: [own-images.md](own-images.md). To add a built-in dataset, write a literal in
+`lib/data/datasets.py`, then run `make docs`. Validation images are taken out of the
 publisher's training images. Training images that equal a test image are left out, and counted in the report.
 
 """

@@ -36,7 +36,7 @@ START = "imagenet, none (random), a file or an s3:// address (default: the recip
 
 OFFERED = "OFFERED_DATASETS"
 """Names of people's own datasets, with commas: `make deploy` sets it for the program that makes Prefect's forms."""
-KNOWN_DATASETS = [*DATASETS, *filter(None, os.environ.get(OFFERED, "").split(","))]
+KNOWN_DATASETS: list[Any] = [*DATASETS, *filter(None, os.environ.get(OFFERED, "").split(","))]
 
 
 class DataRequest(BaseModel):
