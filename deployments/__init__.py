@@ -8,6 +8,8 @@ if sys.argv[0] == "-m":
     tell_missing()
 
 from lib.command_line import begin
+from lib.redaction import keep_out_of_logs
 
+keep_out_of_logs()
 if sys.argv[0] == "-m":  # before any import of the command's own
     begin()

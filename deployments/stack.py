@@ -8,6 +8,7 @@ the server counts them as crashed.
 import argparse
 import fcntl
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -36,8 +37,8 @@ from lib.settings import REPOSITORY
 
 CONFIGURATION = Path(__file__).with_name("supervisord.conf")
 BUCKET = "image-training"
-NOT_INHERITED = ("AWS_", "PREFECT_API_", "PREFECT_SERVER_", "PREFECT_UI_", "PREFECT_PROFILE", "WEED_")
-"""It is a world of its own: a database or keys that the terminal knows are not the stack's."""
+NOT_INHERITED = re.compile("AWS_|WEED_|PREFECT_(API_|LOGGING_ROOT_|PROFILE|SERVER_|UI_)")
+"""Databases and keys that the terminal knows are not the stack's. At DEBUG of all loggers a server logs passwords."""
 READY = """Ready. In another terminal: make deploy, then .venv/bin/prefect deployment run train-all/digits
 Ctrl-C ends all; interrupted runs continue about 5 minutes after the next start"""
 STARTS_WITHIN_S, ENDS_WITHIN_S = 180.0, 90.0
@@ -73,7 +74,7 @@ class Stack:
     def environment(self, database_url: str) -> dict[str, str]:
         """All that deployments/supervisord.conf and its programs need."""
         made = self._made_at_first_start
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
+        kept = {name: value for name, value in os.environ.items() if not NOT_INHERITED.match(name)}
         defaults = {
             "PREFECT_WORKER_QUERY_SECONDS": "3",
             "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "10",

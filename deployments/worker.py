@@ -25,6 +25,8 @@ SETTINGS = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds: `deployments.automations` counts as crashed what is silent
     "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",  # a server whose database is away or overloaded answers so
 }
+OF_ALL_LOGGERS, WITHOUT_SECRETS = "PREFECT_LOGGING_ROOT_LEVEL", {"WARNING", "ERROR", "CRITICAL"}
+"""At other levels libraries of Prefect's programs log the server's password; those programs do not load our code."""
 AGAIN = "start the worker again"
 _TEMPLATE = ("--base-job-template", str(TEMPLATE))
 DIES_WITH_PARENT, ADOPTS_ORPHANS = 1, 36
@@ -126,9 +128,12 @@ def _ask_server() -> None:
 
 
 def _start_worker(arguments: list[str]) -> int:
+    environment = {**SETTINGS, **os.environ}
+    if environment.get(OF_ALL_LOGGERS) not in WITHOUT_SECRETS:
+        environment.pop(OF_ALL_LOGGERS, None)
     return subprocess.Popen(
         [program("prefect"), "worker", "start", "--type", "process", *_TEMPLATE, *arguments],
-        env={**SETTINGS, **os.environ},
+        env=environment,
         process_group=0,  # a Ctrl-C reaches it through us alone: of two, the second would count as impatience
         preexec_fn=lambda: _tell_kernel(DIES_WITH_PARENT, signal.SIGTERM),  # noqa: PLW1509 - no other thread runs yet
     ).pid

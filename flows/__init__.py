@@ -10,6 +10,7 @@ if sys.argv[0] == "-m":
     tell_missing()
 
 from lib.command_line import begin
+from lib.redaction import keep_out_of_logs
 from lib.runtime.failures import of_exception
 
 if sys.argv[0] == "-m":  # `python -m flows.…`, before any import of the command's own
@@ -41,6 +42,7 @@ def _without_item(record: logging.LogRecord) -> bool:
 os.environ["MPLBACKEND"] = "agg"  # Jupyter names one to every `!command` that only Jupyter has
 
 # At import: on a worker it is Prefect that loads a flow, and that logs what it raises.
+keep_out_of_logs()
 for name in ("prefect.engine", "prefect.flow_runs", "prefect.task_runs"):
     logging.getLogger(name).addFilter(_without_traceback)
 logging.getLogger("prefect.flow_runs").addFilter(_without_dead_link)

@@ -20,6 +20,7 @@ LONGEST_LEASE_S = 86_400.0
 PROXIES = re.compile("(HTTPS?|ALL)_PROXY", re.IGNORECASE)
 OTHERS = re.compile("AWS_.*|PREFECT_API_(URL|KEY|AUTH_STRING)|((HTTPS?|NO|ALL)_PROXY)", re.IGNORECASE)
 """Variables that libraries read, and that come from the same file as ours."""
+OF_CERTIFICATES = "must name a file of CA certificates"
 
 
 def _folder(text: object) -> Path:
@@ -195,14 +196,18 @@ def check_certificates(*variables: str, folders: bool = True) -> None:
     """
     for name in variables:
         if place := os.environ.get(name):
-            try:
-                is_folder = folders and Path(place).is_dir()
-                if not is_folder:
-                    check_regular(Path(place))
-                ssl.create_default_context(cafile=None if is_folder else place, capath=place if is_folder else None)
-            except (OSError, InTheWay) as error:  # SSLError too
-                reason = getattr(error, "strerror", None) or error
-                raise PermanentError(
-                    f"{name} must name a file of CA certificates; received {place}: {reason}"
-                ) from error
+            if why := why_no_certificates(place, folders):
+                raise PermanentError(f"{name} {OF_CERTIFICATES}; received {place}: {why}")
             return
+
+
+def why_no_certificates(place: str, folders: bool = False) -> str:
+    """Why the file at `place`, or with `folders` the folder, gives a TLS connection none; empty where it does."""
+    try:
+        is_folder = folders and Path(place).is_dir()
+        if not is_folder:
+            check_regular(Path(place))
+        ssl.create_default_context(cafile=None if is_folder else place, capath=place if is_folder else None)
+    except (OSError, InTheWay) as error:  # SSLError too
+        return str(getattr(error, "strerror", None) or error)
+    return ""

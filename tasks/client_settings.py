@@ -2,10 +2,17 @@
 
 import re
 
-from prefect.settings import PREFECT_API_KEY, PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_CUSTOM_HEADERS
+from prefect.settings import (
+    PREFECT_API_KEY,
+    PREFECT_API_REQUEST_TIMEOUT,
+    PREFECT_API_SSL_CERT_FILE,
+    PREFECT_API_TLS_INSECURE_SKIP_VERIFY,
+    PREFECT_CLIENT_CUSTOM_HEADERS,
+)
 from prefect.settings.legacy import Setting
 
 from lib.errors import PermanentError
+from lib.settings import OF_CERTIFICATES, why_no_certificates
 from tasks.places import how_to_unset, name_of
 
 LONGEST_TIMEOUT_S = 86_400.0
@@ -27,6 +34,16 @@ def check_client_settings() -> None:
     if not 0 < timeout_s <= LONGEST_TIMEOUT_S:
         rule = f"must be seconds above 0, and at most {LONGEST_TIMEOUT_S:,.0f}"
         raise refused(PREFECT_API_REQUEST_TIMEOUT, rule, f"{timeout_s:g}")
+    _check_certificates()
+
+
+def _check_certificates() -> None:
+    """Prefect's client reads them as it is made, be it for a server without TLS."""
+    place: str | None = PREFECT_API_SSL_CERT_FILE.value()
+    if not place or PREFECT_API_TLS_INSECURE_SKIP_VERIFY.value():
+        return
+    if why := why_no_certificates(place):
+        raise refused(PREFECT_API_SSL_CERT_FILE, OF_CERTIFICATES, f"{place}: {why}")
 
 
 def refused(setting: Setting, rule: str, received: str = "another value, which is not shown") -> PermanentError:

@@ -47,7 +47,6 @@ REFUSALS = {
 }
 OTHER_FAULTS = {
     "InvalidURL": "must have an address such as http://127.0.0.1:4200/api",
-    "FileNotFoundError": "cannot be checked: set PREFECT_API_SSL_CERT_FILE to a file that is there",
     "JSONDecodeError": NO_API,
     "DecodingError": NO_API,
     "TooManyRedirects": NO_API,

@@ -40,24 +40,17 @@ from lib.errors import NoThread, PermanentError, PipelineError, TransientError
 from lib.files import check_regular, open_lock
 from lib.runtime.failures import NO_THREAD_WORDS, more_threads
 from tasks.client_settings import refused
+from tasks.temporary_settings import OF_EVENTS, environment_of_server
 
 ENDS_WITHIN_S = 5.0
-SETTINGS = {
-    "PREFECT_UI_ENABLED": "0",
-    "PREFECT_SERVER_API_BASE_PATH": "/api",  # where this process looks for it
-    "PREFECT__SERVER_EPHEMERAL": "1",
-    "PREFECT__SERVER_FINAL": "1",
-    # What a server for many keeps elsewhere, in Redis for one.
-    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.memory",
-    "PREFECT_SERVER_DOCKET_URL": "memory://",
-    "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect.server.events.ordering.memory",
-    "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect.server.utilities.messaging.memory",
-    "PREFECT_SERVER_EVENTS_MESSAGING_CACHE": "prefect.server.utilities.messaging.memory",
-}
-"""What a temporary server has, whatever is set for another one."""
 START_FAULTS: dict[str, tuple[type[PipelineError], str]] = {
     "|".join(NO_THREAD_WORDS): (NoThread, more_threads()),
     r"Can't locate revision": (PermanentError, "its database is of a newer version of Prefect; upgrade Prefect"),
+    r"no such table|relation .* does not exist": (
+        PermanentError,
+        "its database has no tables, or not those of this version of Prefect; migrate it (prefect server database "
+        "upgrade), or unset PREFECT_SERVER_DATABASE_MIGRATE_ON_START",
+    ),
     r"file is not a database|malformed": (PermanentError, "its database is damaged; move it away"),
     r"unable to open database|readonly database|Permission": (PermanentError, "its database cannot be written"),
     r"database is locked": (TransientError, "another program keeps its database locked; end it, and run again"),
@@ -125,6 +118,7 @@ class TemporaryServer:
     def start(self) -> None:
         """Wait until it answers. Raises PipelineError with what it says where it does not."""
         check_loopback()
+        environment = environment_of_server()
         with (
             _one_at_a_time(),
             socket.create_server(("127.0.0.1", 0)) as ours,
@@ -141,17 +135,14 @@ class TemporaryServer:
                 start_new_session=True,  # or Ctrl-C would end it before this process has saved its state
                 stdout=log,
                 stderr=log,
-                env={
-                    **os.environ,
-                    **get_current_settings().to_environment_variables(exclude_unset=True),
-                    **SETTINGS,
-                },
+                env=environment,
             )
             ours.close()  # where the process ends, who waits for its answer finds out
             self._wait_until_it_answers(log)
         self._runs = True
         threading.Thread(target=self._end_after_it, daemon=True).start()
         atexit.register(self.stop)
+        os.environ.update({name: value for name, value in environment.items() if name.startswith(OF_EVENTS)})
         TemporaryServer.url = os.environ[PREFECT_API_URL.name] = f"{self.address}/api"
         refresh_global_settings_context()
 

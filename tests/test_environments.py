@@ -142,6 +142,32 @@ SLOW = {
         ("PREFECT_MESSAGING_BROKER", "prefect_redis.messaging"),
         without="PREFECT_API_URL",
     ),
+    **{
+        f"a temporary server although {name} is set for another": Case(
+            "{python} -m flows.ingest", 0, "Stopping temporary server", (name, value), without="PREFECT_API_URL"
+        )
+        for name, value in {
+            "PREFECT_API_DATABASE_MIGRATE_ON_START": "false",
+            "PREFECT_SERVER_API_MAX_PARAMETER_SIZE": "5",
+            "PREFECT_SERVER_EVENTS_MAXIMUM_EVENT_NAME_LENGTH": "3",
+            "PREFECT_SERVER_EVENTS_MAXIMUM_SIZE_BYTES": "10",
+        }.items()
+    },
+    **{
+        f"certificates that are none, {name}": Case(
+            f"{command}; code=$?; [ ! -e $STORE_URI ] && exit $code",
+            2,
+            "error: PREFECT_API_SSL_CERT_FILE must name a file of CA certificates; received /none.pem: No such file",
+            ("PREFECT_API_SSL_CERT_FILE", "/none.pem"),
+            without="PREFECT_API_URL",
+        )
+        for name, command in {
+            "flows.ingest": "{python} -m flows.ingest",
+            "flows.train": "{python} -m flows.train --models digits-softmax",
+            "deploying": "PREFECT_API_URL=https://127.0.0.1:9/api {python} -m deployments.deploy",
+            "a worker": "PREFECT_API_URL=https://127.0.0.1:9/api {python} -m deployments.worker --pool cpu",
+        }.items()
+    },
     "a profile that says nothing of servers": Case(
         'mkdir $PREFECT_HOME; printf \'active = "mine"\n[profiles.mine]\nPREFECT_LOGGING_LEVEL = "INFO"\n\' '
         "> $PREFECT_HOME/profiles.toml; {python} -m flows.ingest",

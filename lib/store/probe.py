@@ -49,17 +49,18 @@ def broken_promise(store: Store) -> str | None:
 
 def _broken_promise(store: Store) -> str | None:
     path = f"{PROBES}/{uuid.uuid4().hex}"
-    made = isinstance(store, LocalStore) and not store.root.exists()
+    made: list[Path] = []
+    if isinstance(store, LocalStore):
+        missing = [folder for folder in (store.root, *store.root.parents) if not os.path.lexists(folder)]
+        made = [store.root / PROBES, *missing]  # the first may be left from a probe that was killed
     try:
         return next((promise for promise, kept in _promises(store, path) if not kept), None)
     finally:
         with suppress(PipelineError):  # it must not hide what went wrong before
             store.delete(path)
-        if isinstance(store, LocalStore):
-            with suppress(OSError):  # another's probe lies there
-                (store.root / PROBES).rmdir()
-                if made:
-                    store.root.rmdir()
+        for folder in made:
+            with suppress(OSError):  # another's work lies there by now
+                folder.rmdir()
 
 
 def _in_time(store: Store, ask: Callable[[Store], Result]) -> Result:

@@ -13,6 +13,7 @@ from deployments.checks import (
     check_store,
     file_system,
 )
+from lib.errors import PermanentError
 from lib.store import LocalStore, Store
 
 KEPT = "reads, writes, creates only if absent, replaces only if unchanged"
@@ -30,6 +31,32 @@ def test_a_store_that_keeps_its_promises_is_well_and_nothing_stays_in_it(store: 
     assert store.list("doctor") == []
     if isinstance(store, LocalStore):
         assert not store.root.exists()
+
+
+def test_folders_that_the_check_made_are_removed_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for place in ("there/x/new", "there/y", "there/z/../w", "there"):
+        assert check_store(LocalStore(tmp_path / place)).level == "ok"
+        assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+
+
+def test_folders_of_a_store_that_is_none_are_removed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalStore, "_link", lambda *_: (_ for _ in ()).throw(PermanentError("no links")))
+    with pytest.raises(PermanentError, match="no links"):
+        check_store(LocalStore(tmp_path / "x" / "new"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_command_has_stored_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, delete = LocalStore(tmp_path / "x" / "new"), LocalStore.delete
+
+    def stored_meanwhile(self: LocalStore, path: str) -> None:
+        (store.root / "raw").mkdir(exist_ok=True)
+        delete(self, path)
+
+    monkeypatch.setattr(LocalStore, "delete", stored_meanwhile)
+    assert check_store(store).level == "ok"
+    assert [path.name for path in store.root.iterdir()] == ["raw"]
 
 
 def test_a_folder_is_for_one_machine_unless_it_lies_on_a_file_system_of_several(tmp_path: Path) -> None:

@@ -110,6 +110,19 @@ def test_its_help_explains_it_and_prefects_follows(said: Path) -> None:
     assert done.stdout.splitlines()[-1] == f"{STARTS} --help"
 
 
+@pytest.mark.parametrize(("level", "heeded"), [("DEBUG", ""), ("10", ""), ("INFO", ""), ("ERROR", "ERROR")])
+def test_no_level_of_all_loggers_has_libraries_log_the_servers_password(level: str, heeded: str, said: Path) -> None:
+    said.with_name("prefect").write_text('#!/bin/sh\necho "level: $PREFECT_LOGGING_ROOT_LEVEL"\n')
+    done = subprocess.run(
+        [said.with_name("python"), "-m", "deployments.worker", "--help"],
+        env={**os.environ, "PYTHONPATH": PYTHONPATH, "PREFECT_LOGGING_ROOT_LEVEL": level},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == f"level: {heeded}"
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -3,11 +3,15 @@
 import os
 from pathlib import Path
 
+import certifi
 import pytest
+from prefect.client.orchestration import get_client
 from prefect.settings import (
     PREFECT_API_DATABASE_CONNECTION_URL,
     PREFECT_API_KEY,
     PREFECT_API_REQUEST_TIMEOUT,
+    PREFECT_API_SSL_CERT_FILE,
+    PREFECT_API_TLS_INSECURE_SKIP_VERIFY,
     PREFECT_CLIENT_CUSTOM_HEADERS,
     PREFECT_HOME,
     PREFECT_SERVER_EPHEMERAL_ENABLED,
@@ -18,9 +22,11 @@ from prefect.settings.legacy import Setting
 
 from lib.errors import InTheWay, PermanentError
 from tasks import server
+from tasks.client_settings import check_client_settings
 from tests.tasks.test_server import CLOSED, check, said_of
 
 DATABASE = "PREFECT_API_DATABASE_CONNECTION_URL must be sqlite+aiosqlite:///PATH, or postgresql+asyncpg://"
+CERTIFICATES = "PREFECT_API_SSL_CERT_FILE must name a file of CA certificates"
 SETTINGS: dict[str, tuple[Setting, object, str]] = {
     "a header with a line end": (
         PREFECT_CLIENT_CUSTOM_HEADERS,
@@ -49,11 +55,27 @@ SETTINGS: dict[str, tuple[Setting, object, str]] = {
         "nan",
         "PREFECT_API_REQUEST_TIMEOUT must be …; received nan",
     ),
+    "certificates that are not there": (
+        PREFECT_API_SSL_CERT_FILE,
+        "/none.pem",
+        f"{CERTIFICATES}; received /none.pem: No such file or directory: change it, or unset PREFECT_API_SSL_CERT_FILE",
+    ),
+    "a folder of certificates": (PREFECT_API_SSL_CERT_FILE, "/", f"{CERTIFICATES}; received /: "),
+    "a text for certificates": (PREFECT_API_SSL_CERT_FILE, __file__, f"{CERTIFICATES}; received {__file__}: "),
+    "a device for certificates": (PREFECT_API_SSL_CERT_FILE, "/dev/zero", f"{CERTIFICATES}; received /dev/zero: "),
     "a database of another kind": (PREFECT_API_DATABASE_CONNECTION_URL, "mysql://u:secret@h/x", DATABASE),
     "a driver that cannot wait": (PREFECT_API_DATABASE_CONNECTION_URL, "postgresql://u:secret@h/x", DATABASE),
     "no address of a database": (PREFECT_API_DATABASE_CONNECTION_URL, "u:secret@h/x", DATABASE),
     "a port that is no number": (PREFECT_API_DATABASE_CONNECTION_URL, "sqlite+aiosqlite://h:secret/x", DATABASE),
 }
+
+
+@pytest.mark.parametrize(("place", "skips"), [("", False), (certifi.where(), False), ("/none.pem", True)])
+def test_certificates_that_can_be_used_or_that_nobody_checks_are_no_fault(place: str, skips: bool) -> None:
+    with temporary_settings({PREFECT_API_SSL_CERT_FILE: place, PREFECT_API_TLS_INSECURE_SKIP_VERIFY: skips}):
+        check_client_settings()
+        with get_client(sync_client=True):
+            pass
 
 
 def test_a_home_that_no_databases_address_can_name_is_refused(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ ADDRESSES = {
         "https://127.0.0.1:9/api",
         {"PREFECT_API_SSL_CERT_FILE": "/no/such.pem"},
         PERMANENT,
-        "set PREFECT_API_SSL_CERT_FILE to a file that is there",
+        "PREFECT_API_SSL_CERT_FILE must name a file of CA certificates; received /no/such.pem: No such file",
     ),
 }
 TEMPORARY = {
@@ -158,6 +158,7 @@ TEMPORARY = {
         PERMANENT,
         "its database refuses us",
     ),
+    "no tables": ('UndefinedTableError: relation "block_type" does not exist', PERMANENT, "…; migrate it (prefect "),
     "a file that is no database": (
         "sqlalchemy.exc.DatabaseError: (sqlite3.DatabaseError) file is not a database",
         PERMANENT,
