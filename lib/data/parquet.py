@@ -51,19 +51,16 @@ class Destination(NamedTuple):
 
 
 def write_images(path: Path, spec: DatasetSpec, split: SourceSplit) -> None:
-    """Write `split` with columns image, label, coarse_label (where there is one) and index.
-
-    Raises PermanentError for labels that are no int16: there may be 32,768 classes.
-    """
+    """Write `split` with columns image, label, coarse_label (where there is one) and index."""
     rows = len(split.images)
     pixels = np.ascontiguousarray(split.images)
     width = pixels[0].nbytes
     columns = {
         "image": pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), rows, [None, pa.py_buffer(pixels)]),
-        "label": _as_int16(split.labels),
+        "label": pa.array(split.labels, label_type(split.labels.max())),
     }
     if split.coarse_labels is not None:
-        columns["coarse_label"] = _as_int16(split.coarse_labels)
+        columns["coarse_label"] = pa.array(split.coarse_labels, label_type(split.coarse_labels.max()))
     columns["index"] = pa.array(np.arange(rows, dtype=np.int32))
     table = pa.table(columns).replace_schema_metadata(
         {
@@ -81,13 +78,9 @@ def write_images(path: Path, spec: DatasetSpec, split: SourceSplit) -> None:
     pq.write_table(table, path, row_group_size=ROW_GROUP_ROWS, compression="none", use_dictionary=plain)
 
 
-def _as_int16(labels: np.ndarray) -> pa.Array:
-    try:
-        return pa.array(labels).cast(pa.int16())
-    except pa.ArrowInvalid as error:
-        raise PermanentError(
-            f"labels must be from 0 to 32,767; received {labels.min():,} to {labels.max():,}"
-        ) from error
+def label_type(largest: int) -> pa.DataType:
+    """What labels up to `largest` are stored as: int16, as all of up to 32,768 classes, else int32."""
+    return pa.int16() if largest < 1 << 15 else pa.int32()
 
 
 def read_images(path: Path) -> ImageTable:

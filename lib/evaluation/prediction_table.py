@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lib.data.parquet import label_type
 from lib.data.rows import Rows
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, load, read_file
@@ -23,8 +24,8 @@ def encode_predictions(scored: Mapping[str, tuple[Rows, np.ndarray]]) -> bytes:
             {
                 "split": pa.array([split] * len(rows.labels)),
                 "index": pa.array(rows.index.astype(np.int32)),
-                "label": pa.array(rows.labels.astype(np.int16)),
-                "predicted": pa.array(values.argmax(axis=1).astype(np.int16)),
+                "label": pa.array(rows.labels, label_type(values.shape[1] - 1)),
+                "predicted": pa.array(values.argmax(axis=1), label_type(values.shape[1] - 1)),
                 "probabilities": pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1]),
             }
         )

@@ -13,7 +13,7 @@ from lib.models.values import Described, Float32
 
 NOT_IN_KEY = {"datasets", "description", "baseline", "runs_on"}
 """Fields of a recipe that change no model."""
-SHOWN_IF_SET = {"averaging", "beside", "both_views", "nesterov", "sizes", "warmup"}
+SHOWN_IF_SET = {"averaging", "beside", "both_views", "class_weight", "nesterov", "sizes", "warmup"}
 """Fields that are younger than the pages of reports: a page without them still is what its recipe gives."""
 
 # Names alone, since the builders load TensorFlow: `lib.models.networks.NETWORKS`.
@@ -106,6 +106,8 @@ class Recipe(Described):
     batch_size: int = Field(default=128, gt=0, le=65_536)
     augmentation: Augmentation = Augmentation()
     label_smoothing: Float32 = Field(default=0.0, ge=0, lt=1)
+    class_weight: Literal["none", "balanced"] = "none"
+    """Balanced: all classes weigh alike in the loss, however many images each has."""
     both_views: bool = False
     """The finished model gives the mean of what its network says of an image and of its mirror image."""
     early_stopping_epochs: int | None = Field(default=None, gt=0, le=MOST_EPOCHS)

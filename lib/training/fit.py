@@ -191,7 +191,7 @@ class Trainer:
         enter_phase(self.model, self.recipe, phase)
         self.model.compile(
             optimizer=make_optimizer(phase, self.rows.steps),
-            loss=make_loss(self.recipe, self.model.output_shape[-1]),
+            loss=make_loss(self.recipe, self.model.output_shape[-1], self.rows.labels),
             metrics=_metrics(),
             jit_compile=not self.recipe.deterministic and bool(tf.config.list_physical_devices("GPU")),
         )

@@ -1,10 +1,14 @@
 """Optimizers and schedules of a phase. The rate is a function of the step, which is part of the optimizer's state."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 from lib.models.schema import Phase, Recipe
+
+Loss = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
 
 
 def make_optimizer(phase: Phase, epoch_steps: int) -> keras.Optimizer:
@@ -42,13 +46,36 @@ def _schedule(phase: Phase, epoch_steps: int) -> float | keras.optimizers.schedu
     return phase.learning_rate
 
 
-def make_loss(recipe: Recipe, classes: int) -> keras.losses.Loss:
-    """Cross-entropy of integer labels, smoothed where the recipe says so."""
-    if not recipe.label_smoothing:
-        return keras.losses.SparseCategoricalCrossentropy()
+def make_loss(recipe: Recipe, classes: int, labels: np.ndarray | None = None) -> keras.losses.Loss | Loss:
+    """Cross-entropy of integer labels, smoothed and weighted where the recipe says so.
 
+    `labels` (N,) are those that are trained on; only weights need them.
+    """
+    if recipe.class_weight == "balanced":
+        assert labels is not None
+        return _weighted(_cross_entropy(recipe, classes), balanced_weights(labels, classes))
+    return _cross_entropy(recipe, classes) if recipe.label_smoothing else keras.losses.SparseCategoricalCrossentropy()
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """(classes,) float32: with these, the images of each class that is there weigh as much as those of any other."""
+    counts = np.bincount(labels, minlength=classes)
+    present = np.count_nonzero(counts)
+    weights: np.ndarray = np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 0)
+    return weights.astype(np.float32)
+
+
+def _cross_entropy(recipe: Recipe, classes: int) -> Loss:
     def smoothed(labels: keras.KerasTensor, probabilities: keras.KerasTensor) -> keras.KerasTensor:
         one_hot = keras.ops.one_hot(keras.ops.reshape(labels, [-1]), classes)
         return keras.losses.categorical_crossentropy(one_hot, probabilities, label_smoothing=recipe.label_smoothing)
 
     return smoothed
+
+
+def _weighted(loss: Loss, weights: np.ndarray) -> Loss:
+    def weighted(labels: keras.KerasTensor, probabilities: keras.KerasTensor) -> keras.KerasTensor:
+        of_each = keras.ops.take(keras.ops.convert_to_tensor(weights), keras.ops.reshape(labels, [-1]))
+        return loss(labels, probabilities) * of_each
+
+    return weighted

@@ -31,6 +31,18 @@ def test_warmup_cosine_climbs_to_the_peak_in_a_tenth_and_ends_at_zero() -> None:
     assert rate_at(phase, 10, 100) == pytest.approx(0, abs=1e-7)
 
 
+def test_a_balanced_loss_counts_each_class_that_is_there_alike() -> None:
+    from lib.training.optimizers import balanced_weights, make_loss
+
+    labels = np.array([0, 0, 0, 2])
+    # Two of three classes are there: 4 / (2 · 3) and 4 / (2 · 1), so that either has 2 in all.
+    assert balanced_weights(labels, 3).tolist() == pytest.approx([2 / 3, 0, 2])
+    recipe = find_recipe("digits-cnn").model_copy(update={"class_weight": "balanced", "label_smoothing": 0})
+    guesses = np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]], np.float32)
+    loss = make_loss(recipe, 3, labels)(np.array([[0], [2]]), guesses)
+    assert np.asarray(loss).tolist() == pytest.approx([2 / 3 * np.log(2), 2 * np.log(4)], rel=1e-5)
+
+
 def test_a_smoothed_loss_is_the_hand_worked_one() -> None:
     from lib.training.optimizers import make_loss
 
