@@ -35,6 +35,7 @@ class SplitMetrics(BaseModel):
     accuracy: float
     top5_accuracy: float
     macro_f1: float
+    """Mean over the classes that have rows."""
     per_class: list[ClassMetrics]
     confusion: list[list[int]]
     """[true class][predicted class] → rows"""
@@ -73,7 +74,7 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str
         top5_accuracy=float(metrics.top_k_accuracy_score(labels, exact, k=5, labels=classes))
         if len(classes) > 5
         else 1.0,
-        macro_f1=float(np.mean(scores[2])),
+        macro_f1=float(np.mean(scores[2][scores[3] > 0])),
         per_class=[
             ClassMetrics(name=name, precision=float(p), recall=float(r), f1=float(f), rows=int(n))
             for name, p, r, f, n in per_class

@@ -75,7 +75,7 @@ def _cross_entropy(recipe: Recipe, classes: int) -> Loss:
 
 def _weighted(loss: Loss, weights: np.ndarray) -> Loss:
     def weighted(labels: keras.KerasTensor, probabilities: keras.KerasTensor) -> keras.KerasTensor:
-        of_each = keras.ops.take(keras.ops.convert_to_tensor(weights), keras.ops.reshape(labels, [-1]))
-        return loss(labels, probabilities) * of_each
+        of_each = keras.ops.cast(keras.ops.reshape(labels, [-1]), "int32")  # Keras gives labels as numbers with a point
+        return loss(labels, probabilities) * keras.ops.take(keras.ops.convert_to_tensor(weights), of_each)
 
     return weighted

@@ -85,3 +85,10 @@ def test_the_probabilities_given_stay_as_they_are() -> None:
     doubles = PROBABILITIES.astype(np.float64) * 2
     measure(doubles, LABELS, NAMES)
     assert np.array_equal(doubles, before.astype(np.float64) * 2)
+
+
+def test_a_class_without_rows_does_not_count_in_the_mean_of_classes() -> None:
+    probabilities = np.array([[0.9, 0.05, 0.05], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1]], np.float32)
+    measured = measure(probabilities, np.array([0, 0, 1]), ["a", "b", "of no row"])
+    assert [each.rows for each in measured.per_class] == [2, 1, 0]
+    assert measured.macro_f1 == 1

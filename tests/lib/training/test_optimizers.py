@@ -39,8 +39,14 @@ def test_a_balanced_loss_counts_each_class_that_is_there_alike() -> None:
     assert balanced_weights(labels, 3).tolist() == pytest.approx([2 / 3, 0, 2])
     recipe = find_recipe("digits-cnn").model_copy(update={"class_weight": "balanced", "label_smoothing": 0})
     guesses = np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]], np.float32)
-    loss = make_loss(recipe, 3, labels)(np.array([[0], [2]]), guesses)
-    assert np.asarray(loss).tolist() == pytest.approx([2 / 3 * np.log(2), 2 * np.log(4)], rel=1e-5)
+    loss = make_loss(recipe, 3, labels)
+    right = [2 / 3 * np.log(2), 2 * np.log(4)]
+    assert np.asarray(loss(np.array([[0], [2]]), guesses)).tolist() == pytest.approx(right, rel=1e-5)
+    import keras
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Identity()])
+    model.compile(loss=loss)
+    assert model.evaluate(guesses, np.array([0, 2]), verbose=0) == pytest.approx(np.mean(right), rel=1e-5)
 
 
 def test_a_smoothed_loss_is_the_hand_worked_one() -> None:
