@@ -31,14 +31,14 @@ def add_own_options(options: argparse.ArgumentParser) -> None:
 def own_source(chosen: argparse.Namespace) -> OwnSource | None:
     """The source that the options name; None where they name none. Raises PermanentError where they break a rule."""
     given = {name: getattr(chosen, f"own_{name}") for name in OwnSource.model_fields}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in given.items() if value}
     if not given:
         return None
     for name, why in (("uri", "--from PLACE says where your images lie"), ("name", "--name NAME names the dataset")):
         if name not in given:
             raise PermanentError(f"{why}: give both, or neither; received {', '.join(map(_flag, given))}")
     if "://" not in given["uri"]:
-        given["uri"] = str(Path(given["uri"]).absolute())
+        given["uri"] = str(Path(given["uri"]).expanduser().absolute())
     try:
         return TypeAdapter(Annotated[OwnSource, AfterValidator(check_name)]).validate_python(given)
     except ValidationError as error:

@@ -215,9 +215,10 @@ def _check_splits(source: OwnSource, rows: list[Row]) -> None:
         )
 
 
-def _in_order(label: str) -> tuple[bool, int, str]:
-    """Numbers before names, and by their size."""
-    return (False, int(label), label) if label.isascii() and label.isdecimal() else (True, 0, label)
+def _in_order(label: str) -> tuple[bool, int, str, str]:
+    """Numbers before names, and by their size, however many figures they have."""
+    figures = label.lstrip("0")
+    return (False, len(figures), figures, label) if label.isascii() and label.isdecimal() else (True, 0, "", label)
 
 
 def _rows(kept: list[Kept], class_names: list[str]) -> list[tuple[Row, Kept]]:

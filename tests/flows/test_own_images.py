@@ -70,6 +70,7 @@ BAD: dict[str, tuple[Callable[[Path], None], list[str], str]] = {
         "kind",
     ),
     "an archive": (lambda folder: folder.write_bytes(b"PK"), ["--from", HERE, "--name", "x"], "--from"),
+    "a place of no letters": (colours, ["--from", "", "--name", "x"], "--from PLACE says where your images lie"),
     "no name": (colours, ["--from", HERE], "--name NAME names the dataset: give both, or neither; received --from"),
     "no source": (colours, ["--name", "x"], "--from PLACE says where your images lie: give both, or neither; received"),
     "a built-in name": (colours, ["--from", HERE, "--name", "digits"], "name must be none of the built-in cifar100, "),

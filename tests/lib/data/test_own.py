@@ -66,6 +66,18 @@ def test_every_image_is_kept_as_it_is_with_its_class(here: LocalStore, folder: P
     }
 
 
+def test_classes_are_in_order_numbers_by_their_size(here: LocalStore, tmp_path: Path) -> None:
+    names = ["07", "7", "9", "10", "1" * 200, "B", "a"]
+    for label in names:
+        (tmp_path / "own" / label).mkdir(parents=True)
+        for number in range(12):
+            (tmp_path / "own" / label / f"{number}.png").write_bytes(
+                png(picture((len(label), ord(label[0]), 0), number))
+            )
+    _, images = collected(source(tmp_path / "own"), here)
+    assert images.facts["class_names"] == names
+
+
 def test_rows_lie_at_random_as_to_class(here: LocalStore, folder: Path) -> None:
     _, images = collected(source(folder), here)
     labels = [row.label for row in images_of(here, images)]
