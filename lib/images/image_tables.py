@@ -77,7 +77,7 @@ def table_layout(source: Source, paths: list[str], table: Table, columns: Column
         for part in parts:
             yield from _images(source, part, table, (by_place, given), refused)
 
-    return Layout(_description(paths, table, counts), given, source.refused, images)
+    return Layout(_description(paths, table, counts), given, source.refused, images, table.class_names or ())
 
 
 def _description(paths: list[str], table: Table, counts: Counter[Split | None]) -> str:
@@ -105,6 +105,12 @@ def text_rows(source: Source, path: str) -> tuple[list[str], Iterator[tuple[str,
                     number += 1
 
     return names, rows()
+
+
+def names_of_classes(source: Source, path: str, label: str) -> tuple[str, ...]:
+    """Those of the column `label` of a Parquet file, in the order of their numbers; empty where it has none."""
+    with _opened(source, path) as file:
+        return class_names_of(file.schema_arrow, label) or ()
 
 
 def _named_or_reason(value: Any, class_names: tuple[str, ...] | None) -> Any:

@@ -210,4 +210,4 @@ def _of_lists(source: Source, lists: dict[str, Split | None], columns: Columns, 
         f"{counted(len(ordered), 'file')}{of_splits(counts)}; columns {shortened(', '.join(listed.columns))}"
     )
     notes = [f"{counted(outside, 'image')} in no row, left out"] if outside else []
-    return Layout("; ".join([says, *notes]), given, [*source.refused, *listed.refused], images)
+    return Layout("; ".join([says, *notes]), given, [*source.refused, *listed.refused], images, listed.class_names)

@@ -43,7 +43,7 @@ class Row(NamedTuple):
 SCHEMA = pa.schema(
     {
         "image": pa.struct({"bytes": pa.binary(), "path": pa.string()}),
-        "label": pa.int32(),
+        "label": pa.int64(),  # `datasets` takes numbers of no other width for a ClassLabel
         "split": pa.string(),
         "group": pa.string(),
         "sha256": pa.string(),

@@ -59,13 +59,22 @@ Make = Callable[[list[Refused]], Iterator[SourceImage]]
 class Layout:
     """How images and labels lie in a source."""
 
-    def __init__(self, description: str, splits_given: bool, refused: Iterable[Refused], make: Make) -> None:
+    def __init__(
+        self,
+        description: str,
+        splits_given: bool,
+        refused: Iterable[Refused],
+        make: Make,
+        class_names: Iterable[str] = (),
+    ) -> None:
         self.description = printable(description)
         """One line for people: what was found before any image was read."""
         self.splits_given = splits_given
         """Whether the images have splits, at least two. What lies in a single one has none: it says nothing."""
         self.refused = list(refused)
         """What is left out; complete once `images` has come to its end."""
+        self.class_names = tuple(name.strip() for name in class_names)
+        """In the order that the source numbers them; empty where it numbers none."""
         self._known = tuple(refused)
         self._make = make
 

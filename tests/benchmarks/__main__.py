@@ -1,7 +1,7 @@
 """Run all benchmarks and print one table: `make bench`, or `python -m tests.benchmarks [NAME …]`.
 
-Each is a process of its own: reading, augmentation, training_step, no_op, time_to_accuracy. CIFAR-100 and Fashion-MNIST
-are ingested first, where the store (STORE_URI) lacks them. Run it on an otherwise idle machine.
+Each is a process of its own: reading, augmentation, decoding, training_step, no_op, time_to_accuracy. CIFAR-100 and
+Fashion-MNIST are ingested first, where the store (STORE_URI) lacks them. Run it on an otherwise idle machine.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from lib.lineage.provenance import environment
 from tests.benchmarks.measuring import Measured, own_process, print_table
 from tests.running_stack import REPOSITORY
 
-BENCHMARKS = ("reading", "augmentation", "training_step", "no_op", "time_to_accuracy")
+BENCHMARKS = ("reading", "augmentation", "decoding", "training_step", "no_op", "time_to_accuracy")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -1,11 +1,13 @@
 """Images of users: the pixels that a file shows, or a reason. Expected values are of the specifications."""
 
+import io
 import struct
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 from lib.images.decoding import decode, pixel_digest
 
@@ -176,6 +178,19 @@ def test_colours_of_a_jpeg_are_kept() -> None:
         picture = decode(saved(np.full((16, 16, 3), (200, 30, 90), np.uint8), "JPEG", mode), None, None)
         assert np.abs(picture.pixels.astype(int) - (200, 30, 90)).max() <= 3
         assert (picture.format, picture.mode, picture.conversions) == ("JPEG", mode, conversions)
+
+
+@pytest.mark.parametrize("height", [427, 384, 336, 195, 192])  # 192 and 384 leave least for each pixel of the result
+def test_a_jpeg_decoded_at_a_fraction_is_nearer_to_the_whole_than_another_filter_is(height: int) -> None:
+    for photo in load_sample_images().images:
+        width = 640 * height // 427
+        file = saved(np.asarray(Image.fromarray(photo).resize((width, height))), "JPEG", quality=90)
+        whole, box = Image.open(io.BytesIO(file)), ((width - height) / 2, 0, (width + height) / 2, height)
+        filters = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
+        expected, bicubic = (np.asarray(whole.resize((64, 64), each, box), float) for each in filters)
+        apart = np.sqrt(np.mean((decode(file, 64, 3).pixels - expected) ** 2))
+        assert 0 < apart < 2.5
+        assert apart < np.sqrt(np.mean((bicubic - expected) ** 2))
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG"])

@@ -117,6 +117,15 @@ def test_our_own_tables_are_pixels_with_the_names_of_classes(tmp_path: Path) -> 
     assert {each.label for each in coarse.images()} == {"animal"}
 
 
+def test_classes_keep_the_order_in_which_a_table_numbers_them(tmp_path: Path) -> None:
+    kind = {"names": [" zebra", "ape"], "_type": "ClassLabel"}
+    with_images = write(tmp_path / "x.parquet", features(label=kind), image=structs(b"x", b"y"), label=[1, 0])
+    assert layout_of(with_images).class_names == ("zebra", "ape")
+    with_paths = write(tmp_path / "y.parquet", features(label=kind), path=["1.jpg", "2.jpg"], label=[1, 0])
+    assert layout_of(with_paths).class_names == ("zebra", "ape")
+    assert layout_of(write(tmp_path / "z.parquet", image=structs(b"x", b"y"), label=[1, 0])).class_names == ()
+
+
 PLACES: dict[str, tuple[str, list[str | None]]] = {
     "shards": ("test-00000-of-00001.parquet train-00000-of-00002.parquet train-00001-of-00002.parquet",
                ["test", "train", "train"]),

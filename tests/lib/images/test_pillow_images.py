@@ -1,6 +1,6 @@
 """Every image of Pillow's own tests, also those that are made to do harm: as Pillow shows it, or a reason.
 
-They are in its source distribution: `PILLOW_IMAGES=pillow-13.0.0/Tests/images`.
+They are in its source distribution, which pip fetches, or `PILLOW_IMAGES=pillow-13.0.0/Tests/images` names them.
 """
 
 import io
@@ -8,7 +8,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import warnings
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +69,30 @@ def scaled(values: np.ndarray, mode: str, top: float, is_16_bits: bool) -> np.nd
     return np.rint((values - low) * 255 / (top - low))
 
 
-@pytest.mark.timeout(300)
-def test_every_image_is_as_pillow_shows_it_or_has_a_reason() -> None:
-    folder = Path(os.environ.get("PILLOW_IMAGES", "nowhere")).absolute()
-    if not folder.is_dir():
-        pytest.skip("PILLOW_IMAGES names no folder: it is Tests/images of Pillow's source distribution")
-    files = sorted(each for each in folder.rglob("*") if each.is_file())
+@pytest.fixture(scope="session")
+def pillow_images(request: pytest.FixtureRequest) -> Path:
+    """The folder of images of the Pillow that is installed; fetched once, and kept where pytest keeps its cache."""
+    if named := os.environ.get("PILLOW_IMAGES"):
+        if not Path(named).is_dir():
+            pytest.fail(f"PILLOW_IMAGES must name a folder; received {named}")
+        return Path(named).absolute()
+    version = metadata.version("pillow")
+    kept = request.config.cache.mkdir("pillow-images") / version
+    if not kept.is_dir():
+        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+            command = [sys.executable, "-m", "tests.lib.images.fetch_pillow", version, f"{folder}/images"]
+            done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=240)
+            if done.returncode:
+                said = done.stderr.strip().splitlines()[-1:] or ["it says nothing"]
+                pytest.skip(f"pip cannot fetch Pillow {version} as its source distribution: {said[0]}")
+            Path(folder, "images").rename(kept)
+    return kept
+
+
+@pytest.mark.real_data
+@pytest.mark.timeout(600)
+def test_every_image_is_as_pillow_shows_it_or_has_a_reason(pillow_images: Path) -> None:
+    files = sorted(each for each in pillow_images.rglob("*") if each.is_file())
     done = subprocess.run(
         [sys.executable, "-c", IN_A_PROCESS],
         input=json.dumps([str(each) for each in files]),
