@@ -20,7 +20,8 @@ from flows.command import reach_store, settings_of
 from flows.parameters import takes
 from lib.command_line import RUN_AGAIN, add_store_option, main_of, parser
 from lib.errors import printable
-from lib.lineage.retention import Policy, Removal, apply, plan
+from lib.lineage.kept import Policy
+from lib.lineage.retention import Removal, apply, plan
 from lib.models.recipes import is_try
 from lib.planning.request import CleanUpRequest, read_request
 from lib.reporting.report_list import write_report_lists

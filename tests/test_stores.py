@@ -12,8 +12,9 @@ import pytest
 
 from lib.data.datasets import DATASETS
 from lib.lineage.index import read_index
+from lib.lineage.kept import Policy
 from lib.lineage.manifests import OtherVersion, find
-from lib.lineage.retention import CleanUp, Policy, plan
+from lib.lineage.retention import CleanUp, plan
 from lib.lineage.steps import STEPS
 from lib.lineage.verify import verify
 from lib.models.recipes import RECIPES

@@ -3,11 +3,13 @@
 A dataset of a person's own needs no code: `lib.data.own`.
 """
 
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from lib.data.upstream import UpstreamFile
+from lib.errors import PermanentError
 from lib.lineage.manifests import Ref
 from lib.lineage.steps import STEPS
 
@@ -93,9 +95,30 @@ CIFAR100_CLASSES = (
     "tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"
 )
 
-DATASETS: dict[str, DatasetSpec] = {
-    spec.name: spec
-    for spec in (
+
+class Named(Protocol):
+    """A literal with a name."""
+
+    @property
+    def name(self) -> str: ...
+
+
+Literals = TypeVar("Literals", bound=Named)
+
+
+def by_name(kind: str, literals: Iterable[Literals]) -> dict[str, Literals]:
+    """Each by its name. Raises PermanentError where two have the same: a copied one would take the other's place."""
+    found: dict[str, Literals] = {}
+    for each in literals:
+        if each.name in found:
+            raise PermanentError(f"{kind} must have a name each of its own; two are called {each.name}: rename one")
+        found[each.name] = each
+    return found
+
+
+DATASETS: dict[str, DatasetSpec] = by_name(
+    "datasets",
+    (
         DatasetSpec(
             name="digits",
             title="Optical recognition of handwritten digits",
@@ -191,8 +214,8 @@ DATASETS: dict[str, DatasetSpec] = {
             licence="MIT",
             citation="H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST, arXiv:1708.07747, 2017",
         ),
-    )
-}
+    ),
+)
 
 
 def dataset_address(spec: DatasetSpec) -> str:

@@ -23,6 +23,8 @@ ANSWERS_WITHIN_S = 120.0
 """To its first byte of content, redirects included, however slowly each byte of a header comes."""
 BUSY = {408, 425, 429}
 ELSEWHERE = "set MIRROR_URL to a place that has it"
+REFUSED = {401, 403}
+LOG_IN = f"{ELSEWHERE}, with its user and password in the address if it asks for them"
 METADATA = {ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200")}
 """Where clouds hand out keys, besides link-local addresses."""
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -70,6 +72,8 @@ def _check_status(url: str, status: int) -> None:
         raise TransientError(f"{url} is not answering now: HTTP {status}")
     if status == 407:
         raise PermanentError(f"{url} cannot be had: the proxy asks for a password; check HTTPS_PROXY and HTTP_PROXY")
+    if status in REFUSED:
+        raise PermanentError(f"{url} cannot be had: HTTP {status}; {LOG_IN}")
     if status != 200:
         raise PermanentError(f"{url} cannot be had: HTTP {status}; {ELSEWHERE}")
 

@@ -5,34 +5,28 @@ a training under way may use. The store's own clock says how old a file is.
 """
 
 import math
+import re
 import time
-from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from lib.errors import PermanentError
-from lib.lineage.aliases import aliases
 from lib.lineage.folders import CHECKPOINTS, check_is_store, folders, output_folders
 from lib.lineage.index import read_index
+from lib.lineage.kept import GRACE_S, Ages, Manifests, Policy, kept_outputs
 from lib.lineage.manifests import MANIFEST, Manifest
 from lib.lineage.steps import STEPS, Kept, checkpoints_address
 from lib.store import Store
 
-GRACE_S = 24 * 3600.0
-"""So long a file counts as in use; no upload takes so long, and no step between its files and its manifest."""
 RECHECK_S = 10.0
 """While it deletes, it looks this often whether something new uses what it is about to delete."""
 RENEWED_S = 600.0
 """A lease that was written so long ago at most is a live one, however short the grace period."""
 LITTER, CHECKPOINT, INCOMPLETE_UPLOAD = "named by no manifest", "checkpoint of finished work", "incomplete upload"
-
-Manifests = Mapping[str, Manifest]
-"""By address."""
-Ages = Mapping[str, float]
-"""Seconds since each path was written."""
-IsTry = Callable[[Manifest], bool]
-"""Whether a model was trained in another way than its recipe says."""
+LEFT_OVER = "left of an output without a manifest"
+OURS = re.compile(r"-[0-9a-f]{12}\.\w+$")
+"""How `put_file` names files."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +49,6 @@ class CleanUp:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Policy:
-    """What is kept. By default everything but litter."""
-
-    keep: int | None = None
-    """The newest models of each recipe, and the newest reports of each dataset; None: all."""
-    grace_s: float = GRACE_S
-    is_try: IsTry = field(default=lambda manifest: manifest.facts.get("limit") is not None)
-    """Tries are counted apart, so that they take no place of a full run."""
-
-    def __post_init__(self) -> None:
-        if self.keep is not None and self.keep < 1:
-            raise PermanentError(f"--keep must be a whole number of at least 1; received {self.keep}")
-        if not 0 <= self.grace_s < math.inf:
-            raise PermanentError(f"the grace period must be 0 or more; received {self.grace_s}")
-
-
 def plan(store: Store, policy: Policy) -> CleanUp:
     """What may go.
 
@@ -85,13 +62,14 @@ def plan(store: Store, policy: Policy) -> CleanUp:
     index = read_index(store, sorted(ages))
     manifests = {address: each for address, each in index.outputs.items() if _in_its_place(address, each)}
     finished = {checkpoints_address(address) for address in manifests}
-    removals = [*_litter(ages, manifests, policy.grace_s), *_finished(checkpoints, finished, policy.grace_s)]
+    removals = [*_litter(ages, manifests, policy.grace_s), *_left_over(ages, checkpoints, policy.grace_s)]
+    removals += _finished(checkpoints, finished, policy.grace_s)
     # Not of all that lies under the same root: with a folder that others use too, that could be a whole disk.
     uploads = [each for folder in folders() for each in store.incomplete_uploads(folder, max(policy.grace_s, GRACE_S))]
     ours = (name for name in sorted(uploads) if not _inside(name, {*manifests, *finished}))
     removals += [Removal(name, INCOMPLETE_UPLOAD) for name in ours]
     if policy.keep is not None:
-        kept = _kept(store, policy, manifests, ages)
+        kept = kept_outputs(store, policy, manifests, ages)
         spared = _in_use(checkpoints, finished, policy.grace_s) | {_dataset(address) for address in index.damaged}
         removals += _old({a: m for a, m in manifests.items() if a not in kept and _dataset(a) not in spared})
     misplaced = [address for address in index.outputs if address not in manifests]
@@ -108,9 +86,11 @@ def apply(
 ) -> None:
     """Remove them in their order, but for what has come into use since; `tell` is told of each.
 
-    Cut at any point, every manifest that is left has its files and inputs.
+    Cut at any point, every manifest that is left has its files and inputs. Raises what the store raises: of a file that
+    is no manifest, after all others are removed.
     """
     looked_at, allowed = -math.inf, set[str]()
+    kept: list[PermanentError] = []
     for removal in removals:
         if removal.address is not None and clock() - looked_at > RECHECK_S:
             allowed, looked_at = {each.path for each in plan(store, policy).removals}, clock()
@@ -118,10 +98,18 @@ def apply(
             store.discard(removal.path)
         # Its age by itself: a run that makes the same output again writes its files anew. What is gone has none.
         elif _may_still_go(store, removal, allowed) and (store.age(removal.path) or 0.0) >= policy.grace_s:
-            store.delete(removal.path)
+            try:
+                store.delete(removal.path)
+            except PermanentError as error:
+                if removal.path.endswith(f"/{MANIFEST}"):
+                    raise
+                kept.append(error)
+                continue
         else:
             continue
         tell(removal)
+    if kept:
+        raise kept[0]
 
 
 def _may_still_go(store: Store, removal: Removal, allowed: Container[str]) -> bool:
@@ -155,6 +143,25 @@ def _litter(ages: Ages, manifests: Manifests, grace_s: float) -> Iterator[Remova
             yield Removal(path, LITTER)
 
 
+def _left_over(ages: Ages, checkpoints: Ages, grace_s: float) -> Iterator[Removal]:
+    """Files of outputs without a manifest, as a removal or a run that was cut leaves them; not while one is at work."""
+    young_s = max(grace_s, RENEWED_S)
+    at_work = {str(PurePosixPath(path).parent) for path, age_s in checkpoints.items() if age_s < young_s}
+    for path, age_s in sorted(ages.items()):
+        address = str(PurePosixPath(path).parent)
+        is_ours = OURS.search(path) and _is_address(address) and f"{address}/{MANIFEST}" not in ages
+        if is_ours and age_s >= grace_s and checkpoints_address(address) not in at_work:
+            yield Removal(path, LEFT_OVER, address=address)
+
+
+def _is_address(folder: str) -> bool:
+    """Whether outputs of some step lie where `folder` does."""
+    return any(
+        folder.startswith(f"{step.root}/") and folder.count("/") == step.folder.count("/") + 1
+        for step in STEPS.values()
+    )
+
+
 def _finished(checkpoints: Ages, finished: Container[str], grace_s: float) -> Iterator[Removal]:
     for path, age_s in sorted(checkpoints.items()):
         if age_s >= grace_s and _beside(path, finished):
@@ -181,81 +188,6 @@ def _in_use(checkpoints: Ages, finished: Container[str], grace_s: float) -> set[
     young_s = max(grace_s, RENEWED_S)
     young = (path.split("/") for path, age in checkpoints.items() if age < young_s and not _beside(path, finished))
     return {parts[2] for parts in young if len(parts) > 3}
-
-
-def _kept(store: Store, policy: Policy, manifests: Manifests, ages: Ages) -> set[str]:
-    """What is young, newest, best or named by an alias, all that it was made of, and what is kept along with that."""
-    young = [address for address in manifests if _young(address, ages, policy.grace_s)]
-    return _reached(manifests, [*young, *_newest_and_best(policy, manifests, ages), *aliases(store)])
-
-
-def _young(address: str, ages: Ages, grace_s: float) -> bool:
-    return ages.get(f"{address}/{MANIFEST}", 0.0) < grace_s
-
-
-def _newest_and_best(policy: Policy, manifests: Manifests, ages: Ages) -> Iterator[str]:
-    """Of each series the newest `keep`, by the store's clock, and of models the one that is best on validation."""
-    accuracies = _accuracies(manifests)
-    tries = {address for address, each in manifests.items() if each.kind == "model" and policy.is_try(each)}
-    series = defaultdict(list)
-    for address, each in manifests.items():
-        if STEPS[each.kind].kept is Kept.NEWEST_N:
-            starts = tuple(ref.uri for ref in each.inputs.values() if ref.uri.startswith(f"{STEPS['weights'].root}/"))
-            a_try = bool(tries & _reached_back(manifests, address))
-            series[PurePosixPath(address).parent, starts, a_try].append(address)
-    for addresses in series.values():
-        addresses.sort(reverse=True)
-        addresses.sort(key=lambda address: ages.get(f"{address}/{MANIFEST}", 0.0))
-        yield from addresses[: policy.keep]
-        if measured := [address for address in addresses if address in accuracies]:
-            yield max(measured, key=lambda address: accuracies[address])
-
-
-def _accuracies(manifests: Manifests) -> dict[str, float]:
-    """Of each model that was evaluated, the accuracy on validation."""
-    found = {}
-    for each in manifests.values():
-        metrics = each.facts.get("metrics")
-        if each.kind == "evaluation" and "model" in each.inputs and isinstance(metrics, dict):
-            validation = metrics.get("validation")
-            accuracy = validation.get("accuracy") if isinstance(validation, dict) else None
-            if isinstance(accuracy, float):
-                found[each.inputs["model"].uri] = accuracy
-    return found
-
-
-def _reached_back(manifests: Manifests, address: str) -> set[str]:
-    """The output and all that it was made of."""
-    reached, waiting = set[str](), [address]
-    while waiting:
-        each = waiting.pop()
-        if each in manifests and each not in reached:
-            reached.add(each)
-            waiting += [ref.uri for ref in manifests[each].inputs.values()]
-    return reached
-
-
-def _reached(manifests: Manifests, roots: list[str]) -> set[str]:
-    """The roots, all that they were made of, and what is kept along with that."""
-    followers = defaultdict(list)
-    for address, manifest in manifests.items():
-        if STEPS[manifest.kind].kept is Kept.WITH_INPUTS:
-            own = [ref.uri for ref in manifest.inputs.values() if _is_not_data(manifests, ref.uri)]
-            for uri in own:
-                followers[uri].append(address)
-    reached: set[str] = set()
-    waiting = list(roots)
-    while waiting:
-        address = waiting.pop()
-        if address in manifests and address not in reached:
-            reached.add(address)
-            waiting += [*(ref.uri for ref in manifests[address].inputs.values()), *followers[address]]
-    return reached
-
-
-def _is_not_data(manifests: Manifests, address: str) -> bool:
-    """Whether it goes at some time: what is always kept would keep all that was ever made of it."""
-    return address in manifests and STEPS[manifests[address].kind].kept is not Kept.ALWAYS
 
 
 def _old(manifests: Manifests) -> Iterator[Removal]:

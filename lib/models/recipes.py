@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lib.data.datasets import by_name
 from lib.errors import PermanentError, shortened
 from lib.lineage.manifests import Manifest
 from lib.models.backbone_schema import Backbone
@@ -58,9 +59,9 @@ ON_FEATURES: dict[str, Any] = {
     "label_smoothing": 0.1,
 }
 
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
+RECIPES: dict[str, Recipe] = by_name(
+    "recipes",
+    (
         Recipe(
             name="small-resnet",
             description="A small residual network from scratch, for small or grey images of your own.",
@@ -258,9 +259,8 @@ RECIPES: dict[str, Recipe] = {
             backbone=Backbone(name="mobilenet", image_px=32),
             **NOTEBOOK_FINE_TUNED,
         ),
-    )
-}
-
+    ),
+)
 
 OWN_PHOTOS, OWN_SMALL = ("mobilenet-frozen",), ("small-resnet",)
 SMALL_PX = 48

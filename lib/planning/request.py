@@ -15,8 +15,8 @@ from lib.data.datasets import DATASETS
 from lib.data.own import check_name
 from lib.errors import explain_validation
 from lib.images.own_source import OwnSource
+from lib.lineage.kept import GRACE_S
 from lib.lineage.manifests import Ref
-from lib.lineage.retention import GRACE_S
 from lib.models.backbone_schema import WeightsName, check_starts
 from lib.models.recipes import RECIPES
 

@@ -44,7 +44,7 @@ class LocalStore:
         return self.root / check_path(path)
 
     def read(self, path: str, max_bytes: int = LARGEST_RECORD_BYTES) -> bytes:
-        with _explained(self.root, "read"), self._found(path) as file:
+        with _explained(self.root, "read", path), self._found(path) as file:
             return read_regular(file, max_bytes)
 
     def read_version(self, path: str) -> tuple[bytes, str]:
@@ -150,7 +150,7 @@ class LocalStore:
         return _walk(folder)
 
     def local_path(self, path: str, sha256: str, size_bytes: int) -> Path:
-        with _explained(self.root, "read"), self._found(path) as file:
+        with _explained(self.root, "read", path), self._found(path) as file:
             return check_content(file, sha256, size_bytes, path)
 
     def url(self, path: str) -> str:
@@ -276,21 +276,24 @@ def _copy(data: bytes | Path, target: BinaryIO) -> None:
         shutil.copyfileobj(source, target, 1 << 20)
 
 
-def _where(root: Path, error: OSError) -> str:
-    """What in the store is meant, where it is not all of it."""
+def _where(root: Path, error: OSError, path: str | None) -> str:
+    """What in the store is meant, where it is not all of it. A read that fails, of a bad sector say, has no name."""
+    if path is not None and error.filename is None:
+        return f" at {path}"
     in_it = error.filename and error.errno not in {errno.ENAMETOOLONG, errno.ELOOP} and root.is_dir()
     inner = os.path.relpath(error.filename, root) if in_it else ""
     return f" at {inner}" if inner and not inner.startswith(".") else ""
 
 
 @contextmanager
-def _explained(root: Path, action: str) -> Iterator[None]:
+def _explained(root: Path, action: str, path: str | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             check_names(os.path.relpath(error.filename, root))
+        what = f"{error.strerror}{_where(root, error, path)}"
         raise PermanentError(
-            f"the store must be a folder that can be {action}; received {root}: {error.strerror}{_where(root, error)}; "
+            f"the store must be a folder that can be {action}; received {root}: {what}; "
             f"{first_free_space(error)}set STORE_URI or --store to another place, or mend this one"
         ) from error

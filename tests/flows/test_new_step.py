@@ -14,6 +14,7 @@ from lib.data.rows import read_rows
 from lib.errors import PermanentError
 from lib.evaluation.prediction_table import read_probabilities
 from lib.lineage import retention
+from lib.lineage.kept import Policy
 from lib.lineage.manifests import Manifest, Ref, commit, find, load, put_file
 from lib.lineage.steps import STEPS, Kept, Step
 from lib.lineage.verify import Recomputed, check_address, verify
@@ -152,7 +153,7 @@ def commit_at(store: LocalStore, address: str, manifest: Manifest) -> Ref:
 def test_it_is_kept_as_long_as_what_it_was_made_of(store: LocalStore) -> None:
     made = measure_brightness(store, evaluation_of(store))
     store.write(f"{made.uri}/loser.json", b"{}")
-    policy = retention.Policy(keep=1, grace_s=0)
+    policy = Policy(keep=1, grace_s=0)
     assert [each.path for each in retention.plan(store, policy).removals] == [f"{made.uri}/loser.json"]
     newer = load(store, outputs(store)["model"] or made)
     (report,) = store.root.glob("reports/digits/*/manifest.json")

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from lib.lineage.index import read_index
+from lib.lineage.kept import GRACE_S, Policy
 from lib.lineage.manifests import Manifest
-from lib.lineage.retention import GRACE_S, Policy, apply, plan
+from lib.lineage.retention import apply, plan
 from lib.store import LocalStore
 from tests.lib.lineage.made import assert_whole
 

@@ -30,7 +30,7 @@ def test_a_mirror_replaces_the_publishers_folder(host: str, tmp_path: Path) -> N
 def test_what_is_not_there_stays_away(host: str, tmp_path: Path, status: int) -> None:
     url = f"{host}/{status}/a.bin"
     said = refusal(PermanentError, upstream(url), None, tmp_path)
-    assert said == f"{url} cannot be had: HTTP {status}; set MIRROR_URL to a place that has it"
+    assert said.startswith(f"{url} cannot be had: HTTP {status}; set MIRROR_URL to a place that has it")
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

@@ -189,7 +189,8 @@ def test_a_password_and_a_token_of_a_mirror_are_used_and_not_shown(host: str, tm
     private = host.replace("//", "//user:p%40ss@") + "/private?token=secret"
     assert fetch(upstream("https://host/a.bin"), private, tmp_path, quiet).read_bytes() == b"hello"
     said = refusal(PermanentError, upstream("https://host/b.bin"), private, tmp_path)
-    assert said == f"{host}/private/b.bin cannot be had: HTTP 401; set MIRROR_URL to a place that has it"
+    remedy = "set MIRROR_URL to a place that has it, with its user and password in the address if it asks for them"
+    assert said == f"{host}/private/b.bin cannot be had: HTTP 401; {remedy}"
 
 
 def test_a_password_of_a_mirror_that_cannot_be_reached_is_in_no_error_or_its_causes(tmp_path: Path) -> None:

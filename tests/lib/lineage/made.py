@@ -6,8 +6,9 @@ import os
 import time
 from typing import Any
 
+from lib.lineage.kept import Policy
 from lib.lineage.manifests import Ref, commit, put_file
-from lib.lineage.retention import Policy, apply, plan
+from lib.lineage.retention import apply, plan
 from lib.store import LocalStore, Store
 from tests.whole import whole_manifest
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from lib.lineage.kept import GRACE_S
 from lib.lineage.manifests import find
-from lib.lineage.retention import GRACE_S, Removal, apply, plan
+from lib.lineage.retention import Removal, apply, plan
 from lib.store import LocalStore
 
 from .made import addresses, age, assert_whole, clean, computed_features, policy, reported, trained

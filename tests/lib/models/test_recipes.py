@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lib.data.datasets import DATASETS
+from lib.data.datasets import DATASETS, by_name
 from lib.errors import PermanentError
 from lib.lineage.manifests import Ref
 from lib.models import counts, recipes
@@ -143,3 +143,8 @@ def test_a_model_of_fewer_rows_or_another_recipe_is_a_try() -> None:
         model(override(recipe, None, {"dropout": "0.1"})),
     ):
         assert recipes.is_try(other)
+
+
+def test_two_recipes_of_one_name_are_refused() -> None:
+    with pytest.raises(PermanentError, match=r"^recipes must have a name each of its own; two are called digits-cnn"):
+        by_name("recipes", [*RECIPES.values(), RECIPES["digits-cnn"]])

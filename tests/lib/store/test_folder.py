@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,22 @@ def test_a_store_that_is_a_link_that_leads_nowhere_is_no_empty_one(tmp_path: Pat
     for use in (lambda: require_promises(store), lambda: store.list("x")):
         with pytest.raises(PermanentError, match=r"/link: Is a link that leads nowhere; set STORE_URI"):
             use()
+
+
+@pytest.mark.parametrize("read", [LocalStore.read, lambda store, path: store.local_path(path, 64 * "0", 5)])
+def test_a_file_in_a_bad_sector_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[LocalStore, str], object]
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    store.write("models/m/model.keras", b"hello")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")  # read() knows no name
+
+    monkeypatch.setattr("lib.store.folder.read_regular", fail)
+    monkeypatch.setattr("lib.store.folder.check_content", fail)
+    with pytest.raises(PermanentError, match=r"Input/output error at models/m/model.keras; set STORE_URI"):
+        read(store, "models/m/model.keras")
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
