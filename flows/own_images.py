@@ -31,9 +31,11 @@ def add_own_options(options: argparse.ArgumentParser) -> None:
 def own_source(chosen: argparse.Namespace) -> OwnSource | None:
     """The source that the options name; None where they name none. Raises PermanentError where they break a rule."""
     given = {name: getattr(chosen, f"own_{name}") for name in OwnSource.model_fields}
-    given = {name: value for name, value in given.items() if value}
+    given = {name: value for name, value in given.items() if value is not None}
     if not given:
         return None
+    if empty := [name for name, value in given.items() if not value]:
+        raise PermanentError(f"{_flag(empty[0])} must not be empty; leave it out, or give it a value")
     for name, why in (("uri", "--from PLACE says where your images lie"), ("name", "--name NAME names the dataset")):
         if name not in given:
             raise PermanentError(f"{why}: give both, or neither; received {', '.join(map(_flag, given))}")

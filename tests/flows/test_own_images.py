@@ -70,7 +70,7 @@ BAD: dict[str, tuple[Callable[[Path], None], list[str], str]] = {
         "kind",
     ),
     "an archive": (lambda folder: folder.write_bytes(b"PK"), ["--from", HERE, "--name", "x"], "--from"),
-    "a place of no letters": (colours, ["--from", "", "--name", "x"], "--from PLACE says where your images lie"),
+    "a place of no letters": (colours, ["--from", "", "--name", "x"], "--from must not be empty; "),
     "no name": (colours, ["--from", HERE], "--name NAME names the dataset: give both, or neither; received --from"),
     "no source": (colours, ["--name", "x"], "--from PLACE says where your images lie: give both, or neither; received"),
     "a built-in name": (colours, ["--from", HERE, "--name", "digits"], "name must be none of the built-in cifar100, "),
@@ -153,8 +153,12 @@ def vast(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("make", "classes", "images"),
-    [(odd_names, 4, 61), (many_classes, 2_000, 2_000), (one_pixel, 2, 80), (vast, 3, 37)],
-    ids=["names", "2,000 classes", "one pixel", "40 megapixels"],
+    [
+        pytest.param(odd_names, 4, 61, id="names"),
+        pytest.param(many_classes, 2_000, 2_000, id="2,000 classes", marks=pytest.mark.slow),
+        pytest.param(one_pixel, 2, 80, id="one pixel"),
+        pytest.param(vast, 3, 37, id="40 megapixels", marks=pytest.mark.slow),
+    ],
 )
 def test_odd_images_are_a_dataset_like_others(
     make: Callable[[Path], None], classes: int, images: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

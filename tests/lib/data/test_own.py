@@ -164,6 +164,7 @@ def test_a_changed_file_makes_a_version(here: LocalStore, folder: Path, change: 
     assert again.uri != first.uri
 
 
+@pytest.mark.slow
 def test_no_image_changes_sides_while_others_come_and_go(here: LocalStore, tmp_path: Path) -> None:
     folder, newest, before = tmp_path / "growing", None, dict[str, str]()
     own = source(folder, px=8)
