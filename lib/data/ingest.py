@@ -22,6 +22,7 @@ from lib.store.contract import check_path
 from lib.temporary import temporary_folder
 
 OF_A_PACKAGE = "they come with scikit-learn: install its version of requirements.lock (make setup)"
+OF_ONES_OWN = "its shards were changed after they were written: remove them and their manifest, and ingest it again"
 
 
 def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Progress) -> Ref:
@@ -36,7 +37,7 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
         def bring(file: UpstreamFile) -> Path:
             return fetch(file, mirror_url, folder, progress)
 
-        advice = remedy(bool(mirror_url)) if spec.files else OF_A_PACKAGE
+        advice = OF_ONES_OWN if spec.images else remedy(bool(mirror_url)) if spec.files else OF_A_PACKAGE
         try:
             sources, decoded = _read(spec, store, kept, bring, advice)
         except PermanentError:

@@ -39,8 +39,6 @@ from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.store import Store
 from lib.temporary import temporary_folder
 
-MOST_BYTES = 256_000_000
-"""Of one file with an image."""
 SHOWN = 3
 Progress = Callable[[int], None]
 """Called with how many images have been read."""
@@ -144,12 +142,11 @@ def _read(images: Iterator[SourceImage], spool: Any, known: dict[str, Found], pr
                 unreadable.append((image.place, str(error)))
                 continue
             sha256, begin = hashlib.sha256(data).hexdigest(), spool.tell()
+            spool.write(data)
             if found := known.get(sha256):
-                spool.write(data)
                 kept.append(Kept(image, found, begin, len(data)))
                 progress(len(kept))
             else:
-                spool.write(data)
                 waiting.append((image, sha256, begin, len(data)))
                 yield data
 

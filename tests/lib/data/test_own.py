@@ -284,3 +284,18 @@ def test_grey_images_stay_grey(here: LocalStore, tmp_path: Path) -> None:
             Image.fromarray(pixels).save(tmp_path / "grey" / name / f"{number}.png")
     whole(here, source(tmp_path / "grey"))
     assert find_dataset("colours", here).image_shape == (16, 16, 1)
+
+
+def test_shards_that_decode_to_something_else_are_said_to_be_ones_own(
+    here: LocalStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collected(source(folder), here)
+
+    def fail(*_: object) -> None:
+        raise PermanentError("train must have 96 rows; the shards have fewer")
+
+    monkeypatch.setattr("lib.data.ingest.decode", fail)
+    with pytest.raises(
+        PermanentError, match="the shards have fewer; its shards were changed after they were written: "
+    ):
+        ingest(find_dataset("colours", here), here, None, lambda *_: None)
