@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lib.data.datasets import dataset_address
 from lib.data.ingest import ingest
@@ -184,8 +185,6 @@ def test_no_image_changes_sides_while_others_come_and_go(here: LocalStore, tmp_p
 def test_equal_pixels_are_on_one_side_however_they_were_encoded(here: LocalStore, folder: Path) -> None:
     for number in range(COUNT):
         pixels = picture(CLASSES["red"], number)
-        from PIL import Image
-
         Image.fromarray(pixels).save(folder / "red" / f"{number}.bmp")
     _, images = collected(source(folder), here)
     of: dict[str, set[str]] = {}
@@ -274,8 +273,6 @@ def test_an_unknown_name_says_how_to_add_ones_own(here: LocalStore) -> None:
 
 
 def test_grey_images_stay_grey(here: LocalStore, tmp_path: Path) -> None:
-    from PIL import Image
-
     for name in ("a", "b"):
         (tmp_path / "grey" / name).mkdir(parents=True)
         for number in range(COUNT):
