@@ -19,7 +19,8 @@ from lib.data.datasets import DatasetSpec
 from lib.data.parsers import SourceSplit
 from lib.errors import PermanentError
 
-ROW_GROUP_ROWS = 5_000
+ROW_GROUP_ROWS, ROW_GROUP_BYTES = 5_000, 16_000_000
+"""At most. A training that streams keeps some groups in memory."""
 BATCH_ROWS = 250
 """Of 32 px in colour, so many fit into a core's own cache."""
 LARGEST_SIDE = 65_536
@@ -75,7 +76,8 @@ def write_images(path: Path, spec: DatasetSpec, split: SourceSplit) -> None:
     )
     # Pixels hardly compress, and a dictionary of them would only cost memory.
     plain = ["label", "index"] + (["coarse_label"] if split.coarse_labels is not None else [])
-    pq.write_table(table, path, row_group_size=ROW_GROUP_ROWS, compression="none", use_dictionary=plain)
+    group = min(ROW_GROUP_ROWS, max(1, ROW_GROUP_BYTES // width))
+    pq.write_table(table, path, row_group_size=group, compression="none", use_dictionary=plain)
 
 
 def label_type(largest: int) -> pa.DataType:
@@ -111,14 +113,44 @@ def copy_images(path: Path, destinations: Sequence[Destination]) -> LabelTable:
         return _read(file, destinations)
 
 
+class ImageFile:
+    """A file of `write_images` whose images stay where they are, and are read a group of rows at a time.
+
+    It stays open. Memory does not grow with what is read: it is not mapped. Raises PermanentError where it is no such
+    file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _as_it_was_written(path):
+            self._file = pq.ParquetFile(path)
+            _check_size(self._file, path)
+            self.image_shape, self.table = _shape(self._file), _label_table(self._file)
+            groups = range(self._file.metadata.num_row_groups)
+            self.starts = np.cumsum([0, *(self._file.metadata.row_group(each).num_rows for each in groups)])
+
+    def read(self, group: int) -> np.ndarray:
+        """Its images, (n, H, W, C) uint8: rows `starts[group]` to `starts[group + 1]`."""
+        with _as_it_was_written(self._path):
+            column = self._file.read_row_group(group, ["image"], use_threads=False)["image"].combine_chunks()
+            if column.null_count:
+                raise ValueError(f"{column.null_count:,} images that are missing")
+            return _pixels(column, self.image_shape)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    with _as_it_was_written(path), pq.ParquetFile(path, memory_map=True) as file:
+        _check_size(file, path)
+        yield file
+
+
+@contextmanager
+def _as_it_was_written(path: Path) -> Iterator[None]:
     if not path.is_file():  # opening a pipe would wait for ever
         raise _no_table(path, "no file")
     try:
-        with pq.ParquetFile(path, memory_map=True) as file:
-            _check_size(file, path)
-            yield file
+        yield
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise _no_table(path, " ".join(str(error).split())[:300]) from error
 
@@ -138,27 +170,37 @@ def _check_size(file: pq.ParquetFile, path: Path) -> None:
         raise ValueError(f"{rows:,} rows in {file.metadata.num_row_groups:,} groups")
 
 
-def _read(file: pq.ParquetFile, destinations: Sequence[Destination]) -> LabelTable:
-    shape, rows, names = _shape(file), file.metadata.num_rows, file.schema_arrow.names
+def _label_table(file: pq.ParquetFile) -> LabelTable:
+    names = file.schema_arrow.names
     table = file.read([name for name in names if name != "image"], use_threads=False)
-    if not np.array_equal(table["index"].to_numpy(), np.arange(rows, dtype=np.int32)):
+    if not np.array_equal(table["index"].to_numpy(), np.arange(file.metadata.num_rows, dtype=np.int32)):
         raise ValueError("an index that does not number its rows")
     missing = {name: table[name].null_count for name in names if name != "image"}
     coarse = _labels(table["coarse_label"]) if "coarse_label" in names else None
-    labels = LabelTable(_labels(table["label"]), coarse, missing)
-    del table
+    return LabelTable(_labels(table["label"]), coarse, missing)
+
+
+def _pixels(column: pa.FixedSizeBinaryArray, shape: tuple[int, int, int]) -> np.ndarray:
+    """(n, H, W, C) uint8: a view."""
+    width = prod(shape)
+    raw = np.frombuffer(column.buffers()[1], np.uint8, len(column) * width, column.offset * width)
+    return raw.reshape(-1, *shape)
+
+
+def _read(file: pq.ParquetFile, destinations: Sequence[Destination]) -> LabelTable:
+    shape, rows, labels = _shape(file), file.metadata.num_rows, _label_table(file)
     start, missing_images = 0, 0
     for batch in file.iter_batches(BATCH_ROWS, columns=["image"], use_threads=False):
         column, end = batch["image"], start + len(batch)
         missing_images += column.null_count
-        raw = np.frombuffer(column.buffers()[1], np.uint8, len(column) * prod(shape), column.offset * prod(shape))
+        pixels = _pixels(column, shape)
         for wanted, images in destinations:
             first, last = np.searchsorted(wanted, (start, end))
-            _lines(images)[first:last] = _lines(raw.reshape(-1, *shape))[wanted[first:last] - start]
+            _lines(images)[first:last] = _lines(pixels)[wanted[first:last] - start]
         start = end
     if start != rows:
         raise ValueError(f"{start:,} images in {rows:,} rows")
-    return replace(labels, missing={"image": missing_images, **missing})
+    return replace(labels, missing={"image": missing_images, **labels.missing})
 
 
 def _lines(images: np.ndarray) -> np.ndarray:

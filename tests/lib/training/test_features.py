@@ -162,7 +162,7 @@ def test_parts_are_in_the_order_of_their_rows_however_many_there_are(
     from lib.training import features
 
     monkeypatch.setattr(features, "PART_ROWS", 2_000)
-    many = Rows(*(np.broadcast_to(np.uint8(0), (rows, *shape)) for shape in ((1, 1, 1), (), ())))
+    many = Rows(*(np.broadcast_to(np.uint8(0), (rows, *shape)) for shape in ((), (), (1, 1, 1))))
     written = [name for _, name, _, _ in features._parts({"train": many, "test": many})]
     parts = features.parts_of(sorted(written), "train")
     assert [name for _, _, name in parts] == written[: len(written) // 2]
