@@ -39,6 +39,24 @@ class GroupedRows:
     def _row_bytes(self) -> int:
         return prod(self.row_shape) * self.dtype.itemsize
 
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The rows of each group, in order."""
+        return (self._read(number) for number in range(len(self._ends)))
+
+    def all(self) -> np.ndarray:
+        """(N, …): all rows, in memory."""
+        rows, first = np.empty((len(self), *self.row_shape), self.dtype), 0
+        for group in self:
+            rows[first : first + len(group)] = group
+            first += len(group)
+        return rows
+
+    def mapped(self, form: Callable[[np.ndarray], np.ndarray]) -> "GroupedRows":
+        """What `form` makes of the rows: (n, …) to (n, …), each row for itself."""
+        made = form(np.zeros((1, *self.row_shape), self.dtype))
+        sizes = (self._ends - self._starts).tolist()
+        return GroupedRows(sizes, made.shape[1:], made.dtype.type, lambda number: form(self._read(number)))
+
     def blocks(self, rows: int) -> Iterator[np.ndarray]:
         """All rows in their order, `rows` at a time; the last block may have fewer."""
         for first in range(0, len(self), rows):

@@ -73,7 +73,7 @@ def open_rows(store: Store, prepared: Manifest, splits: tuple[str, ...]) -> dict
         file = ImageFile(local_file(store, dataset, source))
         _check_labels(store, prepared, dataset.files[source].path, file.table)
         if list(file.image_shape) != prepared.facts["image_shape"]:
-            raise ValueError(f"images of {file.image_shape}")
+            raise foreign(store, dataset.files[source].path, f"images of {file.image_shape}")
         found |= {
             name: StoredRows(file.table.labels[rows], rows, _grouped(file, rows)) for name, rows in chosen.items()
         }

@@ -1,5 +1,6 @@
 """Numbers from probabilities. scikit-learn computes what it has."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -59,21 +60,30 @@ def read_metrics(store: Store, evaluation: Manifest) -> dict[str, SplitMetrics]:
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> SplitMetrics:
     """Metrics of `probabilities` (N, classes) against `labels` (N,)."""
+    return measure_blocks([probabilities], labels, class_names)
+
+
+def measure_blocks(blocks: Iterable[np.ndarray], labels: np.ndarray, class_names: list[str]) -> SplitMetrics:
+    """`measure` of probabilities that come in blocks of rows, of which one is in memory at a time."""
     from sklearn import metrics  # seconds to import: reports only need the classes above
 
-    classes = np.arange(len(class_names))
-    chosen = probabilities.argmax(axis=1)
-    exact = probabilities.astype(np.float64)
-    exact /= exact.sum(axis=1, keepdims=True)
+    classes, chosen = np.arange(len(class_names)), np.empty(len(labels), np.int32)
+    loss, within_five, end = 0.0, 0, 0
+    for probabilities in blocks:
+        first, end = end, end + len(probabilities)
+        exact, true = probabilities.astype(np.float64), labels[first:end]
+        exact /= exact.sum(axis=1, keepdims=True)
+        chosen[first:end] = probabilities.argmax(axis=1)
+        loss += float(metrics.log_loss(true, exact, labels=classes, normalize=False))
+        if len(classes) > 5:
+            within_five += int(metrics.top_k_accuracy_score(true, exact, k=5, labels=classes, normalize=False))
     scores = metrics.precision_recall_fscore_support(labels, chosen, labels=classes, zero_division=0.0)
     per_class = zip(class_names, *scores, strict=True)
     return SplitMetrics(
         rows=len(labels),
-        loss=float(metrics.log_loss(labels, exact, labels=classes)),
+        loss=loss / len(labels),
         accuracy=float(metrics.accuracy_score(labels, chosen)),
-        top5_accuracy=float(metrics.top_k_accuracy_score(labels, exact, k=5, labels=classes))
-        if len(classes) > 5
-        else 1.0,
+        top5_accuracy=within_five / len(labels) if len(classes) > 5 else 1.0,
         macro_f1=float(np.mean(scores[2][scores[3] > 0])),
         per_class=[
             ClassMetrics(name=name, precision=float(p), recall=float(r), f1=float(f), rows=int(n))

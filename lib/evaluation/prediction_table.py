@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lib.data.parquet import label_type
-from lib.data.rows import Rows
+from lib.data.rows import SplitRows
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, load, read_file
 from lib.store import Store
@@ -17,7 +17,7 @@ from lib.store import Store
 COLUMNS = ("split", "index", "label", "predicted", "probabilities")
 
 
-def encode_predictions(scored: Mapping[str, tuple[Rows, np.ndarray]]) -> bytes:
+def encode_predictions(scored: Mapping[str, tuple[SplitRows, np.ndarray]]) -> bytes:
     """Split → its rows and probabilities (N, classes), as columns split, index, label, predicted, probabilities."""
     tables = [
         pa.table(
@@ -60,7 +60,7 @@ def read_probabilities(store: Store, evaluation: Manifest, split: str) -> np.nda
     return read_file(store, evaluation, "predictions", read)
 
 
-def check_predictions(address: str, file: Path, scored: Mapping[str, tuple[Rows, np.ndarray]]) -> None:
+def check_predictions(address: str, file: Path, scored: Mapping[str, tuple[SplitRows, np.ndarray]]) -> None:
     """Raise PermanentError where the table beside the probabilities says other rows, labels or choices."""
     table = pq.read_table(file, columns=["split", "index", "label", "predicted"])
     right = pq.read_table(io.BytesIO(encode_predictions(scored)), columns=table.column_names)

@@ -2,14 +2,16 @@
 
 import json
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from lib.data.rows import Rows, read_rows
+from lib.data.grouped import GroupedRows
+from lib.data.rows import StoredRows, open_rows
 from lib.errors import PermanentError, cause
-from lib.evaluation.metrics import SplitMetrics, from_confusion, measure, read_metrics
+from lib.evaluation.metrics import SplitMetrics, from_confusion, measure, measure_blocks, read_metrics
 from lib.evaluation.prediction_table import check_predictions, encode_predictions, read_probabilities
 from lib.lineage.digests import digest_array, digest_json
 from lib.lineage.manifests import Manifest, Ref, commit, find, foreign, load, local_file, put_file
@@ -24,10 +26,12 @@ from lib.runtime.jobs import Emit
 from lib.settings import Settings
 from lib.store import Store
 from lib.training.devices import machine, start_tensorflow, within_memory
-from lib.training.features import predicting_features, read_side_by_side
+from lib.training.stored_features import open_features, predicting_features
 
 BATCH_ROWS = 512
 """At most; half as many where memory does not suffice."""
+BLOCK_BYTES = 64_000_000
+"""Of what is predicted from in one go."""
 SAMPLE = 32
 TOLERANCE = 0.02
 """Features are kept as float16."""
@@ -55,12 +59,13 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
         return done[0]
     started = time.monotonic()
     prepared = load(store, made.inputs["prepared"])
-    rows = read_rows(store, prepared, SPLITS)
-    probabilities = _probabilities(store, made, rows, emit)
+    rows = open_rows(store, prepared, SPLITS)
+    predict = _predictor(store, made, rows, emit)
     names: list[str] = prepared.facts["class_names"]
-    metrics = {split: measure(probabilities[split], data.labels, names) for split, data in rows.items()}
+    metrics = {"train": measure_blocks(predict("train"), rows["train"].labels, names)}
+    scored = {split: (rows[split], np.concatenate([*predict(split)])) for split in STORED_SPLITS}
+    metrics |= {split: measure(values, part.labels, names) for split, (part, values) in scored.items()}
     written = {split: values.model_dump() for split, values in metrics.items()}
-    scored = {split: (rows[split], probabilities[split]) for split in STORED_SPLITS}
     files = {
         "metrics": put_file(store, address, "metrics.json", json.dumps(written).encode()),
         "predictions": put_file(store, address, "predictions.parquet", encode_predictions(scored)),
@@ -94,7 +99,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     must_equal(address, "inputs.prepared", model.inputs["prepared"].uri, manifest.inputs["prepared"].uri)
     metrics = {split: values.model_dump() for split, values in read_metrics(store, manifest).items()}
     file, names = local_file(store, manifest, "predictions"), prepared.facts["class_names"]
-    rows = read_rows(store, prepared, SPLITS)
+    rows = open_rows(store, prepared, SPLITS)
     scored = {split: (rows[split], read_probabilities(store, manifest, split)) for split in STORED_SPLITS}
     check_predictions(address, file, scored)
     _check_sample(store, address, model, scored)
@@ -115,12 +120,14 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     )
 
 
-def _check_sample(store: Store, address: str, model: Manifest, scored: dict[str, tuple[Rows, np.ndarray]]) -> None:
+def _check_sample(
+    store: Store, address: str, model: Manifest, scored: dict[str, tuple[StoredRows, np.ndarray]]
+) -> None:
     """Raise PermanentError where the model itself gives other probabilities to some rows, drawn anew each time."""
     network = load_network(store, model)
     for split, (rows, probabilities) in scored.items():
         drawn = np.random.default_rng().permutation(len(rows.labels))[:SAMPLE]
-        received = network.predict_on_batch(rows.images[drawn])
+        received = network.predict_on_batch(rows.images.take(drawn))
         if not (apart := float(np.abs(received - probabilities[drawn]).max())) <= TOLERANCE:
             raise PermanentError(
                 f"{address}: the stored predictions on {split} must be those of its model, to within {TOLERANCE}; "
@@ -128,17 +135,38 @@ def _check_sample(store: Store, address: str, model: Manifest, scored: dict[str,
             )
 
 
-def _probabilities(store: Store, model: Manifest, rows: dict[str, Rows], emit: Emit) -> dict[str, np.ndarray]:
-    """Split → (N, classes), from the images or, where backbones are frozen, from their features in the store."""
-    network = _network(store, model, rows["validation"].images)
+def _predictor(
+    store: Store, model: Manifest, rows: dict[str, StoredRows], emit: Emit
+) -> Callable[[str], Iterator[np.ndarray]]:
+    """Split → blocks of probabilities (n, classes) of its rows, predicted as they are asked for.
+
+    From the images or, where backbones are frozen, from their features in the store.
+    """
+    some = rows["validation"].images.take(np.arange(min(SAMPLE, len(rows["validation"].labels))))
+    network, inputs = _network(store, model, some), {split: part.images for split, part in rows.items()}
     if "features" in model.inputs:
         names = Recipe(datasets=(), description="", **model.facts["recipe"]).inputs_of("features").values()
-        features = [model.inputs[name] for name in names]
-        inputs = read_side_by_side(store, features, tuple(rows), predicting_features)
-        predict = _head_of(network, rows["validation"].images, inputs["validation"])
-    else:
-        inputs, predict = {split: data.images for split, data in rows.items()}, network
-    return {split: _predict(predict, values, split, emit) for split, values in inputs.items()}
+        stored = open_features(store, [load(store, model.inputs[name]) for name in names], rows)
+        inputs = {split: features.mapped(predicting_features) for split, features in stored.items()}
+        network = _head_of(network, some, inputs["validation"].take(np.arange(len(some))))
+
+    def predict(split: str) -> Iterator[np.ndarray]:
+        emit({"event": "evaluating", "split": split, "rows": len(inputs[split])})
+        for block in inputs[split].blocks(_block_rows(inputs[split])):
+            with deferred_interrupts():
+                probabilities = _predict(network, block)
+            yield probabilities
+
+    return predict
+
+
+def _block_rows(inputs: GroupedRows) -> int:
+    """Whole batches of about BLOCK_BYTES."""
+    return BATCH_ROWS * max(1, BLOCK_BYTES * len(inputs) // inputs.nbytes // BATCH_ROWS)
+
+
+def _predict(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    return within_memory(lambda rows: network.predict(inputs, batch_size=rows, verbose=0), BATCH_ROWS)
 
 
 def _network(store: Store, model: Manifest, images: np.ndarray) -> keras.Model:
@@ -159,7 +187,7 @@ def _network(store: Store, model: Manifest, images: np.ndarray) -> keras.Model:
 def _head_of(network: keras.Model, images: np.ndarray, features: np.ndarray) -> keras.Model:
     """The part of `network` that takes frozen backbones' features: hours of work less, for the same probabilities.
 
-    Raises PermanentError where the features are not those that `network` itself computes.
+    Raises PermanentError where `features` are not those that `network` itself computes of `images`.
     """
     head: keras.Model = network.get_layer(HEAD)
     if head.input_shape[-1] != features.shape[1]:
@@ -167,19 +195,13 @@ def _head_of(network: keras.Model, images: np.ndarray, features: np.ndarray) -> 
             f"the stored features must be those that the model takes, {head.input_shape[-1]} of an image; received "
             f"{features.shape[1]}; remove the features and the model, and run again"
         )
-    whole, short = (each.predict_on_batch(x[:SAMPLE]) for each, x in ((network, images), (head, features)))
+    whole, short = (each.predict_on_batch(x) for each, x in ((network, images), (head, features)))
     if (apart := float(np.abs(whole - short).max())) > TOLERANCE:
         raise PermanentError(
             f"the stored features must give what the whole model gives, to within {TOLERANCE}; received "
             f"probabilities {apart:.3f} apart; remove the features and the model, and run again"
         )
     return head
-
-
-def _predict(network: keras.Model, inputs: np.ndarray, split: str, emit: Emit) -> np.ndarray:
-    emit({"event": "evaluating", "split": split, "rows": len(inputs)})
-    with deferred_interrupts():
-        return within_memory(lambda rows: network.predict(inputs, batch_size=rows, verbose=0), BATCH_ROWS)
 
 
 def _summary(metrics: dict[str, SplitMetrics]) -> dict[str, Any]:

@@ -16,7 +16,15 @@ def digest_json(value: Any) -> str:
 
 def digest_array(array: np.ndarray) -> str:
     """sha256 of the array's bytes in C order."""
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+    return digest_blocks([array])
+
+
+def digest_blocks(blocks: Iterable[np.ndarray]) -> str:
+    """`digest_array` of an array that comes in blocks of its rows."""
+    sha256 = hashlib.sha256()
+    for block in blocks:
+        sha256.update(np.ascontiguousarray(block).data)
+    return sha256.hexdigest()
 
 
 def digest_arrays(arrays: Iterable[tuple[str, np.ndarray]]) -> str:

@@ -1,12 +1,15 @@
 """Training rows in chunks of steps. Order and augmentation are functions of (seed, epoch, chunk), nothing else."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 import tensorflow as tf
 from numpy.lib.stride_tricks import as_strided
 
+from lib.data.grouped import GroupedRows
 from lib.models.schema import Augmentation, Size
 from lib.training.streams import Use, stream
 
@@ -14,7 +17,7 @@ EVALUATION_BATCH = 512
 
 
 class TrainingRows(ABC):
-    """The training split in memory, given out in a new order each epoch."""
+    """The training split, given out in a new order each epoch."""
 
     def __init__(self, labels: np.ndarray, batch_size: int, seed: int) -> None:
         """`labels` is (N,); a batch larger than that is cut to it."""
@@ -41,8 +44,11 @@ class TrainingRows(ABC):
     def _order_of(self, epoch: int) -> np.ndarray:
         """All rows, shuffled; kept for the epoch's other chunks, since of many rows it takes seconds."""
         if self._order is None or self._order[0] != epoch:
-            self._order = epoch, stream(self.seed, Use.ORDER, epoch).permutation(len(self.labels))
+            self._order = epoch, self._shuffled(stream(self.seed, Use.ORDER, epoch))
         return self._order[1]
+
+    def _shuffled(self, random: np.random.Generator) -> np.ndarray:
+        return random.permutation(len(self.labels))
 
     @abstractmethod
     def _augmented(
@@ -67,6 +73,42 @@ class TrainingFeatures(TrainingRows):
         return chosen
 
 
+@dataclass(frozen=True)
+class Draws:
+    """All that is random in the augmentation of n images."""
+
+    down: np.ndarray
+    right: np.ndarray
+    """(n,): where in an image within borders its crop begins."""
+    mirrored: np.ndarray | None
+    """(n,): whether it is mirrored then."""
+    cutout: tuple[np.ndarray, np.ndarray, int] | None
+    """(n,) top and left of a square that is blanked, and its side."""
+
+    @classmethod
+    def of(
+        cls, count: int, image_shape: tuple[int, ...], augmentation: Augmentation, random: np.random.Generator
+    ) -> "Draws":
+        offsets = 2 * augmentation.shift_px + 1
+        down, right = (random.integers(offsets, size=count) for _ in range(2))
+        mirrored = random.random(count) < 0.5 if augmentation.flip else None
+        size, cutout = augmentation.cutout_px, None
+        if size:
+            tops, lefts = (random.integers(-(size // 2), side - size // 2, count) for side in image_shape[:2])
+            cutout = tops, lefts, size
+        return cls(down, right, mirrored, cutout)
+
+    def cut_out(self, images: np.ndarray) -> None:
+        """Set one square of each image to 0, its centre anywhere (arXiv:1708.04552)."""
+        if self.cutout is None:
+            return
+        (tops, lefts, size), (height, width) = self.cutout, images.shape[1:3]
+        # What lies outside is taken to the edge, which is within the square then.
+        lines = np.clip(tops[:, None] + np.arange(size), 0, height - 1)
+        columns = np.clip(lefts[:, None] + np.arange(size), 0, width - 1)
+        images[np.arange(len(images))[:, None, None], lines[:, :, None], columns[:, None, :]] = 0
+
+
 class PaddedImages:
     """Images within borders of 0, and their mirror images behind them where they are flipped: a crop is one read.
 
@@ -77,7 +119,7 @@ class PaddedImages:
     def __init__(self, shape: tuple[int, int, int, int], augmentation: Augmentation) -> None:
         """Room for images of `shape` (N, H, W, C), to be filled in through `images`."""
         self.rows, self.augmentation, border = shape[0], augmentation, augmentation.shift_px
-        self._shape = shape[1:]
+        self.image_shape = shape[1:]
         height, width = (side + border for side in shape[1:3])
         line = width * shape[3]
         self._strides = height * line, line, shape[3], 1
@@ -96,7 +138,7 @@ class PaddedImages:
     @property
     def images(self) -> np.ndarray:
         """(N, H, W, C) uint8, to be written to."""
-        return as_strided(self._first, (self.rows, *self._shape), self._strides)
+        return as_strided(self._first, (self.rows, *self.image_shape), self._strides)
 
     @property
     def offsets(self) -> int:
@@ -107,13 +149,13 @@ class PaddedImages:
         """Make the mirror images, once all images are in. Mirroring each crop anew would take three times as long."""
         if self.augmentation.flip:
             behind = self._first[self.rows * self._strides[0] :]
-            as_strided(behind, (self.rows, *self._shape), self._strides)[:] = self.images[:, :, ::-1]
+            as_strided(behind, (self.rows, *self.image_shape), self._strides)[:] = self.images[:, :, ::-1]
 
     def _crops(self) -> np.ndarray:
         """(N, offsets, offsets, H, W, C): every crop, as a view."""
         image, line, column, byte = self._strides
         rows = self.rows * (1 + self.augmentation.flip)
-        shape = rows, self.offsets, self.offsets, *self._shape
+        shape = rows, self.offsets, self.offsets, *self.image_shape
         return as_strided(self._pixels, shape, (image, line, column, line, column, byte), writeable=False)
 
     def crops(self, rows: np.ndarray, down: np.ndarray, right: np.ndarray, mirrored: np.ndarray | None) -> np.ndarray:
@@ -139,19 +181,18 @@ class TrainingImages(TrainingRows):
     ) -> np.ndarray:
         most = self._images.augmentation
         augmentation = augmentation or most
-        offsets, border = 2 * augmentation.shift_px + 1, most.shift_px - augmentation.shift_px
-        down, right = (border + random.integers(offsets, size=len(rows)) for _ in range(2))
-        mirrored = random.random(len(rows)) < 0.5 if augmentation.flip else None
-        images = self._images.crops(rows, down, right, mirrored)
-        if size := augmentation.cutout_px:
-            _cut_out(images, size, random)
+        draws = Draws.of(len(rows), self._images.image_shape, augmentation, random)
+        border = most.shift_px - augmentation.shift_px
+        images = self._images.crops(rows, border + draws.down, border + draws.right, draws.mirrored)
+        draws.cut_out(images)
         return images
 
 
 class ValidationRows:
     """The validation split, of the size that is trained on."""
 
-    def __init__(self, inputs: np.ndarray, labels: np.ndarray) -> None:
+    def __init__(self, inputs: np.ndarray | GroupedRows, labels: np.ndarray) -> None:
+        """`inputs` (N, …) and `labels` (N,)."""
         self.inputs, self.labels = inputs, labels
         self._made: dict[int | None, tf.data.Dataset] = {}
 
@@ -159,9 +200,27 @@ class ValidationRows:
         """Batches. Made once: for a small model, making them anew in each epoch takes longer than reading them."""
         px = size.px if size else None
         if px not in self._made:
-            rows = tf.data.Dataset.from_tensor_slices((resized(self.inputs, px), self.labels))
-            self._made[px] = rows.batch(EVALUATION_BATCH)
+            self._made[px] = self._batches(px)
         return self._made[px]
+
+    def _batches(self, px: int | None) -> tf.data.Dataset:
+        inputs = self.inputs
+        if not isinstance(inputs, GroupedRows):
+            rows = tf.data.Dataset.from_tensor_slices((resized(inputs, px), self.labels))
+            return rows.batch(EVALUATION_BATCH)
+        shape = (px, px, inputs.row_shape[2]) if px else inputs.row_shape
+        kinds = tf.TensorSpec((None, *shape), inputs.dtype), tf.TensorSpec((None,), self.labels.dtype)
+
+        def read() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for number, block in enumerate(inputs.blocks(EVALUATION_BATCH)):
+                first = number * EVALUATION_BATCH
+                yield resized(block, px), self.labels[first : first + len(block)]
+
+        batches = ceil(len(inputs) / EVALUATION_BATCH)
+        # Keras warns where a dataset of unknown length ends.
+        return tf.data.Dataset.from_generator(read, output_signature=kinds).apply(
+            tf.data.experimental.assert_cardinality(batches)
+        )
 
 
 def resized(images: np.ndarray, px: int | None) -> np.ndarray:
@@ -170,14 +229,3 @@ def resized(images: np.ndarray, px: int | None) -> np.ndarray:
         return images
     mean = tf.image.resize(images, (px, px), tf.image.ResizeMethod.AREA)
     return tf.cast(tf.round(mean), tf.uint8).numpy()  # type: ignore[no-any-return]
-
-
-def _cut_out(images: np.ndarray, size: int, random: np.random.Generator) -> None:
-    """Set one square of each image to 0, its centre anywhere (arXiv:1708.04552)."""
-    height, width = images.shape[1:3]
-    tops = random.integers(-(size // 2), height - size // 2, len(images))
-    lefts = random.integers(-(size // 2), width - size // 2, len(images))
-    # What lies outside is taken to the edge, which is within the square then.
-    lines = np.clip(tops[:, None] + np.arange(size), 0, height - 1)
-    columns = np.clip(lefts[:, None] + np.arange(size), 0, width - 1)
-    images[np.arange(len(images))[:, None, None], lines[:, :, None], columns[:, None, :]] = 0

@@ -1,11 +1,10 @@
-"""Features of a frozen backbone: computed once, kept in the store as Parquet, read by every head trained on them."""
+"""Features of a frozen backbone: computed once, kept in the store as Parquet for every head trained on them."""
 
 import hashlib
 import io
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,13 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from lib.data.rows import Rows, read_rows
-from lib.data.splits import read_splits
+from lib.data.rows import open_rows
 from lib.errors import PermanentError
-from lib.lineage.digests import digest_array
+from lib.lineage.digests import digest_blocks
 from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, find, load, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import SPLITS, checkpoints_address
-from lib.lineage.verify import Recomputed, check_address, must_equal
+from lib.lineage.verify import Recomputed, check_address
 from lib.models.networks import build_features
 from lib.models.schema import Recipe, features_address
 from lib.models.weights import check_start, weights_files
@@ -32,6 +30,7 @@ from lib.settings import Settings
 from lib.store import Store
 from lib.temporary import temporary_folder
 from lib.training.devices import machine, start_tensorflow, within_memory
+from lib.training.stored_features import open_features, read_part
 
 PART_ROWS = 2_000
 LARGEST_PART_BYTES = 1 << 31
@@ -77,106 +76,52 @@ def compute_features(
         if done := find(store, address):
             return done[0]
         started = time.monotonic()
-        rows = read_rows(store, data, SPLITS)
+        rows = open_rows(store, data, SPLITS)
         extract = _extractor(store, recipe, tuple(data.facts["image_shape"]), seed, starts)
-        kept, files = _kept(store, address), {}
-        found: dict[str, list[np.ndarray]] = {split: [] for split in rows}
-        finished, total = 0, sum(len(part.labels) for part in rows.values())
-        for split, name, images, index in _parts(rows):
-            raise_if_interrupted()
-            if name not in kept:
-                table = _encode(_views(images, recipe.augmentation.flip, extract), index)
-                kept[name] = put_file(store, address, f"{name}.parquet", table)
-            files[name] = kept[name]
-            found[split].append(_read_part(store, kept[name], index))
-            finished += len(index)
-            emit({"event": "features", "recipe": recipe.name, "rows": finished, "of": total})
+        kept, files = _kept(store, address), dict[str, StoredFile]()
+        total = sum(len(part.labels) for part in rows.values())
+
+        def parts_in_order(split: str, finished: int) -> Iterator[np.ndarray]:
+            for name, places in _parts(split, len(rows[split].labels)):
+                raise_if_interrupted()
+                index = rows[split].index[places]
+                if name not in kept:
+                    views = _views(rows[split].images.take(places), recipe.augmentation.flip, extract)
+                    kept[name] = put_file(store, address, f"{name}.parquet", _encode(views, index))
+                files[name] = kept[name]
+                yield read_part(store, kept[name], index)
+                emit({"event": "features", "recipe": recipe.name, "rows": finished + int(places[-1]) + 1, "of": total})
+
+        content, finished = dict[str, str](), 0
+        for split, part in rows.items():
+            content[split] = digest_blocks(parts_in_order(split, finished))
+            finished += len(part.labels)
     manifest = Manifest(
         kind="features",
         inputs={"prepared": prepared, **({"weights": weights} if weights else {})},
         facts={"dataset": data.facts["dataset"], "backbone": recipe.resolved()["backbone"], "rows": total},
-        content={split: digest_array(np.concatenate(parts)) for split, parts in found.items()},
+        content=content,
         files=files,
         made_by=made_by(time.monotonic() - started, machine=machine()),
     )
     return commit(store, address, manifest)
 
 
-def read_features(store: Store, features: Manifest, splits: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Split → features (N, views, D) float16, in the order of `read_rows`.
-
-    Raises PermanentError where they are not those of the rows of the split.
-    """
-    rows = read_splits(store, load(store, features.inputs["prepared"]))
-    found = {split: _read_split(store, features, split, getattr(rows, split)) for split in splits}
-    if len({values.shape[1:] for values in found.values()}) > 1:
-        raise PermanentError(
-            "the features of all splits must be of one kind; received several; remove them and run again"
-        )
-    return found
-
-
-def read_side_by_side(
-    store: Store,
-    features: Iterable[Ref],
-    splits: tuple[str, ...],
-    form: Callable[[np.ndarray], np.ndarray] = np.asarray,
-) -> dict[str, np.ndarray]:
-    """Split → what `form` makes of the features of each of these backbones, side by side on the last axis."""
-    found: dict[str, list[np.ndarray]] = {split: [] for split in splits}
-    for each in features:
-        for split, values in read_features(store, load(store, each), splits).items():
-            found[split].append(form(values))
-    # Each split is let go of before the next: no more than one lies in memory twice.
-    return {split: _side_by_side(found.pop(split)) for split in splits}
-
-
-def _side_by_side(parts: list[np.ndarray]) -> np.ndarray:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
-
-
-def _read_split(store: Store, features: Manifest, split: str, index: np.ndarray) -> np.ndarray:
-    found, end = [], 0
-    for first, last, name in parts_of(features.files, split):
-        if first != end:
-            break
-        found.append(_read_part(store, features.files[name], index[first:last]))
-        end = last
-    if end != len(index):
-        raise PermanentError(
-            f"the features of {split} must be those of its {len(index):,} rows; received those of its first {end:,}; "
-            "remove them and run again"
-        )
-    if len({part.shape[1:] for part in found}) > 1:
-        raise PermanentError(
-            f"the features of {split} must be of one kind; received several; remove them and run again"
-        )
-    return np.concatenate(found)
-
-
-def parts_of(names: Iterable[str], split: str) -> list[tuple[int, int, str]]:
-    """First row, the one after the last, and name of each part of `split`, in the order of its rows."""
-    parts = [found for name in names if (found := re.fullmatch(rf"{split}-([0-9]+)-([0-9]+)", name))]
-    # As numbers: as text, the rows from 1,000,000 on would come before row 2,000.
-    return sorted((int(part[1]), int(part[2]), part[0]) for part in parts)
-
-
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     """For verify: what the parts hold. Features are not computed again: a model is checked on whole images."""
     data, start = load(store, manifest.inputs["prepared"]), manifest.inputs.get("weights")
-    rows, features = read_rows(store, data, SPLITS), read_features(store, manifest, SPLITS)
+    rows = open_rows(store, data, SPLITS)
+    features = open_features(store, [manifest], rows)
     if start:  # of a random start the seed is part of the key: the model that was trained on them knows it
         check_address(
             "features",
             address,
             dataset_name=data.facts["dataset"],
             backbone=manifest.facts["backbone"],
-            mirrored=features["train"].shape[1] == 2,
+            mirrored=features["train"].row_shape[0] == 2,
             prepared=manifest.inputs["prepared"],
             start=start,
         )
-    for split, part in rows.items():
-        must_equal(address, f"the rows of {split}", len(part.labels), len(features[split]))
     return Recomputed(
         inputs=frozenset({"prepared", "weights"} if start else {"prepared"}),
         facts={
@@ -184,15 +129,9 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
             "backbone": manifest.facts["backbone"],
             "rows": sum(len(part.labels) for part in rows.values()),
         },
-        content={split: digest_array(values) for split, values in features.items()},
-        files={name: f"{name}.parquet" for _, name, _, _ in _parts(rows)},
+        content={split: digest_blocks(values) for split, values in features.items()},
+        files={name: f"{name}.parquet" for split, part in rows.items() for name, _ in _parts(split, len(part.labels))},
     )
-
-
-def predicting_features(features: np.ndarray) -> np.ndarray:
-    """Features (N, views, D) → (N, D) float32, as the whole model computes them: those of the views, averaged."""
-    averaged: np.ndarray = features.mean(axis=1, dtype=np.float32)
-    return averaged
 
 
 def _extractor(store: Store, recipe: Recipe, shape: Any, seed: int, weights: Mapping[str, Ref]) -> Extract:
@@ -213,12 +152,11 @@ def _extractor(store: Store, recipe: Recipe, shape: Any, seed: int, weights: Map
     return extract
 
 
-def _parts(rows: dict[str, Rows]) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
-    """Split, name, images and index of each part; the name says its first row and the one after its last."""
-    for split, part in rows.items():
-        for first in range(0, len(part.labels), PART_ROWS):
-            last = min(first + PART_ROWS, len(part.labels))
-            yield split, f"{split}-{first:06d}-{last:06d}", part.images[first:last], part.index[first:last]
+def _parts(split: str, rows: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and rows of each part; the name says its first row and the one after its last."""
+    for first in range(0, rows, PART_ROWS):
+        last = min(first + PART_ROWS, rows)
+        yield f"{split}-{first:06d}-{last:06d}", np.arange(first, last)
 
 
 def _views(images: np.ndarray, mirrored: bool, extract: Extract) -> np.ndarray:
@@ -239,32 +177,6 @@ def _encode(features: np.ndarray, index: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="none", use_dictionary=False)
     return buffer.getvalue()
-
-
-def _read_part(store: Store, part: StoredFile, index: np.ndarray) -> np.ndarray:
-    """Features (n, views, D) float16 of the rows `index`."""
-    path = store.local_path(part.path, part.sha256, part.size_bytes)
-    try:
-        features, its_index = _decode(path)
-    except (pa.ArrowException, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise PermanentError(
-            f"{part.path} must hold a table of features; received none ({type(error).__name__}); "
-            "remove it and run again"
-        ) from error
-    if not np.array_equal(its_index, index):
-        raise PermanentError(f"{part.path} must hold the features of its rows, not of others; remove it and run again")
-    return features
-
-
-def _decode(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Features (n, views, D) and their rows (n,) in the dataset's file."""
-    table = pq.read_table(path, columns=["index", "mirrored", "features"])
-    values = table["features"].combine_chunks()
-    if values.null_count or values.flatten().null_count or values.type.value_type != pa.float16():
-        raise ValueError("features are of type float16 and never null")
-    views = 1 + int(table["mirrored"].to_numpy().any())
-    features = values.flatten().to_numpy(zero_copy_only=False).reshape(-1, views, values.type.list_size)
-    return features, table["index"].to_numpy()[::views]
 
 
 def _kept(store: Store, address: str) -> dict[str, StoredFile]:

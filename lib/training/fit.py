@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from lib.data.grouped import GroupedRows
 from lib.lineage.manifests import Ref, find, load
 from lib.lineage.steps import checkpoints_address
 from lib.models.networks import enter_phase, of_views
@@ -98,7 +99,7 @@ class Trainer:
         recipe: Recipe,
         model: keras.Model,
         rows: TrainingRows,
-        validation: tuple[np.ndarray, np.ndarray],
+        validation: tuple[np.ndarray | GroupedRows, np.ndarray],
         seed: int,
         emit: Emit,
         stop_within_s: float,

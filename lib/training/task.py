@@ -5,6 +5,7 @@ import json
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,8 @@ import keras
 import numpy as np
 import pandas as pd
 
-from lib.data.rows import read_rows
+from lib.data.grouped import GroupedRows
+from lib.data.rows import open_rows, read_rows
 from lib.errors import PermanentError
 from lib.lineage.digests import digest_arrays, digest_json
 from lib.lineage.manifests import Manifest, Ref, StoredFile, commit, load, local_file, put_file
@@ -26,8 +28,9 @@ from lib.store import Store
 from lib.temporary import temporary_folder
 from lib.training.batches import PaddedImages, TrainingFeatures, TrainingImages, TrainingRows
 from lib.training.checkpoints import Progress, State
-from lib.training.features import predicting_features, read_side_by_side
 from lib.training.history import read_history
+from lib.training.stored_features import open_features, predicting_features
+from lib.training.streamed import StreamedFeatures, StreamedImages
 
 TOLERANCE = 1e-3
 """Between probabilities of one network that was built twice."""
@@ -39,7 +42,7 @@ class Inputs:
 
     model: keras.Model
     rows: TrainingRows
-    validation: tuple[np.ndarray, np.ndarray]
+    validation: tuple[np.ndarray | GroupedRows, np.ndarray]
     """Inputs and labels."""
 
 
@@ -58,20 +61,32 @@ class TrainingTask:
 
     def inputs(self, store: Store, data: Manifest) -> Inputs:
         """Model and rows: features and the head alone where the recipe freezes its backbones, images and all else."""
+        if self.features:
+            return self._inputs_of_features(store, data)
         recipe = self.recipe
-        if not self.features:
-            padded = PaddedImages((data.facts["rows"]["train"], *data.facts["image_shape"]), recipe.augmentation)
-            rows = read_rows(store, data, ("train", "validation"), {"train": padded.images})
-            images = TrainingImages(padded, rows["train"].labels, recipe.batch_size, self.seed)
-            network = self._build(store, data, build_for_training)
-            return Inputs(network, images, (rows["validation"].images, rows["validation"].labels))
-        rows, ordered = read_rows(store, data, ("train", "validation")), [*self._named("features").values()]
-        features = read_side_by_side(store, ordered, ("train", "validation"))
-        return Inputs(
-            build_head(recipe, features["train"].shape[2], len(data.facts["class_names"]), self.seed),
-            TrainingFeatures(features["train"], rows["train"].labels, recipe.batch_size, self.seed),
-            (predicting_features(features["validation"]), rows["validation"].labels),
-        )
+        network = self._build(store, data, build_for_training)
+        if self._streams(data.facts["rows"]["train"] * prod(data.facts["image_shape"])):
+            stored = open_rows(store, data, ("train", "validation"))
+            train, validation = stored["train"], stored["validation"]
+            streamed = StreamedImages(train.images, recipe.augmentation, train.labels, recipe.batch_size, self.seed)
+            return Inputs(network, streamed, (validation.images, validation.labels))
+        padded = PaddedImages((data.facts["rows"]["train"], *data.facts["image_shape"]), recipe.augmentation)
+        rows = read_rows(store, data, ("train", "validation"), {"train": padded.images})
+        images = TrainingImages(padded, rows["train"].labels, recipe.batch_size, self.seed)
+        return Inputs(network, images, (rows["validation"].images, rows["validation"].labels))
+
+    def _inputs_of_features(self, store: Store, data: Manifest) -> Inputs:
+        recipe, rows = self.recipe, open_rows(store, data, ("train", "validation"))
+        features = open_features(store, [load(store, each) for each in self._named("features").values()], rows)
+        train, validation = features["train"], features["validation"].mapped(predicting_features)
+        head = build_head(recipe, train.row_shape[1], len(data.facts["class_names"]), self.seed)
+        options = rows["train"].labels, recipe.batch_size, self.seed
+        if self._streams(train.nbytes):
+            return Inputs(head, StreamedFeatures(train, *options), (validation, rows["validation"].labels))
+        return Inputs(head, TrainingFeatures(train.all(), *options), (validation.all(), rows["validation"].labels))
+
+    def _streams(self, size_bytes: int) -> bool:
+        return size_bytes > self.recipe.stream_above_mb * 1_000_000
 
     def commit(
         self,

@@ -14,7 +14,7 @@ import pytest
 
 from lib.data import parquet
 from lib.data.datasets import DatasetSpec, SplitDigests
-from lib.data.parquet import read_images, write_images
+from lib.data.parquet import ImageFile, read_images, write_images
 from lib.data.parsers import SourceSplit
 from lib.errors import PermanentError
 
@@ -54,6 +54,19 @@ def test_what_is_written_is_read_back(file: Path) -> None:
     assert table.coarse_labels.dtype == np.int32
     assert table.coarse_labels.tolist() == [5, 6, 6, 5, 6, 5, 5]
     assert table.missing == {"image": 0, "label": 0, "coarse_label": 0, "index": 0}
+
+
+def test_a_file_that_is_open_gives_its_images_a_group_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "ROW_GROUP_BYTES", 3 * 18 + 17)
+    write_images(tmp_path / "groups.parquet", SPEC, SourceSplit(IMAGES, LABELS))
+    found = ImageFile(tmp_path / "groups.parquet")
+    assert found.image_shape == (2, 3, 3)
+    assert found.starts.tolist() == [0, 3, 6, 7]
+    assert found.table.labels.tolist() == LABELS.tolist()
+    for group in (2, 0, 1):
+        assert np.array_equal(found.read(group), IMAGES[3 * group : 3 * group + 3])
 
 
 def test_columns_have_the_types_that_are_promised(file: Path) -> None:
@@ -208,14 +221,15 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_table_that_is_not_as_it_was_written_is_refused_by_name(file: Path, name: str) -> None:
     change, says = HOSTILE[name]
     change(file)
-    with pytest.raises(PermanentError) as caught:
-        read_images(file)
-    said = str(caught.value)
-    assert said.startswith("toy.parquet must be a whole table of images; received ")
-    assert says in said
-    assert said.endswith("; it was changed after it was written: remove it and its manifest, and run again")
-    assert "\n" not in said
-    assert len(said) < 600
+    for read in (read_images, lambda path: ImageFile(path).read(0)):
+        with pytest.raises(PermanentError) as caught:
+            read(file)
+        said = str(caught.value)
+        assert said.startswith("toy.parquet must be a whole table of images; received ")
+        assert says in said
+        assert said.endswith("; it was changed after it was written: remove it and its manifest, and run again")
+        assert "\n" not in said
+        assert len(said) < 600
 
 
 def test_duckdb_reads_the_right_pixel(file: Path) -> None:

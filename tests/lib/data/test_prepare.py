@@ -12,7 +12,7 @@ from lib.data.ingest import ingest
 from lib.data.parquet import ImageTable, write_images
 from lib.data.parsers import SourceSplit
 from lib.data.prepare import check, find_duplicates, prepare
-from lib.data.rows import read_rows
+from lib.data.rows import open_rows, read_rows
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit, load, local_file, put_file
 from lib.store import LocalStore
@@ -191,11 +191,14 @@ def test_a_limit_below_the_classes_is_refused_and_leaves_nothing(store: LocalSto
 def test_the_chosen_rows_are_read_as_arrays(store: LocalStore, dataset: Ref) -> None:
     manifest = load(store, prepare(SPEC, store, dataset, 10))
     splits = split_of(store, manifest)
-    rows = read_rows(store, manifest, ("train", "validation", "test"))
+    rows, stored = (read(store, manifest, ("train", "validation", "test")) for read in (read_rows, open_rows))
     for name, source in (("train", "train"), ("validation", "train"), ("test", "test")):
         assert rows[name].index.tolist() == splits[name]
         assert rows[name].labels.tolist() == [row % 3 for row in splits[name]]
         assert np.array_equal(rows[name].images, toy(source).images[splits[name]])
+        assert np.array_equal(stored[name].images.all(), rows[name].images)
+        assert stored[name].labels.tolist() == rows[name].labels.tolist()
+        assert stored[name].index.tolist() == splits[name]
     assert list(read_rows(store, manifest, ("validation",))) == ["validation"]
 
 

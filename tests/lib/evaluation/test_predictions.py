@@ -18,5 +18,5 @@ def test_batches_are_halved_where_memory_does_not_suffice() -> None:
             return inputs / 2
 
     network: Any = Network()
-    assert _predict(network, np.arange(4.0), "test", lambda event: None).tolist() == [0, 0.5, 1, 1.5]
+    assert _predict(network, np.arange(4.0)).tolist() == [0, 0.5, 1, 1.5]
     assert tried == [512, 256, 128, 64]

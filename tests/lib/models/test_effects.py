@@ -14,7 +14,7 @@ from lib.planning.request import TrainingRequest
 
 ALWAYS_COUNT = {"epochs", "optimizer", "learning_rate", "averaging", "sizes"}, {
     "backbone", "beside", "network", "batch_size", "augmentation", "label_smoothing", "both_views", "class_weight",
-    "early_stopping_epochs", "keep", "deterministic",
+    "early_stopping_epochs", "keep", "deterministic", "stream_above_mb",
 }  # fmt: skip
 """Fields of a phase, and of a recipe; where some of these go together with none of the other fields, a rule says so."""
 NOT_IN_THE_KEY = {"name", "datasets", "description", "runs_on", "baseline"}

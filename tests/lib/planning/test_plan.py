@@ -98,7 +98,7 @@ def test_a_plan_holds_what_was_asked_resolved() -> None:
             "overrides (--set KEY=VALUE) must name fields of a recipe; received 'nothing'; known: augmentation, "
             "averaging, backbone, batch_size, beside, both_views, class_weight, decay_per_epoch, deterministic, "
             "dropout, early_stopping_epochs, epochs, keep, label_smoothing, learning_rate, momentum, nesterov, "
-            "network, optimizer, phases, precision, schedule, sizes, trains, warmup, weight_decay",
+            "network, optimizer, phases, precision, schedule, sizes, stream_above_mb, trains, warmup, weight_decay",
         ),
         (
             {"overrides": {"augmentation.shift_px": "32"}},

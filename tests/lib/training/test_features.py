@@ -13,7 +13,7 @@ import pytest
 from lib.data.datasets import DATASETS
 from lib.data.ingest import ingest
 from lib.data.prepare import prepare
-from lib.data.rows import Rows, read_rows
+from lib.data.rows import read_rows
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, StoredFile, load, put_file
 from lib.lineage.steps import SPLITS
@@ -21,6 +21,7 @@ from lib.models.schema import Augmentation, Backbone, Phase, Recipe
 from lib.runtime.interrupts import Interrupted
 from lib.settings import Settings
 from lib.store import LocalStore
+from tests.lib.training.stored import features_of
 
 RECIPE = Recipe(
     name="toy",
@@ -66,11 +67,11 @@ def compute(store: LocalStore, prepared: Ref, emit: Any = lambda _: None, seed: 
 
 def test_features_are_those_of_the_pooled_layers_of_each_view(filled: tuple[LocalStore, Ref]) -> None:
     from lib.models.networks import build_features
-    from lib.training.features import predicting_features, read_features
+    from lib.training.stored_features import predicting_features
 
     store, prepared = filled
     manifest = load(store, compute(store, prepared))
-    found = read_features(store, manifest, SPLITS)
+    found = features_of(store, manifest, splits=SPLITS)
     assert {split: values.shape for split, values in found.items()} == {
         "train": (1293, 2, 8), "validation": (144, 2, 8), "test": (360, 2, 8),
     }  # fmt: skip
@@ -160,11 +161,11 @@ def test_parts_are_in_the_order_of_their_rows_however_many_there_are(
     rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lib.training import features
+    from lib.training.stored_features import parts_of
 
     monkeypatch.setattr(features, "PART_ROWS", 2_000)
-    many = Rows(*(np.broadcast_to(np.uint8(0), (rows, *shape)) for shape in ((), (), (1, 1, 1))))
-    written = [name for _, name, _, _ in features._parts({"train": many, "test": many})]
-    parts = features.parts_of(sorted(written), "train")
+    written = [name for split in ("train", "test") for name, _ in features._parts(split, rows)]
+    parts = parts_of(sorted(written), "train")
     assert [name for _, _, name in parts] == written[: len(written) // 2]
     assert [first for first, _, _ in parts] == list(range(0, rows, 2_000))
     assert parts[-1][1] == rows
@@ -184,15 +185,13 @@ def changed(filled: tuple[LocalStore, Ref]) -> Callable[..., Manifest]:
 
 
 def test_features_of_other_rows_are_refused(filled: tuple[LocalStore, Ref], changed: Callable[..., Manifest]) -> None:
-    from lib.training.features import read_features
-
     store, first = filled[0], changed().files["train-000000-000500"]
     with pytest.raises(
         PermanentError, match=r"train-000000-000500-\w+\.parquet must hold the features of its rows, not"
     ):
-        read_features(store, changed(train_000500_001000=first), ("train",))
+        features_of(store, changed(train_000500_001000=first), splits=("train",))
     with pytest.raises(PermanentError, match=r"must be those of its 1,293 rows; received those of its first 500;"):
-        read_features(store, changed(train_000500_001000=None), ("train",))
+        features_of(store, changed(train_000500_001000=None), splits=("train",))
 
 
 TABLES = {
@@ -211,8 +210,6 @@ TABLES = {
 def test_a_file_that_holds_no_features_is_refused_in_one_line_that_names_it(
     table: pa.Table | bytes, filled: tuple[LocalStore, Ref], changed: Callable[..., Manifest]
 ) -> None:
-    from lib.training.features import read_features
-
     buffer = io.BytesIO()
     if isinstance(table, bytes):
         buffer.write(table)
@@ -220,7 +217,7 @@ def test_a_file_that_holds_no_features_is_refused_in_one_line_that_names_it(
         pq.write_table(table, buffer)
     file = put_file(filled[0], "elsewhere", "part.parquet", buffer.getvalue())
     with pytest.raises(PermanentError, match=rf"^{file.path} must hold a table of features; received none") as error:
-        read_features(filled[0], changed(train_000000_000500=file), ("train",))
+        features_of(filled[0], changed(train_000000_000500=file), splits=("train",))
     assert "\n" not in str(error.value)
 
 

@@ -22,6 +22,7 @@ from lib.models.backbone_schema import Backbone
 from lib.models.schema import Augmentation, Phase, Recipe, features_address
 from lib.settings import Settings
 from lib.store import LocalStore
+from tests.lib.training.stored import features_of
 
 SMALL = Backbone(name="small", image_px=16, weights="none", frozen=True, pooled=("first", "second"))
 WIDE = Backbone(name="wide", image_px=20, weights="none", frozen=True)
@@ -111,19 +112,14 @@ def test_a_model_names_the_features_of_its_first_backbone_as_ever_and_the_others
 
 
 def test_features_stand_side_by_side_in_the_order_of_the_recipe(made: Made) -> None:
-    from lib.training.features import predicting_features, read_features, read_side_by_side
-
-    order = [made.features[name] for name in ("small", "wide")]
-    found = read_side_by_side(made.store, order, SPLITS)
+    order = [load(made.store, made.features[name]) for name in ("small", "wide")]
+    found = features_of(made.store, *order, splits=SPLITS)
     assert {split: values.shape for split, values in found.items()} == {
         "train": (100, 2, 3 + 5 + 7), "validation": (144, 2, 15), "test": (360, 2, 15),
     }  # fmt: skip
-    small, wide = (read_features(made.store, load(made.store, each), ("test",))["test"] for each in order)
+    small, wide = (features_of(made.store, each, splits=("test",))["test"] for each in order)
     assert np.array_equal(found["test"][..., :8], small)
     assert np.array_equal(found["test"][..., 8:], wide)
-    averaged = read_side_by_side(made.store, order, ("test",), predicting_features)["test"]
-    plain, mirrored = np.float32(found["test"][:, 0]), np.float32(found["test"][:, 1])
-    assert np.array_equal(averaged, (plain + mirrored) / 2)
 
 
 def test_the_saved_model_is_whole_and_says_in_plain_keras_what_the_evaluation_says(made: Made, tmp_path: Path) -> None:
