@@ -155,7 +155,10 @@ def test_address_content_order_and_facts_stay(tmp_path: Path, name: str) -> None
     assert collected(own, store, ref)[0] == ref
 
 
-@pytest.mark.parametrize(("channels", "expected"), [(1, "e3278aeebc9f9e98"), (3, "7b9c47e8a5a77fb7")])
+@pytest.mark.parametrize(
+    ("channels", "expected"),
+    [(1, "e3278aeebc9f9e98"), (2, "0ec11cef9ba42c42"), (3, "7b9c47e8a5a77fb7"), (4, "fc975d20dc556466")],
+)
 def test_pixels_are_stored_as_pillow_writes_them_in_an_order_that_stays(
     tmp_path: Path, channels: int, expected: str
 ) -> None:
