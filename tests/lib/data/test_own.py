@@ -2,8 +2,6 @@
 
 import itertools
 import os
-import signal
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -261,22 +259,6 @@ def test_what_cannot_be_trained_on_leaves_nothing_behind(
     with pytest.raises(PermanentError, match=says):
         collected(source(folder), here)
     assert here.list("images") == here.list("sources") == []
-
-
-def test_a_ctrl_c_while_images_are_read_leaves_nothing_behind(
-    here: LocalStore, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-
-    def interrupted(count: int) -> None:
-        if count == 3:
-            signal.raise_signal(signal.SIGINT)
-
-    own = source(folder)
-    with pytest.raises(KeyboardInterrupt):
-        collect(own, look(own, tmp_path / "cache"), here, None, interrupted)
-    assert [*(tmp_path / "temporary").iterdir()] == here.list("images") == []
 
 
 def test_a_name_of_a_built_in_dataset_is_taken() -> None:

@@ -1,19 +1,25 @@
 """What is known of a version's images lies on disk, in the order and with the facts that Python would work out."""
 
 import random
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
+from lib.images.collect import collect, look
 from lib.images.collected import Collected
 from lib.images.shards import Found, Row
 from lib.images.sides import side_of
 from lib.images.source_images import SourceImage, Split
 from lib.lineage.digests import digest_json
 from lib.settings import REPOSITORY
+from lib.store import LocalStore
+from tests.lib.data.own_images import source, write_folder
 
 LABELS = ["10", "9", "Z", "a", "é", "\uffee", "\U0001f33b", "a b"]
 CLASS_NAMES = sorted(LABELS, key=len)
@@ -109,6 +115,20 @@ def test_what_ends_the_rows_is_not_taken_for_an_error_of_the_database(
 
     with pytest.raises(kind, match="as it came"):
         images.store(rows(), ["x"])
+
+
+def test_a_ctrl_c_while_images_are_read_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+
+    def interrupted(count: int) -> None:
+        if count == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    own, store = source(write_folder(tmp_path / "own", 3)), LocalStore(tmp_path / "store")
+    with pytest.raises(KeyboardInterrupt):
+        collect(own, look(own, tmp_path / "cache"), store, None, interrupted)
+    assert [*(tmp_path / "temporary").iterdir()] == store.list("images") == []
 
 
 GROWTH = """
