@@ -145,7 +145,7 @@ class Collected:
             "class_names": class_names,
             "channels": self._number("SELECT max(channels) FROM stored"),
             "classes_without_training": self._number(
-                "SELECT count(DISTINCT label) - count(DISTINCT iif(split = 'train', label, NULL)) FROM stored"
+                "SELECT count(DISTINCT label) - count(DISTINCT CASE split WHEN 'train' THEN label END) FROM stored"
             ),
             "conversions": dict(sorted(conversions.items())),
         }
