@@ -1,8 +1,12 @@
-"""Temporary folders that do not outlive their process for long: the next one removes what killed ones left."""
+"""Temporary folders and databases that do not outlive their process for long.
+
+What killed processes leave of folders, the next one removes. Of a database they leave nothing: its files have no names.
+"""
 
 import fcntl
 import os
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +19,7 @@ PREFIX = "image-training-flows-work-"
 LOCK = ".lock"
 SPARED_S = 3600.0
 """Since its last change: a folder that was made just now is not locked yet, and elsewhere a lock may not be seen."""
+CACHE_KIB = 32 << 10
 
 
 @contextmanager
@@ -59,3 +64,16 @@ def _opened(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def temporary_database() -> sqlite3.Connection:
+    """An empty database below TMPDIR, gone once it is closed.
+
+    It takes CACHE_KIB of memory, and as much again while it sorts, whatever is in it. Raises sqlite3.OperationalError
+    where the disk is full, which `lib.runtime.failures` knows.
+    """
+    database = sqlite3.connect("", isolation_level=None, check_same_thread=False)  # "" is a file that SQLite unlinks
+    for setting in (f"cache_size = -{CACHE_KIB}", "temp_store = FILE", "journal_mode = OFF"):
+        database.execute(f"PRAGMA {setting}")
+    database.execute("BEGIN")  # one transaction, never committed: as fast as it can be, and nothing is to be kept
+    return database

@@ -71,10 +71,11 @@ def decode_all(
     comes, a KeyboardInterrupt among them. Raises TransientError where none can be started.
     """
     source, jobs, decoders = iter(encoded), deque[_Job](), list[_Decoder]()
+    most = workers or usable_cores()
     try:
         taken = list(islice(source, 1))
         while True:
-            decoder = _idle(jobs, decoders, limits, workers or usable_cores()) if taken else None
+            decoder = _idle(jobs, decoders, limits, most) if taken else None
             if decoder:
                 jobs.append(_Job())
                 decoder.begin(jobs[-1], taken.pop(), side_px or 0, channels or 0)

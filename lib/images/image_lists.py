@@ -5,12 +5,12 @@ import json
 import posixpath
 import re
 from collections.abc import Container, Iterator
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from lib.errors import PermanentError, shortened
 from lib.files import open_regular
 from lib.images.image_tables import names_of_classes, text_rows
+from lib.images.listed_images import ImageList, ListedImage
 from lib.images.source_files import Refused, Source, place_of
 from lib.images.source_images import (
     IMAGE_COLUMNS,
@@ -36,28 +36,6 @@ Row = tuple[str, dict[str | None, Any]]
 """Where it stands, such as `line 7`, and its values by column; those beyond the last column under None."""
 
 
-class ListedImage(NamedTuple):
-    """One row of a list."""
-
-    label: str
-    split: Split | None
-    group: str | None
-    row: str
-    """Where it stands, with the list's name."""
-
-
-@dataclass
-class ImageList:
-    """What one or several lists of a source say, by the image's path in the source."""
-
-    images: dict[str, ListedImage] = field(default_factory=dict)
-    refused: list[Refused] = field(default_factory=list)
-    columns: dict[str, None] = field(default_factory=dict)
-    """Those that are read, in the order they were found."""
-    class_names: dict[str, None] = field(default_factory=dict)
-    """Those that Parquet numbers, in the order of their numbers."""
-
-
 def read_list(
     source: Source, path: str, columns: Columns, split: Split | None, known: Container[str] | None, to: ImageList
 ) -> None:
@@ -67,7 +45,7 @@ def read_list(
     known: an image must be one of them. Raises PermanentError where the file is no such list, no row can be used, or a
     file has two labels.
     """
-    place, before = place_of(path), len(to.images)
+    place, before = place_of(path), to.count
     names, rows = _rows(source, path)
     if posixpath.basename(path).lower().startswith("metadata.") and "file_name" in names and columns.image is None:
         columns = columns._replace(image="file_name")  # Hugging Face's rule
@@ -85,11 +63,11 @@ def read_list(
         try:
             image = _inside(folder, row.get(found["image"]), known)
             listed = _listed(row, found, split, f"{place}:{where}")
-            _add(image, listed, to)
+            to.add(image, listed)
         except ValueError as error:
             refused.append(Refused(f"{place}:{where}", str(error)))
     to.refused += refused
-    if len(to.images) == before:
+    if to.count == before:
         raise all_refused(place, refused)
 
 
@@ -135,20 +113,6 @@ def _listed(row: dict[str | None, Any], found: dict[str, str], split: Split | No
                 "correct it, or rename that column"
             )
     return ListedImage(label, split, group, where)
-
-
-def _add(image: str, listed: ListedImage, to: ImageList) -> None:
-    before = to.images.setdefault(image, listed)
-    if before is listed:
-        return
-    for what in ("label", "split", "group"):
-        one, other = getattr(before, what), getattr(listed, what)
-        if one != other:
-            raise PermanentError(
-                f"a file must have one {what}; {shortened(place_of(image))} has {shortened(str(one))} at {before.row} "
-                f"and {shortened(str(other))} at {listed.row}; correct one of them"
-            )
-    raise ValueError(f"the same file as at {before.row}")
 
 
 def _inside(folder: str, text: object, known: Container[str] | None) -> str:

@@ -4,7 +4,7 @@ A table is read a few rows at a time, and never mapped: what another process cut
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -51,7 +51,7 @@ class Part(NamedTuple):
     split: Split | None
 
 
-def table_layout(source: Source, paths: list[str], table: Table, columns: Columns) -> Layout:
+def table_layout(source: Source, paths: Sequence[str], table: Table, columns: Columns) -> Layout:
     """The layout of Parquet files with images, of which the first holds `table`.
 
     Raises PermanentError where another file holds something else, or only some files say their split.
@@ -80,7 +80,7 @@ def table_layout(source: Source, paths: list[str], table: Table, columns: Column
     return Layout(_description(paths, table, counts), given, source.refused, images, table.class_names or ())
 
 
-def _description(paths: list[str], table: Table, counts: Counter[Split | None]) -> str:
+def _description(paths: Sequence[str], table: Table, counts: Counter[Split | None]) -> str:
     sizes = " × ".join(map(str, table.shape or ()))
     classes = f", {counted(len(table.class_names), 'class')}" if table.class_names else ""
     return (
@@ -138,12 +138,10 @@ def _count(source: Source, part: Part, split: str | None) -> Counter[Split | Non
     with _opened(source, part.path) as file:
         if split is None:
             return Counter({part.split: file.metadata.num_rows})
-        said: Counter[Any] = Counter()
+        counts: Counter[Split | None] = Counter()
         for batch in file.iter_batches(1 << 16, columns=[split], use_threads=False):
-            said.update(batch[split].to_pylist())
-    counts: Counter[Split | None] = Counter()
-    for text, count in said.items():
-        counts[_split_of_value(text, place_of(part.path))] += count
+            for text, count in Counter(batch[split].to_pylist()).items():
+                counts[_split_of_value(text, place_of(part.path))] += count
     return counts
 
 

@@ -1,14 +1,19 @@
-"""Which layout a user's own images have: folders of classes, a list of files and labels, or Parquet."""
+"""Which layout a user's own images have: folders of classes, a list of files and labels, or Parquet.
+
+Of a folder, the paths of its files are in memory: about 180 bytes for each, at their highest. Rows of tables and lists
+are not, but for those that are refused.
+"""
 
 import posixpath
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import partial
 
 from lib.errors import PermanentError, shortened
-from lib.images.image_lists import ImageList, is_list, read_list
+from lib.images.image_lists import is_list, read_list
 from lib.images.image_tables import describe, table_layout
-from lib.images.source_files import OPTION, Refused, Source, path_order, place_of
+from lib.images.listed_images import ImageList
+from lib.images.source_files import OPTION, Paths, Refused, Source, path_order, place_of
 from lib.images.source_images import (
     LARGEST_IMAGE_BYTES,
     TO_BE_FOUND,
@@ -40,7 +45,7 @@ def find_layout(source: Source, columns: Columns = TO_BE_FOUND) -> Layout:
 
     Raises PermanentError where there is none or more than one, or columns are missing or could be several.
     """
-    paths = [file.path for file in source.files()]
+    paths = source.paths()
     if source.table is None:
         return _of_folder(source, paths, columns)
     if source.table.lower().endswith(".parquet"):
@@ -48,14 +53,14 @@ def find_layout(source: Source, columns: Columns = TO_BE_FOUND) -> Layout:
     return _of_lists(source, {source.table: None}, columns, None)
 
 
-def _of_folder(source: Source, paths: list[str], columns: Columns) -> Layout:
+def _of_folder(source: Source, paths: Paths, columns: Columns) -> Layout:
     metadata = [path for path in paths if path.count("/") <= 1 and _name(path) in METADATA]
     known_metadata = set(metadata)
     tables = [path for path in paths if _ends(path, ".parquet") and path not in known_metadata]
     lists = [path for path in paths if "/" not in path and _ends(path, *LISTS) and path not in known_metadata]
     others = _in_folders(paths, {*metadata, *tables})
     in_splits = bool(others) and all(split_of(path.partition("/")[0]) for path in others)
-    folders = _class_folders([path for path in others if _ends(path, *PICTURES)], in_splits)
+    folders = _class_folders((path for path in others if _ends(path, *PICTURES)), in_splits)
     if folders:
         lists = [path for path in lists if is_list(source, path, columns)]
     # A list is about files in one folder, often: images/1.jpg.
@@ -69,17 +74,18 @@ def _of_folder(source: Source, paths: list[str], columns: Columns) -> Layout:
     if len(there) > 1:
         raise _several(source, there)
     if tables:
-        return _of_tables(source, tables, columns, set(paths))
+        return _of_tables(source, tables, columns, paths)
     if metadata or lists:
-        return _of_lists(source, _splits_of_lists(metadata or lists, source), columns, set(paths))
+        return _of_lists(source, _splits_of_lists(metadata or lists, source), columns, paths)
     if not others or not _class_folders(others, in_splits):
         raise PermanentError(f"{OPTION} must name images that are laid out as: {KINDS}; received {_received(source)}")
     return _of_class_folders(source, paths, columns, in_splits)
 
 
 def _received(source: Source) -> str:
-    paths = [place_of(file.path) for file in source.files()]
-    return f"{source.uri} with {counted(len(paths), 'file')}, such as {shortened(paths[0])}, and no folder of a class"
+    paths = source.paths()
+    example = shortened(place_of(paths[0]))
+    return f"{source.uri} with {counted(len(paths), 'file')}, such as {example}, and no folder of a class"
 
 
 def _several(source: Source, there: dict[str, list[str]]) -> PermanentError:
@@ -100,18 +106,18 @@ def _ends(path: str, *suffixes: str) -> bool:
     return path.lower().endswith(suffixes)
 
 
-def _in_folders(paths: list[str], tables: Container[str]) -> list[str]:
+def _in_folders(paths: Paths, tables: Container[str]) -> list[str]:
     return [path for path in paths if "/" in path and path not in tables]
 
 
-def _class_folders(paths: list[str], in_splits: bool) -> list[str]:
+def _class_folders(paths: Iterable[str], in_splits: bool) -> list[str]:
     """The names of folders that may be classes, sorted."""
     depth = 1 if in_splits else 0
     parts = (path.split("/") for path in paths)
     return sorted({each[depth] for each in parts if len(each) > depth + 1}, key=path_order)
 
 
-def _of_class_folders(source: Source, paths: list[str], columns: Columns, in_splits: bool) -> Layout:
+def _of_class_folders(source: Source, paths: Paths, columns: Columns, in_splits: bool) -> Layout:
     if given := [f"--{what}-column" for what, name in columns._asdict().items() if name is not None]:
         raise PermanentError(f"{given[0]} names a column; {source.uri} has class folders and no columns; leave it out")
     depth = 1 if in_splits else 0
@@ -134,7 +140,7 @@ def _of_class_folders(source: Source, paths: list[str], columns: Columns, in_spl
     return Layout("; ".join([says, *notes]), given_splits, source.refused, images)
 
 
-def _notes(paths: list[str], used: list[str], classes: list[str], in_splits: bool, given: bool) -> Iterator[str]:
+def _notes(paths: Paths, used: list[str], classes: list[str], in_splits: bool, given: bool) -> Iterator[str]:
     """What a person might not expect."""
     if in_splits and not given:
         yield f"all in {place_of(used[0].partition('/')[0])}, so they are not divided yet"
@@ -146,7 +152,7 @@ def _notes(paths: list[str], used: list[str], classes: list[str], in_splits: boo
         yield f"{counted(outside, 'file')} in no class folder, left out"
 
 
-def _check_top(source: Source, paths: list[str]) -> None:
+def _check_top(source: Source, paths: Paths) -> None:
     """Raise PermanentError where the folders at the top are not classes, by all appearance."""
     tops = sorted({path.partition("/")[0] for path in paths if "/" in path}, key=path_order)
     splits = {split for top in tops if (split := split_of(top))}
@@ -164,14 +170,14 @@ def _check_top(source: Source, paths: list[str]) -> None:
         )
 
 
-def _of_tables(source: Source, tables: list[str], columns: Columns, known: set[str] | None) -> Layout:
+def _of_tables(source: Source, tables: Sequence[str], columns: Columns, known: Paths | None) -> Layout:
     table = describe(source, tables[0], columns)
     if table.paths:
         return _of_lists(source, _splits_of_lists(tables, source), columns, known)
     return table_layout(source, tables, table, columns)
 
 
-def _splits_of_lists(lists: list[str], source: Source) -> dict[str, Split | None]:
+def _splits_of_lists(lists: Sequence[str], source: Source) -> dict[str, Split | None]:
     """The split of each of several lists: of its folder (`train/metadata.csv`), or of its name (`train.csv`)."""
     if len(lists) == 1:
         return dict.fromkeys(lists)
@@ -188,26 +194,24 @@ def _splits_of_lists(lists: list[str], source: Source) -> dict[str, Split | None
     )
 
 
-def _of_lists(source: Source, lists: dict[str, Split | None], columns: Columns, known: set[str] | None) -> Layout:
+def _of_lists(source: Source, lists: dict[str, Split | None], columns: Columns, known: Paths | None) -> Layout:
     """`known`: the files of the source; None where only its list is known."""
     listed = ImageList()
     for path, split in lists.items():
         read_list(source, path, columns, split, known, listed)
-    counts = Counter(each.split for each in listed.images.values())
+    counts = listed.splits()
     given = are_splits(counts, source.uri)
-    ordered = sorted(listed.images, key=path_order)
 
     def images(_refused: list[Refused]) -> Iterator[SourceImage]:
-        for path in ordered:
-            label, split, group, _ = listed.images[path]
+        for path, (label, split, group, _) in listed.in_order():
             read = partial(source.read, path, LARGEST_IMAGE_BYTES)
             yield SourceImage(place_of(path), label, split if given else None, group, read)
 
-    classes = counted(len({each.label for each in listed.images.values()}), "class")
-    outside = sum(_ends(path, *PICTURES) and path not in listed.images for path in known or ())
+    classes = counted(listed.count_classes(), "class")
+    outside = sum(_ends(path, *PICTURES) and path not in listed for path in known or ())
     says = (
         f"{counted(len(lists), 'list')} ({shortened(', '.join(map(place_of, lists)))}): {classes}, "
-        f"{counted(len(ordered), 'file')}{of_splits(counts)}; columns {shortened(', '.join(listed.columns))}"
+        f"{counted(listed.count, 'file')}{of_splits(counts)}; columns {shortened(', '.join(listed.columns))}"
     )
     notes = [f"{counted(outside, 'image')} in no row, left out"] if outside else []
     return Layout("; ".join([says, *notes]), given, [*source.refused, *listed.refused], images, listed.class_names)

@@ -5,6 +5,7 @@ Columns: image (bytes and path, as Hugging Face's `datasets` has it), label, spl
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,6 +54,7 @@ SCHEMA = pa.schema(
     }
 )
 COLUMNS_FOUND = ("sha256", "pixels", "channels", "conversions")
+UNREADABLE = pa.schema({"place": pa.string(), "reason": pa.string()})
 
 
 def write_shards(folder: Path, rows: Iterable[Row], class_names: list[str]) -> list[Path]:
@@ -70,7 +72,7 @@ def write_shards(folder: Path, rows: Iterable[Row], class_names: list[str]) -> l
                 # Encoded images do not compress, and each occurs once.
                 writer = pq.ParquetWriter(files[-1], schema, compression="none", use_dictionary=["split"])
                 written = 0
-            writer.write_table(pa.Table.from_pylist([_record(row) for row in group], schema))
+            writer.write_table(_table(group, schema))
             written += size
     finally:
         if writer:
@@ -97,21 +99,29 @@ def read_shards(files: Iterable[Path]) -> Iterator[Row]:
 def read_found(files: Iterable[Path]) -> Iterator[Found]:
     """What is known of each image, without the images."""
     for path in files:
-        for each in pq.read_table(path, columns=list(COLUMNS_FOUND)).to_pylist():
+        for each in _records(path, list(COLUMNS_FOUND)):
             yield _found(each)
 
 
 def write_unreadable(folder: Path, unreadable: Iterable[tuple[str, str]]) -> Path:
     """A file in `folder` with columns place and reason, of each file that is no image that can be read."""
     path = folder / "unreadable.parquet"
-    schema = pa.schema({"place": pa.string(), "reason": pa.string()})
-    pq.write_table(pa.Table.from_pylist([{"place": place, "reason": why} for place, why in unreadable], schema), path)
+    rows = iter(unreadable)
+    with pq.ParquetWriter(path, UNREADABLE) as writer:
+        while some := list(islice(rows, MOST_ROWS_OF_A_GROUP)):
+            writer.write_table(pa.table(list(zip(*some, strict=True)), schema=UNREADABLE))
     return path
 
 
-def read_unreadable(path: Path) -> list[tuple[str, str]]:
+def read_unreadable(path: Path) -> Iterator[tuple[str, str]]:
     """What `write_unreadable` wrote: place and reason."""
-    return [(each["place"], each["reason"]) for each in pq.read_table(path).to_pylist()]
+    return ((each["place"], each["reason"]) for each in _records(path, UNREADABLE.names))
+
+
+def _records(path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        for batch in file.iter_batches(MOST_ROWS_OF_A_GROUP, columns=columns, use_threads=False):
+            yield from batch.to_pylist()
 
 
 def _groups(rows: Iterable[Row]) -> Iterator[tuple[list[Row], int]]:
@@ -127,14 +137,13 @@ def _groups(rows: Iterable[Row]) -> Iterator[tuple[list[Row], int]]:
         yield group, size
 
 
-def _record(row: Row) -> dict[str, Any]:
-    return {
-        "image": {"bytes": row.image, "path": row.place},
-        "label": row.label,
-        "split": row.split,
-        "group": row.group,
-        **row.found._asdict(),
-    }
+def _table(rows: list[Row], schema: pa.Schema) -> pa.Table:
+    images, places, labels, splits, groups, found = zip(*rows, strict=True)
+    encoded = (
+        pa.array(values, field.type) for values, field in zip((images, places), schema.field("image").type, strict=True)
+    )
+    image = pa.StructArray.from_arrays([*encoded], fields=[*schema.field("image").type])
+    return pa.table([image, labels, splits, groups, *zip(*found, strict=True)], schema=schema)
 
 
 def _found(record: dict[str, Any]) -> Found:

@@ -1,8 +1,10 @@
 """What every source of a user's own files promises, and what is common to them: names, places, sizes."""
 
 import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, overload
 
 from lib.errors import PermanentError, TooLarge, shortened
 
@@ -16,11 +18,31 @@ ODD = re.compile("[\x00-\x1f\x7f-\x9f\\\\\u2028\u2029\ud800-\udfff]")
 """What a place shows escaped: the same with every version of Python, as `str.isprintable` is not."""
 
 
-class SourceFile(NamedTuple):
-    """One file: `path` is relative and `/`-separated; bytes that are no UTF-8 are in it as `os.fsdecode` has them."""
+class Paths(Sequence[str]):
+    """Of files, sorted by their bytes, each relative and `/`-separated; what is no UTF-8 is as `os.fsdecode` has it.
 
-    path: str
-    size_bytes: int
+    All that is in memory of a folder's files: about 80 bytes each and its length; twice that while they are sorted.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._paths = sorted(paths, key=path_order)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        return self._paths[place]
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __contains__(self, path: object) -> bool:
+        place = bisect_left(self._paths, path_order(str(path)), key=path_order)
+        return place < len(self._paths) and self._paths[place] == path
 
 
 class Refused(NamedTuple):
@@ -38,16 +60,16 @@ class Source(Protocol):
     table: str | None
     """The path of the one file that was named, which is then its only file; None for a folder or a prefix."""
     refused: list[Refused]
-    """Complete once `files` was called."""
+    """Complete once `paths` was called."""
 
-    def files(self) -> list[SourceFile]:
-        """All files, by the bytes of their paths. Raises PermanentError where there are none."""
+    def paths(self) -> "Paths":
+        """Those of all files. Raises PermanentError where there are none."""
 
     def read(self, path: str, max_bytes: int) -> bytes:
         """The content of `path`, listed or not, within the source. Raises NotFound, or TooLarge."""
 
     def local(self, path: str) -> Path:
-        """A local file with the content of `path`, which must be one of `files`; to be opened within the hour."""
+        """A local file with the content of `path`, which must be one of `paths`; to be opened within the hour."""
 
 
 def place_of(path: str) -> str:

@@ -40,6 +40,10 @@ EXCEPTIONS = {
 NO_THREAD_WORDS = ("can't start new thread", "pthread_create", "Resource temporarily unavailable")
 """Python's, TensorFlow's and OpenBLAS's, and the system's own: no class and no signal tells it apart."""
 ERRNOS = dict.fromkeys(NO_SPACE, DISK_FULL)
+NO_SPACE_OF_SQLITE = {"SQLITE_FULL", "SQLITE_IOERR_WRITE"}
+"""Of temporary databases; the second one stands for a quota and a limit of files' sizes too. Named, as sqlite3 reads
+TMPDIR when it is imported, and this module is there before .env, which may set it.
+"""
 EXIT_CODES = {
     ASKED_TO_STOP: Verdict(TransientError, "{step} was asked to stop and saved its state; run again to go on there"),
 }
@@ -60,6 +64,8 @@ def of_exception(step: str, error: BaseException, advice: str = MORE_MEMORY) -> 
         return error
     if isinstance(error, OSError) and error.errno in ERRNOS:
         return _say(ERRNOS[error.errno], step, f"{f' {error.filename}' if error.filename else ''}: {error.strerror}")
+    if getattr(error, "sqlite_errorname", None) in NO_SPACE_OF_SQLITE:
+        return _say(DISK_FULL, step, f" a temporary database: {error}")
     for kind in type(error).__mro__:
         if verdict := EXCEPTIONS.get(kind.__name__):
             # Python's own is of arrays of all rows, which no batch makes smaller.

@@ -1,4 +1,4 @@
-"""Temporary folders of living processes stay, those of killed ones go."""
+"""Temporary folders of living processes stay, those of killed ones go; databases go with their processes."""
 
 import errno
 import fcntl
@@ -95,3 +95,33 @@ def test_a_link_in_place_of_a_folder_is_not_followed(parent: Path) -> None:
     (parent / f"{PREFIX}link").symlink_to("kept")
     with temporary_folder():
         assert (parent / "kept").is_dir()
+
+
+DATABASE = """
+import os, sys
+import lib.command_line, lib.runtime.failures  # what a command imports before it reads .env
+os.environ["TMPDIR"] = sys.argv[1]
+from pathlib import Path
+from lib import temporary
+temporary.CACHE_KIB = 64
+database = temporary.temporary_database()
+database.execute("CREATE TABLE numbers (number, data)")
+rows = ((number * 7 % 5_000, bytes(1_000)) for number in range(5_000))
+database.executemany("INSERT INTO numbers VALUES (?, ?)", rows)
+ordered = database.execute("SELECT number, data FROM numbers ORDER BY number")
+print(next(ordered)[0], next(ordered)[0])
+print(*sorted(os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()), sep="\\n")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says which files a process has open")
+def test_a_database_and_what_it_sorts_lie_below_tmpdir_in_files_without_a_name(parent: Path) -> None:
+    (parent / "from .env").mkdir()
+    command = [sys.executable, "-c", DATABASE, str(parent / "from .env")]
+    environment = {name: value for name, value in os.environ.items() if name != "TMPDIR"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True, text=True)
+    first, *opened = done.stdout.splitlines()
+    assert first == "0 1"
+    unlinked = [each for each in opened if each.startswith(f"{parent}/from .env/") and each.endswith(" (deleted)")]
+    assert len(unlinked) == 2
+    assert [*(parent / "from .env").iterdir()] == []

@@ -27,13 +27,7 @@ def prefix(s3_environment: S3Server) -> str:
 @pytest.mark.parametrize("end", ["", "/"])
 def test_a_prefix_of_a_bucket_is_a_folder(prefix: str, tmp_path: Path, end: str) -> None:
     source = open_source(f"{prefix}{end}", tmp_path / "cache")
-    assert source.files() == [
-        ("a.csv", 5),
-        ("a.zip", 5),
-        ("cat/1.jpg", 9),
-        ("cat/\U0001f33b b.jpg", 14),
-        ("spark.parquet/part-0.parquet", 28),
-    ]
+    assert listed(source) == ["a.csv", "a.zip", "cat/1.jpg", "cat/\U0001f33b b.jpg", "spark.parquet/part-0.parquet"]
     assert (source.uri, source.table, source.refused) == (prefix, None, [])
     assert source.read("cat/\U0001f33b b.jpg", 100) == "cat/\U0001f33b b.jpg".encode()
 
@@ -42,7 +36,7 @@ def test_an_object_is_a_table_and_is_copied_once(
     prefix: str, tmp_path: Path, s3_environment: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = open_source(f"{prefix}/a.csv", tmp_path / "cache")
-    assert (source.uri, source.table, source.files()) == (f"{prefix}/a.csv", "a.csv", [("a.csv", 5)])
+    assert (source.uri, source.table, listed(source)) == (f"{prefix}/a.csv", "a.csv", ["a.csv"])
     assert source.read("cat/1.jpg", 100) == b"cat/1.jpg"
     copy = source.local("a.csv")
     assert copy.read_bytes() == b"a.csv"
@@ -58,11 +52,11 @@ def test_a_folder_named_as_a_table_is_a_folder(prefix: str, tmp_path: Path) -> N
 
 
 WRONG_OBJECTS: dict[str, tuple[Callable[[Source], object], str, str]] = {
-    "no objects": (lambda source: source.files(), "/no", "--from must name a place with files; received {}/no, "),
-    "another kind": (lambda source: source.files(), "/a.zip", f"{SET_UP}; received {{}}/a.zip, another f"),
+    "no objects": (lambda source: source.paths(), "/no", "--from must name a place with files; received {}/no, "),
+    "another kind": (lambda source: source.paths(), "/a.zip", f"{SET_UP}; received {{}}/a.zip, another f"),
     "a missing object": (lambda source: source.read("cat/2.jpg", 9), "", "nothing is stored at {}/cat/2.jpg"),
     "a large object": (
-        lambda source: (source.files(), source.read("cat/1.jpg", 8)),
+        lambda source: (source.paths(), source.read("cat/1.jpg", 8)),
         "",
         "{}/cat/1.jpg must have at most 8 bytes; received 9",
     ),
@@ -85,7 +79,7 @@ def test_a_bucket_that_is_not_there_is_named_with_the_option(s3_environment: S3S
     with pytest.raises(
         PermanentError, match=r"^s3://no-such-bucket/x: the bucket does not exist; make it, or set --fr"
     ):
-        open_source("s3://no-such-bucket/x", tmp_path).files()
+        open_source("s3://no-such-bucket/x", tmp_path).paths()
 
 
 def test_keys_that_are_refused_say_what_to_do(prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +87,7 @@ def test_keys_that_are_refused_say_what_to_do(prefix: str, tmp_path: Path, monke
     with pytest.raises(
         PermanentError, match=r"^S3 refused s3://.* \(403\); check the keys in AWS_ACCESS_KEY_ID and AWS_"
     ):
-        open_source(prefix, tmp_path).files()
+        open_source(prefix, tmp_path).paths()
 
 
 def test_keys_that_are_no_paths_are_refused_by_name(

@@ -28,7 +28,7 @@ def opened(folder: Path) -> Source:
 
 
 def listed(source: Source) -> list[str]:
-    return [file.path for file in source.files()]
+    return [*source.paths()]
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ NAMES = ["a b.jpg", "line\nend.jpg", "\U0001f33b.jpg", "caf\udce9.jpg", "back\\s
 def test_a_file_of_any_name_is_listed_and_read(folder: Path, name: str) -> None:
     put(folder, f"cat/{name}")
     source = opened(folder)
-    assert source.files() == [(f"cat/{name}", len(os.fsencode(name)) + 4)]
+    assert listed(source) == [f"cat/{name}"]
     assert source.read(f"cat/{name}", 100) == b"cat/" + os.fsencode(name)
     assert source.local(f"cat/{name}").read_bytes() == b"cat/" + os.fsencode(name)
 
@@ -177,7 +177,7 @@ def test_a_file_has_its_bound(folder: Path) -> None:
 def test_a_table_is_the_only_file_of_its_source_and_files_beside_it_can_be_read(folder: Path, name: str) -> None:
     put(folder, name, "cat/1.jpg")
     for source in (opened(folder / name), open_source((folder / name).as_uri(), folder)):
-        assert (source.table, source.files(), source.refused) == (name, [(name, len(name))], [])
+        assert (source.table, listed(source), source.refused) == (name, [name], [])
         assert source.uri == str(folder / name)
         assert source.read("cat/1.jpg", 100) == b"cat/1.jpg"
 
@@ -186,7 +186,7 @@ def test_a_table_that_was_named_may_be_a_link_to_anywhere(folder: Path, tmp_path
     put(tmp_path, "blobs/1234")
     (folder / "a.parquet").symlink_to("../blobs/1234")
     source = opened(folder / "a.parquet")
-    assert source.files() == [("a.parquet", 10)]
+    assert listed(source) == ["a.parquet"]
     assert source.local("a.parquet").read_bytes() == b"blobs/1234"
 
 
@@ -226,7 +226,7 @@ def test_a_place_without_files_is_refused_on_one_line(folder: Path, name: str) -
     (folder / "hub/1.jpg").symlink_to("/etc/passwd")
     os.mkfifo(folder / "pipe.csv")
     with pytest.raises(PermanentError) as caught:
-        open_source(uri.format(folder), folder).files()
+        open_source(uri.format(folder), folder).paths()
     assert str(caught.value) == says.format(folder)
 
 
@@ -241,7 +241,7 @@ def test_a_denied_folder_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch)
     scandir = os.scandir
     monkeypatch.setattr(os, "scandir", denied)
     with pytest.raises(PermanentError) as caught:
-        opened(folder).files()
+        opened(folder).paths()
     assert str(caught.value) == (
         f"{folder} must be readable; received Permission denied at dog; allow it, or name another place by --from"
     )
@@ -274,6 +274,6 @@ def test_100_000_files_are_listed_within_seconds(tmp_path: Path, monkeypatch: py
     many = {True: 1_000, False: 100}
     monkeypatch.setattr(os, "scandir", lambda at: Folder(Entry(at, n) for n in range(many[at == str(tmp_path)])))
     started = time.process_time()
-    files = FolderSource(tmp_path).files()
-    assert (len(files), files[-1].path) == (100_000, "00999/00099")
+    paths = FolderSource(tmp_path).paths()
+    assert (len(paths), paths[-1]) == (100_000, "00999/00099")
     assert time.process_time() - started < 3

@@ -11,6 +11,7 @@ import pytest
 
 from lib.errors import NotFound, NoThread, PermanentError, TransientError
 from lib.runtime.failures import MORE_MEMORY, of_exception, of_process, oom_kills
+from lib.settings import REPOSITORY
 
 STEP = "the train process"
 NO_THREAD = "env.cc:84] Check failed: ret == 0 (11 vs. 0) Thread tf_Compute creation via pthread_create() failed."
@@ -49,6 +50,27 @@ def test_a_full_disk_is_permanent_and_names_the_file(number: int) -> None:
     found = of_exception(STEP, OSError(number, "it is full", "/tmp/model.keras"))
     assert type(found) is PermanentError
     assert str(found) == ("the train process could not write /tmp/model.keras: it is full; free space, or set TMPDIR")
+
+
+FULL = """
+import resource
+from lib.runtime.failures import of_exception
+from lib.temporary import temporary_database
+database = temporary_database()
+database.execute("PRAGMA cache_size = -64")
+database.execute("CREATE TABLE rows (data)")
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    database.executemany("INSERT INTO rows VALUES (?)", ((bytes(1_000),) for _ in range(1_000)))
+except Exception as error:
+    print(repr(of_exception("this run", error)))
+"""
+
+
+def test_a_temporary_database_that_finds_no_space_says_so() -> None:
+    done = subprocess.run([sys.executable, "-c", FULL], cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    said = "this run could not write a temporary database: disk I/O error; free space, or set TMPDIR"
+    assert done.stdout.strip() == f"PermanentError('{said}')"
 
 
 @pytest.mark.parametrize(
