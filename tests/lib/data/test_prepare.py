@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lib.data.datasets import DATASETS, DatasetSpec, SplitDigests, dataset_address, prepared_address
 from lib.data.ingest import ingest
-from lib.data.parquet import ImageTable, write_images
+from lib.data.parquet import ImageFile, ImageTable, write_images
 from lib.data.parsers import SourceSplit
-from lib.data.prepare import check, find_duplicates, prepare
+from lib.data.prepare import check_pictures, check_table, find_duplicates, look, prepare
 from lib.data.rows import read_rows
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit, load, local_file, put_file
@@ -90,11 +92,26 @@ def table(**changes: np.ndarray | dict[str, int]) -> ImageTable:
     return ImageTable(**{**fields, **changes})
 
 
-def test_equal_images_are_found_and_told_apart() -> None:
-    train, test = (toy(split) for split in ("train", "test"))
-    found = find_duplicates(
-        ImageTable(train.labels, None, {}, train.images), ImageTable(test.labels, None, {}, test.images)
-    )
+def check(spec: DatasetSpec, split: str, table: ImageTable, folder: Path) -> None:
+    """All that is checked of a file, where it has these images and table."""
+    check_table(spec, split, table, table.images.shape[1:])
+    write_images(folder / "checked.parquet", spec, SourceSplit(table.images, table.labels))
+    check_pictures(spec, split, look(ImageFile(folder / "checked.parquet")).blank)
+
+
+@pytest.fixture(params=[5_000, 7], ids=["one group", "groups of 7 rows"])
+def groups(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of how many rows the groups of a file are."""
+    monkeypatch.setattr("lib.data.parquet.ROW_GROUP_ROWS", request.param)
+
+
+@pytest.mark.usefixtures("groups")
+def test_equal_images_are_found_and_told_apart(tmp_path: Path) -> None:
+    digests = {}
+    for split in ("train", "test"):
+        write_images(tmp_path / f"{split}.parquet", SPEC, toy(split))
+        digests[split] = look(ImageFile(tmp_path / f"{split}.parquet")).digests
+    found = find_duplicates(digests["train"], toy("train").labels, digests["test"])
     assert {name: rows.tolist() for name, rows in found.items()} == {
         "train_in_test": [0],
         "train_repeated": [19, 41],
@@ -145,6 +162,52 @@ def test_the_profile_counts_rows_and_describes_the_chosen_training_pixels(whole:
     assert profile["channels"]["mean"] == [pytest.approx(pixels.mean())]
     assert profile["pixels"]["count"] == [74] * 16
     assert profile["pixels"]["max"] == pixels.max(axis=0).tolist()
+
+
+SPLITS_UNTIL_NOW = {
+    None: {
+        "train": "a29626f092e2102606727b157f99cd5c307947fb1bfc0ef3e1ef127dd8d38817",
+        "validation": "a2dfdaf54b80ab219c54117b2ecd633b91bc6d929a3f6f7dcbbe018704ee8fa3",
+        "test": "ee4af19c800863c0ae12bf6472df931ef7f9b630d086ce2372f0ab99d826a08e",
+    },
+    10: {
+        "train": "a7f9c20b7840024e2863d8c04e0424583dcb8220708a1568880496e3d7d45a62",
+        "validation": "a2dfdaf54b80ab219c54117b2ecd633b91bc6d929a3f6f7dcbbe018704ee8fa3",
+        "test": "ee4af19c800863c0ae12bf6472df931ef7f9b630d086ce2372f0ab99d826a08e",
+    },
+}
+"""Digests of row numbers, as they came of images that were all in memory."""
+
+
+@pytest.mark.usefixtures("groups")
+@pytest.mark.parametrize("limit", SPLITS_UNTIL_NOW)
+def test_what_is_prepared_does_not_depend_on_the_groups_in_which_it_is_read(
+    store: LocalStore, tmp_path: Path, limit: int | None
+) -> None:
+    manifest = load(store, prepare(SPEC, store, commit_dataset(store, tmp_path), limit))
+    splits = {name: sha256 for name, sha256 in manifest.content.items() if name != "profile"}
+    assert splits == SPLITS_UNTIL_NOW[limit]
+    pixels = toy("train").images[split_of(store, manifest)["train"]].reshape(limit or 74, 16)
+    table = json.loads(local_file(store, manifest, "profile").read_text())["pixels"]
+    for name, expected in pd.DataFrame(pixels).describe().T.items():
+        np.testing.assert_allclose(table[str(name)], expected, rtol=1e-12, err_msg=str(name))
+
+
+def test_images_that_are_missing_are_counted_before_any_is_read(store: LocalStore, tmp_path: Path) -> None:
+    address, files = dataset_address(SPEC), {}
+    for split in SPEC.rows:
+        path = tmp_path / f"{split}.parquet"
+        write_images(path, SPEC, toy(split))
+        if split == "train":
+            table = pq.read_table(path)
+            images = [None if row in {3, 50} else image for row, image in enumerate(table["image"].to_pylist())]
+            table = table.set_column(0, "image", pa.array(images, pa.binary(16)))
+            pq.write_table(table.replace_schema_metadata(pq.read_schema(path).metadata), path)
+        files[str(split)] = put_file(store, address, path.name, path)
+    facts = {"rows": {"train": 90, "test": 30}}
+    dataset = commit(store, address, whole_manifest("dataset", address, files=files, facts=facts))
+    with pytest.raises(PermanentError, match=r"^toy: train must have no missing values; received 2$"):
+        prepare(SPEC, store, dataset, None)
 
 
 def test_preparing_again_gives_the_same_ref_and_writes_nothing(whole: tuple[LocalStore, Ref, Ref]) -> None:
@@ -199,8 +262,8 @@ def test_the_chosen_rows_are_read_as_arrays(store: LocalStore, dataset: Ref) -> 
     assert list(read_rows(store, manifest, ("validation",))) == ["validation"]
 
 
-def test_data_that_keep_the_rules_pass() -> None:
-    check(SPEC, "train", table())
+def test_data_that_keep_the_rules_pass(tmp_path: Path) -> None:
+    check(SPEC, "train", table(), tmp_path)
 
 
 def labels_with(changes: dict[int, int]) -> np.ndarray:
@@ -247,14 +310,16 @@ def images_blank_at(rows: list[int]) -> np.ndarray:
     ],
     ids=["rows", "shape", "nulls", "labels", "many labels", "class", "balance", "blank"],
 )
-def test_a_broken_rule_is_named_with_what_came(changes: dict[str, np.ndarray], message: str) -> None:
+@pytest.mark.usefixtures("groups")
+def test_a_broken_rule_is_named_with_what_came(changes: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
     with pytest.raises(PermanentError) as caught:
-        check(SPEC, "train", table(**changes))
+        check(SPEC, "train", table(**changes), tmp_path)
     assert str(caught.value) == message
 
 
-def test_an_imbalance_that_the_spec_allows_passes() -> None:
-    check(SPEC.model_copy(update={"max_imbalance": 1.07}), "train", table(labels=labels_with({0: 1})))  # 31 / 29
+def test_an_imbalance_that_the_spec_allows_passes(tmp_path: Path) -> None:
+    spec = SPEC.model_copy(update={"max_imbalance": 1.07})  # 31 / 29
+    check(spec, "train", table(labels=labels_with({0: 1})), tmp_path)
 
 
 def test_a_dataset_that_breaks_its_spec_is_not_prepared(store: LocalStore, dataset: Ref) -> None:
