@@ -5,18 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from lib.data.datasets import DATASETS, DatasetSpec, SplitDigests, dataset_address, prepared_address
 from lib.data.ingest import ingest
-from lib.data.parquet import ImageFile, ImageTable, write_images
+from lib.data.parquet import ImageFile, write_images
 from lib.data.parsers import SourceSplit
-from lib.data.prepare import check_pictures, check_table, find_duplicates, look, prepare
+from lib.data.prepare import find_duplicates, look, prepare, run
 from lib.data.rows import read_rows
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit, load, local_file, put_file
+from lib.runtime.jobs import Event
+from lib.settings import Settings
 from lib.store import LocalStore
 from tests.whole import whole_manifest
 
@@ -84,25 +84,6 @@ def contents(store: LocalStore) -> dict[str, int]:
 def split_of(store: LocalStore, prepared: Manifest) -> dict[str, list[int]]:
     frame = pd.read_parquet(local_file(store, prepared, "splits"))
     return {str(name): group["index"].tolist() for name, group in frame.groupby("split")}
-
-
-def table(**changes: np.ndarray | dict[str, int]) -> ImageTable:
-    data = toy("train")
-    fields = {"images": data.images, "labels": data.labels.astype(np.int16), "coarse_labels": None, "missing": {}}
-    return ImageTable(**{**fields, **changes})
-
-
-def check(spec: DatasetSpec, split: str, table: ImageTable, folder: Path) -> None:
-    """All that is checked of a file, where it has these images and table."""
-    check_table(spec, split, table, table.images.shape[1:])
-    write_images(folder / "checked.parquet", spec, SourceSplit(table.images, table.labels))
-    check_pictures(spec, split, look(ImageFile(folder / "checked.parquet")).blank)
-
-
-@pytest.fixture(params=[5_000, 7], ids=["one group", "groups of 7 rows"])
-def groups(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of how many rows the groups of a file are."""
-    monkeypatch.setattr("lib.data.parquet.ROW_GROUP_ROWS", request.param)
 
 
 @pytest.mark.usefixtures("groups")
@@ -193,21 +174,14 @@ def test_what_is_prepared_does_not_depend_on_the_groups_in_which_it_is_read(
         np.testing.assert_allclose(table[str(name)], expected, rtol=1e-12, err_msg=str(name))
 
 
-def test_images_that_are_missing_are_counted_before_any_is_read(store: LocalStore, tmp_path: Path) -> None:
-    address, files = dataset_address(SPEC), {}
-    for split in SPEC.rows:
-        path = tmp_path / f"{split}.parquet"
-        write_images(path, SPEC, toy(split))
-        if split == "train":
-            table = pq.read_table(path)
-            images = [None if row in {3, 50} else image for row, image in enumerate(table["image"].to_pylist())]
-            table = table.set_column(0, "image", pa.array(images, pa.binary(16)))
-            pq.write_table(table.replace_schema_metadata(pq.read_schema(path).metadata), path)
-        files[str(split)] = put_file(store, address, path.name, path)
-    facts = {"rows": {"train": 90, "test": 30}}
-    dataset = commit(store, address, whole_manifest("dataset", address, files=files, facts=facts))
-    with pytest.raises(PermanentError, match=r"^toy: train must have no missing values; received 2$"):
-        prepare(SPEC, store, dataset, None)
+def test_its_job_gives_the_same_ref_and_says_how_many_rows_have_been_read(
+    store: LocalStore, dataset: Ref, whole: tuple[LocalStore, Ref, Ref]
+) -> None:
+    events: list[Event] = []
+    given = {"spec": SPEC.model_dump(mode="json"), "dataset": dataset.model_dump(), "limit": None}
+    assert run(store, Settings(), events.append, **given) == whole[2]
+    # train and test, each at once, then train again
+    assert events == [{"event": "reading", "rows": rows, "of": 210} for rows in (90, 120, 210)]
 
 
 def test_preparing_again_gives_the_same_ref_and_writes_nothing(whole: tuple[LocalStore, Ref, Ref]) -> None:
@@ -260,66 +234,6 @@ def test_the_chosen_rows_are_read_as_arrays(store: LocalStore, dataset: Ref) -> 
         assert rows[name].labels.tolist() == [row % 3 for row in splits[name]]
         assert np.array_equal(rows[name].images, toy(source).images[splits[name]])
     assert list(read_rows(store, manifest, ("validation",))) == ["validation"]
-
-
-def test_data_that_keep_the_rules_pass(tmp_path: Path) -> None:
-    check(SPEC, "train", table(), tmp_path)
-
-
-def labels_with(changes: dict[int, int]) -> np.ndarray:
-    labels = (np.arange(90) % 3).astype(np.int16)
-    labels[list(changes)] = list(changes.values())
-    return labels
-
-
-def images_blank_at(rows: list[int]) -> np.ndarray:
-    images = toy("train").images.copy()
-    images[rows] = 200
-    return images
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"images": toy("train").images[:89], "labels": labels_with({})[:89]},
-            "toy: train must have 90 rows; received 89",
-        ),
-        (
-            {"images": toy("train").images.reshape(90, 2, 8, 1)},
-            "toy: train must have images of (4, 4, 1); received (2, 8, 1)",
-        ),
-        ({"missing": {"image": 0, "label": 2}}, "toy: train must have no missing values; received 2"),
-        (
-            {"labels": labels_with({5: 3, 80: -1})},
-            "toy: train must have labels from 0 to 2; rows 5, 80 have 3, -1",
-        ),
-        (
-            {"labels": labels_with(dict.fromkeys(range(10, 17), 9))},
-            "toy: train must have labels from 0 to 2; rows 10, 11, 12, 13, 14, … have 9, 9, 9, 9, 9, …",
-        ),
-        (
-            {"labels": labels_with({row: row % 2 for row in range(90)})},
-            "toy: train must have every class; none of eel",
-        ),
-        (
-            {"labels": labels_with({0: 1})},
-            "toy: train must have classes within a factor of 1.0; received 29 to 31 rows a class",
-        ),
-        ({"images": images_blank_at([8, 3])}, "toy: train must have pictures; rows 3, 8 are of one value throughout"),
-    ],
-    ids=["rows", "shape", "nulls", "labels", "many labels", "class", "balance", "blank"],
-)
-@pytest.mark.usefixtures("groups")
-def test_a_broken_rule_is_named_with_what_came(changes: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
-    with pytest.raises(PermanentError) as caught:
-        check(SPEC, "train", table(**changes), tmp_path)
-    assert str(caught.value) == message
-
-
-def test_an_imbalance_that_the_spec_allows_passes(tmp_path: Path) -> None:
-    spec = SPEC.model_copy(update={"max_imbalance": 1.07})  # 31 / 29
-    check(spec, "train", table(labels=labels_with({0: 1})), tmp_path)
 
 
 def test_a_dataset_that_breaks_its_spec_is_not_prepared(store: LocalStore, dataset: Ref) -> None:
