@@ -125,7 +125,7 @@ class WorthTelling:
         if event["event"] == "features":
             before, self._tenths = self._tenths, 10 * event["rows"] // event["of"]
             return self._tenths > before
-        return event["event"] != "progress" and (event["event"] != "epoch" or self._epoch(event))
+        return event["event"] not in {"progress", "reading"} and (event["event"] != "epoch" or self._epoch(event))
 
     def _epoch(self, event: Event) -> bool:
         ends = event["epoch"] == event["epochs"] or event["stopping"]
@@ -145,8 +145,8 @@ def _bar(name: str, event: Event) -> dict[str, Any]:
             "description": f"{name} epoch {event['epoch']}/{event['epochs']}",
             "metrics": f"loss {event['loss']:.3f} accuracy {event['accuracy']:.3f}",
         }
-    if event["event"] == "features":
-        return {"completed": event["rows"], "total": event["of"], "metrics": "features"}
+    if event["event"] in {"features", "reading"}:
+        return {"completed": event["rows"], "total": event["of"], "metrics": event["event"]}
     return {"metrics": f"evaluating on {event['split']}"} if event["event"] == "evaluating" else {}
 
 
@@ -167,6 +167,8 @@ def _log(name: str, logger: Logger, event: Event) -> None:
         )
     elif kind == "features":
         logger.info("%s has features of %s of %s rows", name, f"{event['rows']:,}", f"{event['of']:,}")
+    elif kind == "reading":
+        logger.info("%s is prepared: %s of %s rows have been read", name, f"{event['rows']:,}", f"{event['of']:,}")
     elif kind == "resumed":
         logger.info("%s resumes after epoch %d, step %d", name, event["epoch"], event["step"])
     elif kind == "waiting":

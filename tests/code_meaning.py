@@ -118,10 +118,10 @@ def splits_and_limits() -> Any:
 
 @of_step("prepared")
 def profile() -> Any:
-    from lib.data.profile import channel_statistics, pixel_table
+    from lib.data.profile import channel_statistics, count_values, pixel_table
 
-    rows = np.arange(0, 40, 3)
-    return channel_statistics(images(40, 3), rows), pixel_table(images(40, 3, 1), rows)
+    colour, grey = (images(40, 3, channels)[::3] for channels in (3, 1))
+    return channel_statistics(count_values([colour], (3, 3, 3))), pixel_table(count_values([grey], (3, 3, 1)))
 
 
 @of_step("weights")

@@ -2,14 +2,15 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from lib.data.datasets import DatasetSpec, dataset_address
+from lib.data.datasets import DatasetSpec, SplitDigests, dataset_address
 from lib.data.fetch import Progress, fetch, remedy
 from lib.data.own import spec_of
-from lib.data.parquet import read_description, read_images, write_images
-from lib.data.parsers import SourceSplit, decode
+from lib.data.parquet import ImageFile, read_description, write_images
+from lib.data.parsers import Split, StreamedSplit, decode
 from lib.data.upstream import UpstreamFile
 from lib.errors import InTheWay, NotFound, PermanentError
 from lib.images.shards import SHARD
@@ -49,7 +50,7 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
         raw = {file.name: kept.get(file.name) or _keep(store, spec, file, sources[file.role]) for file in spec.files}
         if raw:
             store.write(_index(spec), json.dumps({n: f.model_dump() for n, f in raw.items()}, indent=2).encode())
-        content, files = _write_tables(store, address, spec, decoded, folder)
+        content, files = _write_tables(store, address, spec, decoded, folder, advice)
     facts = {"dataset": spec.name, "rows": dict(spec.rows), "licence": spec.licence, "source": spec.source}
     lists = {name: list(getattr(spec, name)) for name in ("image_shape", "class_names", "superclass_names")}
     manifest = Manifest(
@@ -65,7 +66,7 @@ def ingest(spec: DatasetSpec, store: Store, mirror_url: str | None, progress: Pr
 
 def _read(
     spec: DatasetSpec, store: Store, kept: dict[str, StoredFile], bring: Callable[[UpstreamFile], Path], advice: str
-) -> tuple[dict[str, Path], dict[str, SourceSplit]]:
+) -> tuple[dict[str, Path], dict[str, Split]]:
     """The files by role, of which `bring` gets what is not `kept`, and what they decode to.
 
     `advice` is what to do where they are others than the spec says.
@@ -75,7 +76,8 @@ def _read(
         for file in spec.files
     }
     sources |= _shards(store, spec)
-    return sources, _decoded(spec, sources, advice)
+    with _advising(advice):
+        return sources, {**decode(spec, sources)}
 
 
 def _shards(store: Store, spec: DatasetSpec) -> dict[str, Path]:
@@ -86,15 +88,17 @@ def _shards(store: Store, spec: DatasetSpec) -> dict[str, Path]:
     return {name: local_file(store, images, name) for name in images.files if name.startswith(SHARD)}
 
 
-def _decoded(spec: DatasetSpec, files: dict[str, Path], advice: str) -> dict[str, SourceSplit]:
+@contextmanager
+def _advising(advice: str) -> Iterator[None]:
+    """Says of what cannot be decoded what to do about it."""
     try:
-        return decode(spec, files)
+        yield
     except PermanentError as error:
         raise PermanentError(f"{error}; {advice}") from error
 
 
 def _write_tables(
-    store: Store, address: str, spec: DatasetSpec, decoded: dict[str, SourceSplit], folder: Path
+    store: Store, address: str, spec: DatasetSpec, decoded: dict[str, Split], folder: Path, advice: str
 ) -> tuple[dict[str, str], dict[str, StoredFile]]:
     """Content and files of the splits, which leave `decoded`: one in memory is enough."""
     content: dict[str, str] = {}
@@ -102,16 +106,17 @@ def _write_tables(
     for split in list(decoded):
         data = decoded.pop(split)
         path = folder / f"{split}.parquet"
-        content |= split_content(split, data)
-        write_images(path, spec, data)
+        with _advising(advice):  # some images are decoded only now
+            pixels = write_images(path, spec, data)
+        content |= split_content(split, data.digests(pixels))
         del data
         files[split] = put_file(store, address, path.name, path)
     return content, files
 
 
-def split_content(name: str, split: SourceSplit) -> dict[str, str]:
+def split_content(name: str, digests: SplitDigests) -> dict[str, str]:
     """What a dataset's manifest says of the content of the split called `name`."""
-    return {f"{name}-{field}": sha256 for field, sha256 in split.digests().model_dump(exclude_none=True).items()}
+    return {f"{name}-{field}": sha256 for field, sha256 in digests.model_dump(exclude_none=True).items()}
 
 
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
@@ -122,12 +127,15 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     described: dict[str, str] = {}
     for split in spec.rows:
         path = local_file(store, manifest, split)
-        table, described = read_images(path), read_description(path)
-        content |= split_content(split, SourceSplit(table.images, table.labels, table.coarse_labels))
+        file, described = ImageFile(path), read_description(path)
+        table = StreamedSplit(file.images, file.table.labels, file.table.coarse_labels)
+        content |= split_content(split, table.digests())
     raw = {file.role: local_file(store, manifest, f"raw/{file.name}") for file in spec.files} | _shards(store, spec)
     advice = f"remove them and {address}/{MANIFEST}, and ingest it again"
-    for decoded, data in _decoded(spec, raw, f"its raw files are not the published ones: {advice}").items():
-        for name, sha256 in split_content(decoded, data).items():
+    with _advising(f"its raw files are not the published ones: {advice}"):
+        found = {name: data.digests() for name, data in decode(spec, raw).items()}
+    for decoded, digests in found.items():
+        for name, sha256 in split_content(decoded, digests).items():
             must_equal(address, f"{name} of the raw files", content.get(name), sha256)
     lists = {name: list(getattr(spec, name)) for name in ("image_shape", "class_names", "superclass_names")}
     stated = {name: described[name] for name in ("licence", "source")}

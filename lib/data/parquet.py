@@ -3,9 +3,10 @@
 Fixed-size binary reads 80 times faster than a list of numbers, and DuckDB, pandas and `datasets` open it.
 """
 
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lib.data.datasets import DatasetSpec
-from lib.data.parsers import SourceSplit
+from lib.data.parsers import Split
 from lib.errors import PermanentError
 
 ROW_GROUP_ROWS, ROW_GROUP_BYTES = 5_000, 16_000_000
@@ -51,33 +52,44 @@ class Destination(NamedTuple):
     images: np.ndarray  # (n, H, W, C) uint8, perhaps a part of a larger array
 
 
-def write_images(path: Path, spec: DatasetSpec, split: SourceSplit) -> None:
-    """Write `split` with columns image, label, coarse_label (where there is one) and index."""
-    rows = len(split.images)
-    pixels = np.ascontiguousarray(split.images)
-    width = pixels[0].nbytes
-    columns = {
-        "image": pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), rows, [None, pa.py_buffer(pixels)]),
-        "label": pa.array(split.labels, label_type(split.labels.max())),
-    }
+def write_images(path: Path, spec: DatasetSpec, split: Split) -> str:
+    """Write `split` with columns image, label, coarse_label (where there is one) and index, a group at a time.
+
+    Returns the sha256 over its pixels: that of `SplitDigests.images`.
+    """
+    width, numbers = prod(spec.image_shape), {"label": split.labels}
     if split.coarse_labels is not None:
-        columns["coarse_label"] = pa.array(split.coarse_labels, label_type(split.coarse_labels.max()))
-    columns["index"] = pa.array(np.arange(rows, dtype=np.int32))
-    table = pa.table(columns).replace_schema_metadata(
-        {
-            "dataset": spec.name,
-            "image_shape": json.dumps(spec.image_shape),
-            "class_names": json.dumps(spec.class_names),
-            "superclass_names": json.dumps(spec.superclass_names),
-            "licence": spec.licence,
-            "citation": spec.citation,
-            "source": spec.source,
-        }
-    )
-    # Pixels hardly compress, and a dictionary of them would only cost memory.
-    plain = ["label", "index"] + (["coarse_label"] if split.coarse_labels is not None else [])
+        numbers["coarse_label"] = split.coarse_labels
+    numbers["index"] = np.arange(len(split.labels), dtype=np.int32)
+    types = {name: label_type(values.max()) for name, values in numbers.items()} | {"index": pa.int32()}
+    schema = pa.schema({"image": pa.binary(width), **types}, _description(spec))
     group = min(ROW_GROUP_ROWS, max(1, ROW_GROUP_BYTES // width))
-    pq.write_table(table, path, row_group_size=group, compression="none", use_dictionary=plain)
+    digest, start = hashlib.sha256(), 0
+    # Pixels hardly compress, and a dictionary of them would only cost memory.
+    with (
+        pq.ParquetWriter(path, schema, compression="none", use_dictionary=list(numbers)) as writer,
+        closing(split.blocks(group)) as blocks,
+    ):
+        for block in blocks:
+            pixels, rows = np.ascontiguousarray(block), slice(start, start + len(block))
+            digest.update(pixels.data)
+            image = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(pixels), [None, pa.py_buffer(pixels)])
+            columns = [pa.array(values[rows], types[name]) for name, values in numbers.items()]
+            writer.write_table(pa.table([image, *columns], schema=schema), group)
+            start = rows.stop
+    return digest.hexdigest()
+
+
+def _description(spec: DatasetSpec) -> dict[str, str]:
+    return {
+        "dataset": spec.name,
+        "image_shape": json.dumps(spec.image_shape),
+        "class_names": json.dumps(spec.class_names),
+        "superclass_names": json.dumps(spec.superclass_names),
+        "licence": spec.licence,
+        "citation": spec.citation,
+        "source": spec.source,
+    }
 
 
 def label_type(largest: int) -> pa.DataType:
@@ -125,9 +137,12 @@ class ImageFile:
         with _as_it_was_written(path):
             self._file = pq.ParquetFile(path)
             _check_size(self._file, path)
-            self.image_shape, self.table = _shape(self._file), _label_table(self._file)
-            groups = range(self._file.metadata.num_row_groups)
-            self.starts = np.cumsum([0, *(self._file.metadata.row_group(each).num_rows for each in groups)])
+            groups = [self._file.metadata.row_group(each) for each in range(self._file.metadata.num_row_groups)]
+            self.image_shape, labels = _shape(self._file), _label_table(self._file)
+            place = self._file.schema_arrow.names.index("image")
+            nulls = sum(_nulls(group.column(place).statistics) for group in groups)
+            self.table = replace(labels, missing={"image": nulls, **labels.missing})
+            self.starts = np.cumsum([0, *(group.num_rows for group in groups)])
 
     def read(self, group: int) -> np.ndarray:
         """Its images, (n, H, W, C) uint8: rows `starts[group]` to `starts[group + 1]`."""
@@ -136,6 +151,16 @@ class ImageFile:
             if column.null_count:
                 raise ValueError(f"{column.null_count:,} images that are missing")
             return _pixels(column, self.image_shape)
+
+    def images(self) -> Generator[np.ndarray, None, None]:
+        """Each of them (H, W, C) uint8, from the first on."""
+        for group in range(len(self.starts) - 1):
+            yield from self.read(group)
+
+
+def _nulls(statistics: pq.Statistics | None) -> int:
+    """Where a file does not say, they are refused as they are read."""
+    return statistics.null_count if statistics and statistics.has_null_count else 0
 
 
 @contextmanager

@@ -3,8 +3,12 @@
 import sys
 import tarfile
 import zlib
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Self
@@ -14,11 +18,13 @@ import numpy as np
 from lib.data.datasets import OWN_IMAGES, DatasetSpec, SplitDigests
 from lib.data.gunzip import BoundedGzip
 from lib.errors import PermanentError
-from lib.lineage.digests import digest_array
+from lib.lineage.digests import digest_array, digest_blocks
 
 OVERHEAD_BYTES = 1 << 20
 """Of an archive: headers and padding."""
 MOST_MEMBERS = 1_000
+DIGESTED_ROWS = 100
+"""At a time."""
 EXTENDED = {
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -31,21 +37,51 @@ LABEL_TYPES = {0x08: "u1", 0x0B: ">i2", 0x0C: ">i4"}
 """IDX's codes of integers. Pixels are bytes, labels may be wider."""
 
 
-@dataclass(frozen=True)
-class SourceSplit:
+class Split(ABC):
     """One split as its publisher made it."""
 
-    images: np.ndarray  # (N, H, W, C) uint8
     labels: np.ndarray  # (N,) int32
-    coarse_labels: np.ndarray | None = None  # (N,) int32
+    coarse_labels: np.ndarray | None  # (N,) int32
 
-    def digests(self) -> SplitDigests:
-        """What `DatasetSpec.digests` must say of this split."""
+    @abstractmethod
+    def blocks(self, rows: int) -> Generator[np.ndarray, None, None]:
+        """Its images, (n, H, W, C) uint8, `rows` at a time; the last block may have fewer."""
+
+    def digests(self, images: str | None = None) -> SplitDigests:
+        """What `DatasetSpec.digests` must say of this split; `images` is the digest of these where that is known."""
         return SplitDigests(
-            images=digest_array(self.images),
+            images=images or digest_blocks(self.blocks(DIGESTED_ROWS)),
             labels=digest_labels(self.labels),
             coarse_labels=None if self.coarse_labels is None else digest_labels(self.coarse_labels),
         )
+
+
+@dataclass(frozen=True)
+class SourceSplit(Split):
+    """A split in memory."""
+
+    images: np.ndarray  # (N, H, W, C) uint8
+    labels: np.ndarray
+    coarse_labels: np.ndarray | None = None
+
+    def blocks(self, rows: int) -> Generator[np.ndarray, None, None]:
+        for first in range(0, len(self.images), rows):
+            yield self.images[first : first + rows]
+
+
+@dataclass(frozen=True)
+class StreamedSplit(Split):
+    """A split whose images are in memory only as they are asked for."""
+
+    read: Callable[[], Generator[np.ndarray, None, None]]
+    """Each of the images (H, W, C) uint8, from the first on."""
+    labels: np.ndarray
+    coarse_labels: np.ndarray | None = None
+
+    def blocks(self, rows: int) -> Generator[np.ndarray, None, None]:
+        with closing(self.read()) as images:
+            while block := [*islice(images, rows)]:
+                yield np.stack(block)
 
 
 def digest_labels(labels: np.ndarray) -> str:
@@ -54,7 +90,7 @@ def digest_labels(labels: np.ndarray) -> str:
     return digest_array(labels.astype(np.uint8 if fits else "<i4"))
 
 
-Decoded = dict[str, SourceSplit]
+Decoded = Mapping[str, Split]
 
 
 def decode(spec: DatasetSpec, files: Mapping[str, Path]) -> Decoded:
@@ -137,22 +173,21 @@ def decode_digits(spec: DatasetSpec, files: Mapping[str, Path]) -> Decoded:
     }
 
 
-def decode_own_images(spec: DatasetSpec, files: Mapping[str, Path]) -> Decoded:
-    """Shards of a person's images."""
-    from lib.images.squares import decode_squares  # with its libraries: other datasets need none of them
+def decode_own_images(spec: DatasetSpec, files: Mapping[str, Path]) -> dict[str, StreamedSplit]:
+    """Shards of a person's images; those of validation are the last rows of train."""
+    from lib.images import shards, squares  # with its libraries: other datasets need none of them
 
-    found: Decoded = {
-        split: SourceSplit(np.empty((rows, *spec.image_shape), np.uint8), np.empty(rows, np.int32))
-        for split, rows in spec.rows.items()
-    }
-    (images, labels), first = (found["train"].images, found["train"].labels), spec.rows["train"] - spec.validation_rows
-    into = {
-        "train": (images[:first], labels[:first]),
-        "validation": (images[first:], labels[first:]),
-        "test": (found["test"].images, found["test"].labels),
-    }
-    decode_squares([files[name] for name in sorted(files)], into)
-    return found
+    paths = [files[name] for name in sorted(files)]
+    validation = spec.validation_rows
+    rows = {"train": spec.rows["train"] - validation, "validation": validation, "test": spec.rows["test"]}
+    squares.check_rows(labels := shards.read_labels(paths), rows)
+    _, px, channels = spec.image_shape
+
+    def split(*sides: str) -> StreamedSplit:
+        read = partial(squares.read_squares, paths, sides, px, 1 if channels == 1 else 3)
+        return StreamedSplit(read, np.concatenate([labels[side] for side in sides]))
+
+    return {"train": split("train", "validation"), "test": split("test")}
 
 
 FORMATS: dict[str, Callable[[DatasetSpec, Mapping[str, Path]], Decoded]] = {

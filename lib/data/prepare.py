@@ -1,17 +1,23 @@
-"""Which rows are train, validation and test, and what is in them. Pixels stay where ingest put them."""
+"""Which rows are train, validation and test, and what is in them. Pixels stay where ingest put them.
+
+They are read a group of rows at a time, once to find equal ones and once to count those of train. 16 bytes of each row
+are kept.
+"""
 
 import json
 import time
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lib.data.datasets import DatasetSpec, prepared_address
 from lib.data.own import spec_of
-from lib.data.parquet import ImageTable, read_images
-from lib.data.profile import channel_statistics, pixel_table, rows_per_class
+from lib.data.parquet import ImageFile, LabelTable
+from lib.data.profile import channel_statistics, count_values, pixel_table, rows_per_class
 from lib.data.splits import Splits, limited, read_splits, split_rows, splits_parquet
 from lib.data.stored_profile import read_profile
 from lib.errors import PermanentError
@@ -19,10 +25,37 @@ from lib.lineage.digests import digest_json
 from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.verify import Recomputed, check_address, must_equal
+from lib.runtime.jobs import Emit
+from lib.settings import Settings
 from lib.store import Store
 
+Tell = Callable[[int], None]
+"""Told how many rows more have been read."""
 
-def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) -> Ref:
+
+class Pictures(NamedTuple):
+    """What is kept of the images of a file."""
+
+    digests: np.ndarray  # (N,) of 16 bytes
+    blank: np.ndarray  # the rows whose pixels are of one value
+
+
+def run(
+    store: Store, settings: Settings, emit: Emit, *, spec: dict[str, Any], dataset: dict[str, Any], limit: int | None
+) -> Ref:
+    """The job's entry: commit splits and profile of `dataset`, unless they are there."""
+    known = DatasetSpec.model_validate(spec)
+    done, total = 0, sum(known.rows.values()) + known.rows["train"]
+
+    def tell(rows: int) -> None:
+        nonlocal done
+        done += rows
+        emit({"event": "reading", "rows": done, "of": total})
+
+    return prepare(known, store, Ref.model_validate(dataset), limit, tell)
+
+
+def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None, tell: Tell = lambda rows: None) -> Ref:
     """Commit splits and profile of `dataset`, unless they are there.
 
     `limit` asks for that many training rows; if there are no more, the result is that without a limit. Raises
@@ -33,9 +66,9 @@ def prepare(spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None) ->
     if done := find(store, address):
         return done[0]
     started = time.monotonic()
-    splits, profile, facts = _derive(spec, store, dataset, limit)
+    splits, profile, facts = _derive(spec, store, dataset, limit, tell)
     if facts["limit"] != limit:
-        return prepare(spec, store, dataset, facts["limit"])
+        return prepare(spec, store, dataset, facts["limit"], tell)
     files = {
         "splits": put_file(store, address, "splits.parquet", splits_parquet(splits)),
         "profile": put_file(store, address, "profile.json", json.dumps(profile).encode()),
@@ -70,54 +103,79 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
 
 
 def _derive(
-    spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None
+    spec: DatasetSpec, store: Store, dataset: Ref, limit: int | None, tell: Tell = lambda rows: None
 ) -> tuple[Splits, dict[str, Any], dict[str, Any]]:
     """Splits, profile and facts."""
     manifest = load(store, dataset)
-    tables = {split: read_images(local_file(store, manifest, split)) for split in spec.rows}
-    for split, table in tables.items():
-        check(spec, split, table)
-    train, test = tables["train"], tables["test"]
-    duplicates = find_duplicates(train, test)
-    splits = split_rows(spec, train.labels, test.labels, duplicates)
+    files = {str(split): ImageFile(local_file(store, manifest, split)) for split in spec.rows}
+    digests = {}
+    for split, file in files.items():
+        check_table(spec, split, file.table, file.image_shape)
+        digests[split], blank = look(file, tell)
+        check_pictures(spec, split, blank)
+    labels = {split: file.table.labels for split, file in files.items()}
+    duplicates = find_duplicates(digests["train"], labels["train"], digests["test"])
+    splits = split_rows(spec, labels["train"], labels["test"], duplicates)
     if limit is not None and limit >= len(splits.train):  # rows that equal a test row were left out
         limit = None
-    splits = limited(splits, train.labels, limit) if limit is not None else splits
-    profile = _profile(spec, splits, tables)
+    splits = limited(splits, labels["train"], limit) if limit is not None else splits
+    profile = _profile(spec, splits, files, tell)
     facts = {
         "dataset": spec.name,
         "limit": limit,
         "rows": {name: sum(counts) for name, counts in profile["rows_per_class"].items()},
         **{name: list(getattr(spec, name)) for name in ("image_shape", "class_names", "superclass_names")},
-        "missing_values": sum(sum(t.missing.values()) for t in tables.values()),
+        "missing_values": sum(sum(file.table.missing.values()) for file in files.values()),
         "duplicates": {name: len(rows) for name, rows in duplicates.items()},
     }
     return splits, profile, facts
 
 
-def _profile(spec: DatasetSpec, splits: Splits, tables: dict[Any, ImageTable]) -> dict[str, Any]:
-    train, test = tables["train"], tables["test"]
+def _profile(spec: DatasetSpec, splits: Splits, files: dict[str, ImageFile], tell: Tell) -> dict[str, Any]:
+    train, test = files["train"].table, files["test"].table
     labels = {
         "train": train.labels[splits.train],
         "validation": train.labels[splits.validation],
         "test": test.labels[splits.test],
     }
+    counts = count_values(_images(files["train"], splits.train, tell), spec.image_shape)
     return {
         "rows_per_class": {name: rows_per_class(values, len(spec.class_names)) for name, values in labels.items()},
-        "missing_values": {split: table.missing for split, table in tables.items()},
-        "channels": channel_statistics(train.images, splits.train),
-        "pixels": pixel_table(train.images, splits.train),
+        "missing_values": {split: file.table.missing for split, file in files.items()},
+        "channels": channel_statistics(counts),
+        "pixels": pixel_table(counts),
     }
 
 
-def check(spec: DatasetSpec, split: str, table: ImageTable) -> None:
-    """Raise PermanentError where rows, shape, labels, range or balance break the spec."""
+def _images(file: ImageFile, rows: np.ndarray, tell: Tell) -> Iterator[np.ndarray]:
+    """Those of `rows`, which ascend: of one group of the file after the other."""
+    for group, (start, end) in enumerate(pairwise(file.starts)):
+        first, last = np.searchsorted(rows, (start, end))
+        if first < last:
+            yield file.read(group)[rows[first:last] - start]
+        tell(int(end - start))
+
+
+def look(file: ImageFile, tell: Tell = lambda rows: None) -> Pictures:
+    """What is needed of all images of `file`, which is read once."""
+    digests, blank = [], []
+    for group, start in enumerate(file.starts[:-1]):
+        images = file.read(group)
+        digests.append(b"".join(blake2b(image.data, digest_size=16).digest() for image in images))
+        pixels = images.reshape(len(images), -1)
+        blank.append(start + np.flatnonzero(pixels.max(axis=1) == pixels.min(axis=1)))
+        tell(len(images))
+    return Pictures(np.frombuffer(b"".join(digests), "V16"), np.concatenate(blank))
+
+
+def check_table(spec: DatasetSpec, split: str, table: LabelTable, image_shape: tuple[int, ...]) -> None:
+    """Raise PermanentError where rows, shape, labels or balance break the spec."""
     rows = spec.rows[split]  # type: ignore[index]
     rule = f"{spec.name}: {split} must have"
-    if len(table.images) != rows:
-        raise PermanentError(f"{rule} {rows:,} rows; received {len(table.images):,}")
-    if table.images.shape[1:] != spec.image_shape:
-        raise PermanentError(f"{rule} images of {spec.image_shape}; received {table.images.shape[1:]}")
+    if len(table.labels) != rows:
+        raise PermanentError(f"{rule} {rows:,} rows; received {len(table.labels):,}")
+    if image_shape != spec.image_shape:
+        raise PermanentError(f"{rule} images of {spec.image_shape}; received {image_shape}")
     if nulls := sum(table.missing.values()):
         raise PermanentError(f"{rule} no missing values; received {nulls:,}")
     outside = np.flatnonzero((table.labels < 0) | (table.labels >= len(spec.class_names)))
@@ -134,9 +192,14 @@ def check(spec: DatasetSpec, split: str, table: ImageTable) -> None:
             f"{rule} classes within a factor of {spec.max_imbalance}; "
             f"received {counts.min()} to {counts.max()} rows a class"
         )
-    blank = np.flatnonzero(table.images.reshape(rows, -1).max(axis=1) == table.images.reshape(rows, -1).min(axis=1))
-    if len(blank) > rows // 100 and not spec.images:
-        raise PermanentError(f"{rule} pictures; rows {_some(blank)} are of one value throughout")
+
+
+def check_pictures(spec: DatasetSpec, split: str, blank: np.ndarray) -> None:
+    """Raise PermanentError where too many rows are `blank`. One's own images may be what they are."""
+    if len(blank) > spec.rows[split] // 100 and not spec.images:  # type: ignore[index]
+        raise PermanentError(
+            f"{spec.name}: {split} must have pictures; rows {_some(blank)} are of one value throughout"
+        )
 
 
 def _some(values: np.ndarray) -> str:
@@ -144,24 +207,20 @@ def _some(values: np.ndarray) -> str:
     return ", ".join(shown) + (", …" if len(values) > 5 else "")
 
 
-def find_duplicates(train: ImageTable, test: ImageTable) -> dict[str, np.ndarray]:
-    """Rows of exactly equal images.
+def find_duplicates(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows of exactly equal images, told by the digests of training and test rows.
 
     `train_in_test`: training rows equal to a test row. `train_repeated`: training rows equal to an earlier
     training row. `train_grouped`: training rows that have an equal. `conflicting_groups`: the first row of each
-    group whose equal training rows bear different labels.
+    group whose equal training rows bear different `labels`.
     """
-    digests = {name: _row_digests(table.images) for name, table in (("train", train), ("test", test))}
-    frame = pd.DataFrame({"digest": digests["train"], "label": train.labels})
-    groups = frame.groupby("digest")["label"]
-    first = ~frame["digest"].duplicated()
+    _, groups = np.unique(np.concatenate([train, test]), return_inverse=True)
+    frame = pd.DataFrame({"group": groups[: len(train)], "label": labels})
+    of_group = frame.groupby("group")["label"]
+    first = ~frame["group"].duplicated()
     return {
-        "train_in_test": np.flatnonzero(frame["digest"].isin(set(digests["test"]))),
+        "train_in_test": np.flatnonzero(frame["group"].isin(groups[len(train) :])),
         "train_repeated": np.flatnonzero(~first),
-        "train_grouped": np.flatnonzero(frame["digest"].duplicated(keep=False)),
-        "conflicting_groups": np.flatnonzero(first & (groups.transform("nunique") > 1)),
+        "train_grouped": np.flatnonzero(frame["group"].duplicated(keep=False)),
+        "conflicting_groups": np.flatnonzero(first & (of_group.transform("min") != of_group.transform("max"))),
     }
-
-
-def _row_digests(images: np.ndarray) -> list[bytes]:
-    return [blake2b(image.data, digest_size=16).digest() for image in images]

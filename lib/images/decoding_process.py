@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from fcntl import fcntl
@@ -64,7 +64,7 @@ def decode_all(
     *,
     limits: Limits = LIMITS,
     workers: int | None = None,
-) -> Iterator[Picture | Unreadable]:
+) -> Generator[Picture | Unreadable, None, None]:
     """`decode` of each, in order, in `workers` processes (one for each usable core); where it fails, its error.
 
     A few of `encoded` are taken ahead. The processes end with the iterator: at its end, as it is closed or an error

@@ -9,7 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 SHARD = "shard-"
@@ -80,12 +82,13 @@ def write_shards(folder: Path, rows: Iterable[Row], class_names: list[str]) -> l
     return files
 
 
-def read_shards(files: Iterable[Path]) -> Iterator[Row]:
-    """The rows of `files`, in their order. One group of rows is in memory at a time."""
+def read_shards(files: Iterable[Path], split: str | None = None) -> Iterator[Row]:
+    """The rows of `files`, or those of one split, in their order. One group of rows is in memory at a time."""
     for path in files:
         with pq.ParquetFile(path, pre_buffer=False) as file:
             for number in range(file.num_row_groups):
-                for each in file.read_row_group(number, use_threads=False).to_pylist():
+                rows = file.read_row_group(number, use_threads=False)
+                for each in (rows.filter(pc.field("split") == split) if split else rows).to_pylist():
                     yield Row(
                         image=each["image"]["bytes"],
                         place=each["image"]["path"],
@@ -94,6 +97,16 @@ def read_shards(files: Iterable[Path]) -> Iterator[Row]:
                         group=each["group"],
                         found=_found(each),
                     )
+
+
+def read_labels(files: Iterable[Path]) -> dict[str, np.ndarray]:
+    """Split → labels (n,) int32 of its rows, in their order: without the images. Where one is missing it is -1."""
+    rows = pa.concat_tables(pq.read_table(path, columns=["label", "split"]) for path in files)
+    labels = {
+        split: rows.filter(pc.field("split") == split)["label"].cast(pa.int32()).fill_null(-1)
+        for split in rows["split"].unique().to_pylist()
+    }
+    return {split: of_split.to_numpy() for split, of_split in labels.items()}
 
 
 def read_found(files: Iterable[Path]) -> Iterator[Found]:

@@ -1,7 +1,10 @@
 """A person's images, decoded to squares of pixels of one size."""
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -11,21 +14,34 @@ from lib.images.decoding_process import decode_all
 from lib.images.shards import read_shards
 
 
-def decode_squares(shards: list[Path], into: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
-    """Fill `into`: split → images (N, px, px, C) uint8 and labels (N,) int32, as many as the shards have.
+def check_rows(labels: Mapping[str, np.ndarray], rows: Mapping[str, int]) -> None:
+    """Raise PermanentError where splits have not as many `labels` as `rows` says."""
+    for split in {**rows, **labels}:
+        if (has := len(labels.get(split, ()))) != (must := rows.get(split, 0)):
+            raise PermanentError(
+                f"{split} must have {must:,} rows; the shards have {'more' if has > must else 'fewer'}"
+            )
 
-    Raises PermanentError where they are not as they were written.
+
+def read_squares(
+    shards: Sequence[Path], splits: Sequence[str], px: int, channels: Literal[1, 3]
+) -> Generator[np.ndarray, None, None]:
+    """The images of the first of `splits`, then those of the next: each (px, px, channels) uint8, decoded as it is
+    asked for.
+
+    Raises PermanentError where one cannot be.
     """
-    _, px, _, channels = next(iter(into.values()))[0].shape
-    filled = dict.fromkeys(into, 0)
-    pictures = decode_all((row.image for row in read_shards(shards)), px, 1 if channels == 1 else 3)
-    for row, picture in zip(read_shards(shards), pictures, strict=True):
-        if isinstance(picture, Unreadable):
-            raise PermanentError(f"{shortened(row.place)} could be read when it was collected: {picture}")
-        images, labels = into[row.split]
-        if filled[row.split] == len(images):
-            raise PermanentError(f"{row.split} must have {len(images):,} rows; the shards have more")
-        images[filled[row.split]], labels[filled[row.split]] = picture.pixels, row.label
-        filled[row.split] += 1
-    if missing := [split for split, (images, _) in into.items() if filled[split] != len(images)]:
-        raise PermanentError(f"{missing[0]} must have {len(into[missing[0]][0]):,} rows; the shards have fewer")
+    places = deque[str]()
+
+    def encoded() -> Iterator[bytes]:
+        for split in splits:
+            for row in read_shards(shards, split):
+                places.append(row.place)
+                yield row.image
+
+    with closing(decode_all(encoded(), px, channels)) as pictures:
+        for picture in pictures:
+            place = places.popleft()
+            if isinstance(picture, Unreadable):
+                raise PermanentError(f"{shortened(place)} could be read when it was collected: {picture}")
+            yield picture.pixels

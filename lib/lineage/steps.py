@@ -166,6 +166,7 @@ STEPS: dict[str, Step] = {
                 "files.profile": Any,
                 "made_by.at": str,
             },
+            job="lib.data.prepare:run",
         ),
         Step(
             kind="weights",

@@ -1,10 +1,11 @@
 """The pictures of a report, drawn from what the store holds."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from lib.data.rows import Rows, read_rows
+from lib.data.rows import StoredRows, open_rows
 from lib.data.splits import limited_rows
 from lib.data.stored_profile import read_profile
 from lib.evaluation.metrics import read_metrics
@@ -22,33 +23,48 @@ MODEL_PICTURES = ("curves", "confusion", "per_class", "examples")
 DATA_PICTURES = ("samples", "distribution")
 
 
+class Examples(NamedTuple):
+    """Test images that are shown of each model."""
+
+    rows: np.ndarray
+    labels: np.ndarray
+    sheet: bytes
+
+
 def draw(store: Store, prepared: Manifest, evaluations: Mapping[str, Manifest]) -> Art:
     """DATA_PICTURES, and `<name>-<picture>` for each of MODEL_PICTURES of each evaluation."""
-    rows = read_rows(store, prepared, ("train", "test") if evaluations else ("train",))
+    rows = open_rows(store, prepared, ("train", "test") if evaluations else ("train",))
     names = prepared.facts["class_names"]
     drawn = _of_data(store, prepared, rows["train"], names)
+    if not evaluations:
+        return drawn
+    examples = _examples(rows["test"])
     for name, evaluation in evaluations.items():
-        of_model = _of_model(store, evaluation, rows["test"], names)
+        of_model = _of_model(store, evaluation, examples, names)
         drawn.pictures.update({f"{name}-{picture}": png for picture, png in of_model.pictures.items()})
         drawn.captions.update({f"{name}-{picture}": captions for picture, captions in of_model.captions.items()})
     return drawn
 
 
-def _of_data(store: Store, prepared: Manifest, train: Rows, names: list[str]) -> Art:
+def _of_data(store: Store, prepared: Manifest, train: StoredRows, names: list[str]) -> Art:
     counts = read_profile(store, prepared)["rows_per_class"]
     shown = limited_rows(train.labels, np.arange(len(train.labels)), SAMPLES)
     pictures = {
-        "samples": sheet(train.images[shown]),
+        "samples": sheet(train.images.take(shown)),
         "distribution": plots.png(plots.class_distribution(counts, names)),
     }
     return Art(pictures, {"samples": [Caption(names[label]) for label in train.labels[shown]]})
 
 
-def _of_model(store: Store, evaluation: Manifest, test: Rows, names: list[str]) -> Art:
+def _examples(test: StoredRows) -> Examples:
+    rows = np.random.default_rng(0).choice(len(test.labels), min(EXAMPLES, len(test.labels)), replace=False)
+    return Examples(rows, test.labels[rows], sheet(test.images.take(rows)))
+
+
+def _of_model(store: Store, evaluation: Manifest, examples: Examples, names: list[str]) -> Art:
     history = read_history(store, load(store, evaluation.inputs["model"]))
     metrics = read_metrics(store, evaluation)["test"]
     probabilities = read_probabilities(store, evaluation, "test")
-    shown = np.random.default_rng(0).choice(len(test.labels), min(EXAMPLES, len(test.labels)), replace=False)
     figures = {
         "curves": plots.learning_curves(history),
         "confusion": plots.confusion_matrix(metrics.confusion, names),
@@ -57,6 +73,6 @@ def _of_model(store: Store, evaluation: Manifest, test: Rows, names: list[str]) 
     pictures = {name: plots.png(figure) for name, figure in figures.items()}
     captions = [
         Caption(names[label], names[each.argmax()], float(each.max()))
-        for label, each in zip(test.labels[shown], probabilities[shown], strict=True)
+        for label, each in zip(examples.labels, probabilities[examples.rows], strict=True)
     ]
-    return Art({**pictures, "examples": sheet(test.images[shown])}, {"examples": captions})
+    return Art({**pictures, "examples": examples.sheet}, {"examples": captions})

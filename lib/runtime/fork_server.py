@@ -1,7 +1,8 @@
 """The process from which jobs are forked: `python -m lib.runtime.fork_server FD`, started by `lib.runtime.processes`.
 
-It loads what jobs need, and nothing of TensorFlow runs in it: threads would not live on in a forked process, and a GPU
-that it had opened would be of no use there. It ends when its flow has ended and no job is left.
+It loads what a step needs as the first job of this step comes: some need no TensorFlow. Of that nothing runs in it:
+threads would not live on in a forked process, and a GPU that it had opened would be of no use there. It ends when its
+flow has ended and no job is left.
 """
 
 import importlib
@@ -24,6 +25,8 @@ from lib.runtime.processes import NUMBER
 LARGEST_REQUEST = 1 << 20
 STOPS = stop_signals()
 """Before any is ignored."""
+IMPORTED_LATE = {"evaluation": ["sklearn.metrics"]}
+"""What jobs of a step import only as they come to need it."""
 Children = dict[int, int]
 """Process id → where its exit code is to be said."""
 
@@ -39,7 +42,6 @@ def serve(control: socket.socket) -> None:
     for end in (woken, waker):
         os.set_blocking(end, False)
     signal.set_wakeup_fd(waker)
-    _load()
     children: Children = {}
     with selectors.DefaultSelector() as selector:
         selector.register(woken, selectors.EVENT_READ)
@@ -56,10 +58,9 @@ def serve(control: socket.socket) -> None:
             _reap(children)
 
 
-def _load() -> None:
-    """What jobs import; where that fails, each job says so itself."""
-    modules = [step.job.split(":")[0] for step in STEPS.values() if step.job]
-    for module in dict.fromkeys([*modules, "sklearn.metrics"]):
+def _load(step: str) -> None:
+    """What jobs of `step` import; where that fails, each job says so itself."""
+    for module in (str(STEPS[step].job).split(":")[0], *IMPORTED_LATE.get(step, ())):
         with suppress(Exception):
             importlib.import_module(module)
 
@@ -72,6 +73,8 @@ def _fork(control: socket.socket, children: Children) -> bool:
     while not data.endswith(b"\n"):
         data += control.recv(LARGEST_REQUEST)
     *standard, status = files
+    job = json.loads(data)
+    _load(job["step"])
     if pid := os.fork():
         for each in standard:
             os.close(each)
@@ -83,7 +86,7 @@ def _fork(control: socket.socket, children: Children) -> bool:
         control.close()
         for each in (status, *children.values()):
             os.close(each)
-        code = _run(json.loads(data), standard)
+        code = _run(job, standard)
     except BaseException:
         traceback.print_exc()
     finally:

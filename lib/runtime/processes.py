@@ -1,4 +1,6 @@
-"""Processes for jobs, forked from one that has loaded TensorFlow: loading takes 5 processor seconds, a fork 5 ms."""
+"""Processes for jobs, forked from one that has loaded what they import: TensorFlow takes 5 processor seconds to load, a
+fork 5 ms.
+"""
 
 import atexit
 import json

@@ -34,3 +34,9 @@ def mirror(tmp_path: Path) -> Callable[..., str]:
         return folder.as_uri()
 
     return make
+
+
+@pytest.fixture(params=[5_000, 7], ids=["one group", "groups of 7 rows"])
+def groups(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of how many rows the groups of a file are."""
+    monkeypatch.setattr("lib.data.parquet.ROW_GROUP_ROWS", request.param)

@@ -1,8 +1,9 @@
 """Images in Parquet, as we and others read them."""
 
+import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import duckdb
@@ -15,7 +16,7 @@ import pytest
 from lib.data import parquet
 from lib.data.datasets import DatasetSpec, SplitDigests
 from lib.data.parquet import ImageFile, read_images, write_images
-from lib.data.parsers import SourceSplit
+from lib.data.parsers import SourceSplit, StreamedSplit
 from lib.errors import PermanentError
 
 SPEC = DatasetSpec(
@@ -107,6 +108,29 @@ def test_several_row_groups_are_read_in_order(tmp_path: Path, monkeypatch: pytes
     table = read_images(tmp_path / "groups.parquet")
     assert np.array_equal(table.images, IMAGES)
     assert table.labels.tolist() == [0, 1, 1, 0, 1, 0, 0]
+
+
+def test_images_that_come_one_by_one_make_the_very_file_and_digests_of_those_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 3)
+    given = 0
+
+    def read() -> Generator[np.ndarray, None, None]:
+        nonlocal given
+        for image in IMAGES:
+            given += 1
+            yield image
+
+    whole, streamed = SourceSplit(IMAGES, LABELS, COARSE), StreamedSplit(read, LABELS, COARSE)
+    blocks = streamed.blocks(3)
+    assert np.array_equal(next(blocks), IMAGES[:3])
+    assert given == 3, "no more than a block is in memory"
+    blocks.close()
+    written = [write_images(tmp_path / f"{n}.parquet", SPEC, split) for n, split in enumerate((whole, streamed))]
+    assert written == [hashlib.sha256(bytes(range(126))).hexdigest()] * 2
+    assert (tmp_path / "0.parquet").read_bytes() == (tmp_path / "1.parquet").read_bytes()
+    assert streamed.digests() == streamed.digests(written[1]) == whole.digests()
 
 
 def test_images_in_another_memory_order_are_written_as_they_look(tmp_path: Path) -> None:

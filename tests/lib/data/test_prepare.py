@@ -9,12 +9,14 @@ import pytest
 
 from lib.data.datasets import DATASETS, DatasetSpec, SplitDigests, dataset_address, prepared_address
 from lib.data.ingest import ingest
-from lib.data.parquet import ImageTable, write_images
+from lib.data.parquet import ImageFile, write_images
 from lib.data.parsers import SourceSplit
-from lib.data.prepare import check, find_duplicates, prepare
+from lib.data.prepare import find_duplicates, look, prepare, run
 from lib.data.rows import open_rows, read_rows
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, Ref, commit, load, local_file, put_file
+from lib.runtime.jobs import Event
+from lib.settings import Settings
 from lib.store import LocalStore
 from tests.whole import whole_manifest
 
@@ -84,17 +86,13 @@ def split_of(store: LocalStore, prepared: Manifest) -> dict[str, list[int]]:
     return {str(name): group["index"].tolist() for name, group in frame.groupby("split")}
 
 
-def table(**changes: np.ndarray | dict[str, int]) -> ImageTable:
-    data = toy("train")
-    fields = {"images": data.images, "labels": data.labels.astype(np.int16), "coarse_labels": None, "missing": {}}
-    return ImageTable(**{**fields, **changes})
-
-
-def test_equal_images_are_found_and_told_apart() -> None:
-    train, test = (toy(split) for split in ("train", "test"))
-    found = find_duplicates(
-        ImageTable(train.labels, None, {}, train.images), ImageTable(test.labels, None, {}, test.images)
-    )
+@pytest.mark.usefixtures("groups")
+def test_equal_images_are_found_and_told_apart(tmp_path: Path) -> None:
+    digests = {}
+    for split in ("train", "test"):
+        write_images(tmp_path / f"{split}.parquet", SPEC, toy(split))
+        digests[split] = look(ImageFile(tmp_path / f"{split}.parquet")).digests
+    found = find_duplicates(digests["train"], toy("train").labels, digests["test"])
     assert {name: rows.tolist() for name, rows in found.items()} == {
         "train_in_test": [0],
         "train_repeated": [19, 41],
@@ -145,6 +143,45 @@ def test_the_profile_counts_rows_and_describes_the_chosen_training_pixels(whole:
     assert profile["channels"]["mean"] == [pytest.approx(pixels.mean())]
     assert profile["pixels"]["count"] == [74] * 16
     assert profile["pixels"]["max"] == pixels.max(axis=0).tolist()
+
+
+SPLITS_UNTIL_NOW = {
+    None: {
+        "train": "a29626f092e2102606727b157f99cd5c307947fb1bfc0ef3e1ef127dd8d38817",
+        "validation": "a2dfdaf54b80ab219c54117b2ecd633b91bc6d929a3f6f7dcbbe018704ee8fa3",
+        "test": "ee4af19c800863c0ae12bf6472df931ef7f9b630d086ce2372f0ab99d826a08e",
+    },
+    10: {
+        "train": "a7f9c20b7840024e2863d8c04e0424583dcb8220708a1568880496e3d7d45a62",
+        "validation": "a2dfdaf54b80ab219c54117b2ecd633b91bc6d929a3f6f7dcbbe018704ee8fa3",
+        "test": "ee4af19c800863c0ae12bf6472df931ef7f9b630d086ce2372f0ab99d826a08e",
+    },
+}
+"""Digests of row numbers, as they came of images that were all in memory."""
+
+
+@pytest.mark.usefixtures("groups")
+@pytest.mark.parametrize("limit", SPLITS_UNTIL_NOW)
+def test_what_is_prepared_does_not_depend_on_the_groups_in_which_it_is_read(
+    store: LocalStore, tmp_path: Path, limit: int | None
+) -> None:
+    manifest = load(store, prepare(SPEC, store, commit_dataset(store, tmp_path), limit))
+    splits = {name: sha256 for name, sha256 in manifest.content.items() if name != "profile"}
+    assert splits == SPLITS_UNTIL_NOW[limit]
+    pixels = toy("train").images[split_of(store, manifest)["train"]].reshape(limit or 74, 16)
+    table = json.loads(local_file(store, manifest, "profile").read_text())["pixels"]
+    for name, expected in pd.DataFrame(pixels).describe().T.items():
+        np.testing.assert_allclose(table[str(name)], expected, rtol=1e-12, err_msg=str(name))
+
+
+def test_its_job_gives_the_same_ref_and_says_how_many_rows_have_been_read(
+    store: LocalStore, dataset: Ref, whole: tuple[LocalStore, Ref, Ref]
+) -> None:
+    events: list[Event] = []
+    given = {"spec": SPEC.model_dump(mode="json"), "dataset": dataset.model_dump(), "limit": None}
+    assert run(store, Settings(), events.append, **given) == whole[2]
+    # train and test, each at once, then train again
+    assert events == [{"event": "reading", "rows": rows, "of": 210} for rows in (90, 120, 210)]
 
 
 def test_preparing_again_gives_the_same_ref_and_writes_nothing(whole: tuple[LocalStore, Ref, Ref]) -> None:
@@ -200,64 +237,6 @@ def test_the_chosen_rows_are_read_as_arrays(store: LocalStore, dataset: Ref) -> 
         assert stored[name].labels.tolist() == rows[name].labels.tolist()
         assert stored[name].index.tolist() == splits[name]
     assert list(read_rows(store, manifest, ("validation",))) == ["validation"]
-
-
-def test_data_that_keep_the_rules_pass() -> None:
-    check(SPEC, "train", table())
-
-
-def labels_with(changes: dict[int, int]) -> np.ndarray:
-    labels = (np.arange(90) % 3).astype(np.int16)
-    labels[list(changes)] = list(changes.values())
-    return labels
-
-
-def images_blank_at(rows: list[int]) -> np.ndarray:
-    images = toy("train").images.copy()
-    images[rows] = 200
-    return images
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"images": toy("train").images[:89], "labels": labels_with({})[:89]},
-            "toy: train must have 90 rows; received 89",
-        ),
-        (
-            {"images": toy("train").images.reshape(90, 2, 8, 1)},
-            "toy: train must have images of (4, 4, 1); received (2, 8, 1)",
-        ),
-        ({"missing": {"image": 0, "label": 2}}, "toy: train must have no missing values; received 2"),
-        (
-            {"labels": labels_with({5: 3, 80: -1})},
-            "toy: train must have labels from 0 to 2; rows 5, 80 have 3, -1",
-        ),
-        (
-            {"labels": labels_with(dict.fromkeys(range(10, 17), 9))},
-            "toy: train must have labels from 0 to 2; rows 10, 11, 12, 13, 14, … have 9, 9, 9, 9, 9, …",
-        ),
-        (
-            {"labels": labels_with({row: row % 2 for row in range(90)})},
-            "toy: train must have every class; none of eel",
-        ),
-        (
-            {"labels": labels_with({0: 1})},
-            "toy: train must have classes within a factor of 1.0; received 29 to 31 rows a class",
-        ),
-        ({"images": images_blank_at([8, 3])}, "toy: train must have pictures; rows 3, 8 are of one value throughout"),
-    ],
-    ids=["rows", "shape", "nulls", "labels", "many labels", "class", "balance", "blank"],
-)
-def test_a_broken_rule_is_named_with_what_came(changes: dict[str, np.ndarray], message: str) -> None:
-    with pytest.raises(PermanentError) as caught:
-        check(SPEC, "train", table(**changes))
-    assert str(caught.value) == message
-
-
-def test_an_imbalance_that_the_spec_allows_passes() -> None:
-    check(SPEC.model_copy(update={"max_imbalance": 1.07}), "train", table(labels=labels_with({0: 1})))  # 31 / 29
 
 
 def test_a_dataset_that_breaks_its_spec_is_not_prepared(store: LocalStore, dataset: Ref) -> None:

@@ -23,6 +23,11 @@ def png(width: int, height: int, bits: int, colour: int, rows: bytes, before: by
     return b"\x89PNG\r\n\x1a\n" + header + before + pixels + chunk(b"IEND", b"")
 
 
+def grey_png(value: int) -> bytes:
+    """2 × 2 pixels of this grey."""
+    return png(2, 2, 8, 0, bytes([0, value, value]) * 2)
+
+
 def large() -> bytes:
     """40 megapixels of grey, in 160 kB: decoding them takes a tenth of a second, and 40 MB at the least."""
     return png(8_000, 5_000, 8, 0, (b"\0" + bytes(range(250)) * 32) * 5_000)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -218,6 +219,14 @@ def test_what_a_job_ignores_of_its_environment_is_said_once(monkeypatch: pytest.
     variables = psutil.Process(told[1]["parent"]).environ()
     assert variables["KERAS_BACKEND"] == "tensorflow"
     assert not {"TF_XLA_FLAGS", "OMP_NUM_THREADS"} & set(variables)
+
+
+def test_of_steps_that_need_no_tensorflow_none_loads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "")  # all steps that there are
+    look = "print([name in sys.modules for name in ('lib.data.prepare', 'tensorflow', 'sklearn')])"
+    code = f"import sys; from lib.runtime import fork_server; fork_server._load('prepared'); {look}"
+    said = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    assert said.stdout == "[True, False, False]\n"
 
 
 FLOW = """
