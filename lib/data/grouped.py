@@ -40,8 +40,8 @@ class GroupedRows:
         return prod(self.row_shape) * self.dtype.itemsize
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """The rows of each group, in order."""
-        return (self._read(number) for number in range(len(self._ends)))
+        """The rows of each group that has any, in order."""
+        return (self._read(number) for number in np.flatnonzero(self._ends - self._starts))
 
     def all(self) -> np.ndarray:
         """(N, …): all rows, in memory."""
@@ -59,8 +59,14 @@ class GroupedRows:
 
     def blocks(self, rows: int) -> Iterator[np.ndarray]:
         """All rows in their order, `rows` at a time; the last block may have fewer."""
-        for first in range(0, len(self), rows):
-            yield self.take(np.arange(first, min(first + rows, len(self))))
+        carried = np.empty((0, *self.row_shape), self.dtype)
+        for group in self:
+            read = np.concatenate([carried, group]) if len(carried) else group
+            end = len(read) - len(read) % rows
+            yield from (read[first : first + rows] for first in range(0, end, rows))
+            carried = read[end:]
+        if len(carried):
+            yield carried
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """(n, …): row `rows[k]` at k, in any order. Fast where they come from few groups, as those of `shuffled` do."""
