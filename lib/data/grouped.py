@@ -41,7 +41,7 @@ class GroupedRows:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The rows of each group that has any, in order."""
-        return (self._read(number) for number in np.flatnonzero(self._ends - self._starts))
+        return (self._read(number) for number in np.flatnonzero(self._ends - self._starts).tolist())
 
     def all(self) -> np.ndarray:
         """(N, …): all rows, in memory."""
