@@ -23,8 +23,11 @@ class PerImage(NamedTuple):
 
 
 def per_image(probabilities: np.ndarray, labels: np.ndarray) -> PerImage:
-    """Of `probabilities` (N, classes) and `labels` (N,). Of equal probabilities the last class comes first in the top
-    five, as in scikit-learn, and the first one is the predicted class."""
+    """Of `probabilities` (N, classes) and `labels` (N,).
+
+    Where probabilities are equal, the first class is the predicted one, and the last comes first in the top five: both
+    as in `measure`.
+    """
     rows, classes = np.arange(len(labels)), np.arange(probabilities.shape[1])
     true, sums = probabilities[rows, labels][:, np.newaxis], probabilities.sum(axis=1, dtype=np.float64)
     after = classes > labels[:, np.newaxis]
