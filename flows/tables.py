@@ -13,13 +13,13 @@ from lib.planning.plan import Plan
 from lib.planning.preview import Line
 from lib.planning.titles import asked
 from lib.reporting.report import best_model, leaderboard_table, report_url
-from lib.reporting.sections import duration
+from lib.reporting.wording import duration
 from lib.runtime.hardware import WHY_LEFT_OUT
 from lib.settings import read_settings
 from lib.store import Store
 
 SAID_SHORTLY = {WHY_LEFT_OUT: "no GPU here; --allow-cpu trains without, slowly"}
-LEADERBOARD_COLUMNS = ("Rank", "Model", "Validation accuracy", "Test accuracy", "Test loss", "Parameters")
+LEADERBOARD_COLUMNS = ("Rank", "Model", "Validation accuracy", "Test accuracy", "Parameters")
 
 
 def show_plan(plan: Plan, lines: list[Line]) -> None:

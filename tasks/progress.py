@@ -8,7 +8,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from lib.reporting.sections import duration
+from lib.reporting.wording import duration
 from lib.runtime.jobs import Event
 from tasks.outages import fault_of, shown_only
 

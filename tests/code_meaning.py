@@ -253,26 +253,42 @@ def metrics() -> Any:
 
 @of_step("evaluation")
 def features_that_a_head_is_given() -> Any:
-    from lib.training.features import predicting_features
+    from lib.training.stored_features import predicting_features
 
     return predicting_features(np.float16([[[1, 2], [3, 5]]])).tolist()
 
 
+@of_step("evaluation")
+def images_that_were_held_out() -> Any:
+    from lib.evaluation.calibration import fit_temperature
+    from lib.evaluation.held_out import held_out
+    from lib.evaluation.metrics import calibration_of, measure
+
+    guesses = np.random.default_rng(0).random((60, 3)).astype(np.float32)
+    guesses /= guesses.sum(axis=1, keepdims=True)
+    metrics = measure(guesses, labels(60), ["a", "b", "c"])
+    found = held_out(metrics, guesses, labels(60), fit_temperature(guesses, labels(60)))
+    calibration = calibration_of(found).model_dump(exclude={"raw": {"points"}, "scaled": {"points"}})
+    return {**found.model_dump(mode="json", include={"intervals"}), **calibration}
+
+
 @of_step("report")
 def leaderboard() -> Any:
+    from lib.evaluation.metrics import WITH_INTERVALS, SplitMetrics
     from lib.lineage.manifests import Manifest, Ref
-    from lib.reporting.leaderboard import leaderboard_rows
+    from lib.reporting.leaderboard import Entry, leaderboard_rows
 
-    def evaluation(recipe: str, accuracy: float, seed: int) -> Manifest:
+    def entry(recipe: str, accuracy: float, seed: int) -> Entry:
         split = {"accuracy": accuracy, "loss": 1 - accuracy, "top5_accuracy": 1.0, "macro_f1": accuracy}
         facts = {"recipe": recipe, "seed": seed, "weights": None, "parameters": 9, "epochs": 2, "baseline": False}
-        model = Ref(uri=f"models/toy/{recipe}/{seed}", sha256="0" * 64)
-        scores = {"metrics": {"validation": split, "test": split}}
-        return Manifest(
-            kind="evaluation", inputs={"model": model}, facts=facts | scores, content={}, files={}, made_by={}
-        )
+        inputs = {"model": Ref(uri=f"models/toy/{recipe}/{seed}", sha256="0" * 64)}
+        facts |= {"metrics": {"validation": split, "test": split}}
+        evaluation = Manifest(kind="evaluation", inputs=inputs, facts=facts, content={}, files={}, made_by={})
+        bounds = dict.fromkeys(WITH_INTERVALS, (accuracy / 2, accuracy))
+        metrics = SplitMetrics(rows=40, per_class=[], confusion=[], intervals=bounds, **split)
+        return Entry(evaluation, {"validation": metrics, "test": metrics}, np.arange(40) < 40 * accuracy)
 
-    return leaderboard_rows([evaluation("a", 0.5, 0), evaluation("b", 0.7, 0), evaluation("a", 0.6, 1)])
+    return leaderboard_rows([entry("a", 0.5, 0), entry("b", 0.7, 0), entry("a", 0.6, 1)])
 
 
 def main() -> None:

@@ -52,6 +52,21 @@ def test_what_this_version_wrote_is_shown_and_kept(present: LocalStore) -> None:
     assert plan(present, Policy(keep=1, grace_s=0)) == CleanUp([])
 
 
+def test_an_evaluation_of_an_older_version_of_its_step_is_no_damage(present: LocalStore, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    shutil.copytree(PRESENT, store.root)
+    (path,) = store.root.glob("evaluations/toy/*/*/manifest.json")
+    address = path.parent.relative_to(store.root).as_posix()
+    _, manifest = find(store, address) or pytest.fail("no evaluation")
+    del manifest.facts["temperature"], manifest.facts["metrics"]["test"]["intervals"]
+    older = path.parent.rename(path.parents[1] / "0123456789abcdef").relative_to(store.root).as_posix()
+    files = {name: file.model_copy(update={"path": file.path.replace(address, older)}) for name, file in
+             manifest.files.items()}  # fmt: skip
+    store.write(f"{older}/manifest.json", manifest.model_copy(update={"files": files}).to_json())
+    assert read_index(store, store.list("evaluations")).damaged == {}
+    assert not find_report(store, make_plan(TrainingRequest(dataset="toy")), allow_cpu=False), "it is made anew"
+
+
 def test_what_the_version_before_wrote_is_passed_over_in_one_line(tmp_path: Path) -> None:
     shutil.copytree(BEFORE, tmp_path / "store")
     store = LocalStore(tmp_path / "store")

@@ -8,9 +8,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from lib.errors import PermanentError
+from lib.evaluation.intervals import Interval
 from lib.lineage.manifests import Manifest, load, read_file
 from lib.lineage.steps import SPLITS
 from lib.store import Store
+
+WITH_INTERVALS = ("accuracy", "top5_accuracy", "macro_f1", "loss")
 
 
 class ClassMetrics(BaseModel):
@@ -23,6 +26,41 @@ class ClassMetrics(BaseModel):
     recall: float
     f1: float
     rows: int
+
+
+class Point(BaseModel):
+    """Of a reliability diagram: images of about the same confidence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    confidence: float
+    """Mean probability of the predicted class."""
+    accuracy: float
+    rows: int
+    interval: Interval
+    """Of the accuracy."""
+
+
+class Reliability(BaseModel):
+    """How far probabilities are from what they promise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    error: float
+    """Expected calibration error, in bins of equal mass."""
+    by_chance: float
+    """What a perfectly calibrated model of this confidence exceeds in 1 of 40 cases."""
+    points: list[Point]
+
+
+class Calibration(BaseModel):
+    """Of the probabilities as they are, and of those at the model's temperature, which was fitted on validation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float
+    raw: Reliability
+    scaled: Reliability
 
 
 class SplitMetrics(BaseModel):
@@ -40,6 +78,10 @@ class SplitMetrics(BaseModel):
     per_class: list[ClassMetrics]
     confusion: list[list[int]]
     """[true class][predicted class] → rows"""
+    intervals: dict[str, Interval] = {}
+    """95 % intervals of WITH_INTERVALS. None of train: the model has seen its images."""
+    calibration: Calibration | None = None
+    """None of train."""
 
 
 def read_metrics(store: Store, evaluation: Manifest) -> dict[str, SplitMetrics]:
@@ -53,9 +95,17 @@ def read_metrics(store: Store, evaluation: Manifest) -> dict[str, SplitMetrics]:
         for split, each in metrics.items():
             if [one.name for one in each.per_class] != names or np.shape(each.confusion) != (len(names), len(names)):
                 raise ValueError(f"{split} has other classes than the data")
+            if split != "train" and (each.calibration is None or {*each.intervals} != {*WITH_INTERVALS}):
+                raise ValueError(f"{split} has no calibration, or not all intervals")
         return metrics
 
     return read_file(store, evaluation, "metrics", read)
+
+
+def calibration_of(metrics: SplitMetrics) -> Calibration:
+    """That of validation or test."""
+    assert metrics.calibration, "train has none"
+    return metrics.calibration
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> SplitMetrics:

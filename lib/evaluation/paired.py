@@ -39,10 +39,11 @@ def mcnemar(gained: int, lost: int, alternative: Literal["two-sided", "greater"]
     that with caution, and with fewer than 6 discordant images it finds nothing at 0.05, two-sided.
     Source: McNemar (1947), Psychometrika 12:153.
     """
-    from scipy import stats  # takes a second to import
+    from scipy import special  # a third of what scipy.stats takes to import, whose binomtest says the same
 
-    discordant_rows = int(gained + lost)
-    return float(stats.binomtest(int(gained), discordant_rows, 0.5, alternative).pvalue) if discordant_rows else 1.0
+    if alternative == "greater":
+        return float(special.bdtrc(gained - 1, gained + lost, 0.5)) if gained else 1.0
+    return min(1.0, 2 * float(special.bdtr(min(gained, lost), gained + lost, 0.5)))
 
 
 def lowest_difference(gained: int, lost: int, rows: int, level: float = LEVEL) -> float:

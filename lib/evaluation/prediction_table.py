@@ -60,6 +60,23 @@ def read_probabilities(store: Store, evaluation: Manifest, split: str) -> np.nda
     return read_file(store, evaluation, "predictions", read)
 
 
+def read_right(store: Store, evaluation: Manifest, split: str) -> np.ndarray:
+    """Which images of `split` are classified correctly, (N,) bool, in the order of their rows.
+
+    Raises PermanentError where the table is not one of so many rows.
+    """
+    rows = load(store, evaluation.inputs["prepared"]).facts["rows"][split]
+
+    def read(path: Path) -> np.ndarray:
+        table = pq.read_table(path, columns=["label", "predicted"], filters=[("split", "=", split)])
+        if len(table) != rows or table["label"].null_count or table["predicted"].null_count:
+            raise ValueError(f"{len(table):,} rows for {split}, and not {rows:,}")
+        right: np.ndarray = table["label"].to_numpy() == table["predicted"].to_numpy()
+        return right
+
+    return read_file(store, evaluation, "predictions", read)
+
+
 def check_predictions(address: str, file: Path, scored: Mapping[str, tuple[SplitRows, np.ndarray]]) -> None:
     """Raise PermanentError where the table beside the probabilities says other rows, labels or choices."""
     table = pq.read_table(file, columns=["split", "index", "label", "predicted"])

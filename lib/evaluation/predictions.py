@@ -11,6 +11,8 @@ import numpy as np
 from lib.data.grouped import GroupedRows
 from lib.data.rows import StoredRows, open_rows
 from lib.errors import PermanentError, cause
+from lib.evaluation.calibration import fit_temperature
+from lib.evaluation.held_out import as_resampled, held_out
 from lib.evaluation.metrics import SplitMetrics, from_confusion, measure, measure_blocks, read_metrics
 from lib.evaluation.prediction_table import check_predictions, encode_predictions, read_probabilities
 from lib.lineage.digests import digest_array, digest_json
@@ -37,7 +39,9 @@ TOLERANCE = 0.02
 """Features are kept as float16."""
 STORED_SPLITS = ("validation", "test")
 """Those whose probabilities are kept."""
-SUMMARY = {"rows", "loss", "accuracy", "top5_accuracy", "macro_f1"}
+SUMMARY = {"rows", "loss", "accuracy", "top5_accuracy", "macro_f1", "intervals"}
+Scored = dict[str, tuple[StoredRows, np.ndarray]]
+"""Split → its rows and their probabilities (N, classes)."""
 FACTS_OF_THE_MODEL = (
     *("dataset", "description", "baseline", "limit", "seed", "weights"),
     *("parameters", "trainable_parameters", "epochs", "kept_epoch"),
@@ -64,8 +68,9 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
     names: list[str] = prepared.facts["class_names"]
     metrics = {"train": measure_blocks(predict("train"), rows["train"].labels, names)}
     scored = {split: (rows[split], np.concatenate([*predict(split)])) for split in STORED_SPLITS}
-    metrics |= {split: measure(values, part.labels, names) for split, (part, values) in scored.items()}
-    written = {split: values.model_dump() for split, values in metrics.items()}
+    temperature = _temperature(scored)
+    metrics |= _held_out(scored, names, temperature)
+    written = {split: values.model_dump(mode="json") for split, values in metrics.items()}
     files = {
         "metrics": put_file(store, address, "metrics.json", json.dumps(written).encode()),
         "predictions": put_file(store, address, "predictions.parquet", encode_predictions(scored)),
@@ -77,6 +82,7 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
         facts={
             **{name: made.facts[name] for name in FACTS_OF_THE_MODEL},
             "recipe": recipe,
+            "temperature": temperature,
             "metrics": _summary(metrics),
         },
         content={**content, "metrics": digest_json(written)},
@@ -97,19 +103,24 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     check_address("evaluation", address, **name, model=manifest.inputs["model"])
     prepared = load(store, model.inputs["prepared"])
     must_equal(address, "inputs.prepared", model.inputs["prepared"].uri, manifest.inputs["prepared"].uri)
-    metrics = {split: values.model_dump() for split, values in read_metrics(store, manifest).items()}
+    metrics = {split: values.model_dump(mode="json") for split, values in read_metrics(store, manifest).items()}
     file, names = local_file(store, manifest, "predictions"), prepared.facts["class_names"]
     rows = open_rows(store, prepared, SPLITS)
     scored = {split: (rows[split], read_probabilities(store, manifest, split)) for split in STORED_SPLITS}
     check_predictions(address, file, scored)
     _check_sample(store, address, model, scored)
-    right = {split: measure(values, part.labels, names).model_dump() for split, (part, values) in scored.items()}
+    temperature = _temperature(scored)
+    right = {
+        split: as_resampled(values.model_dump(mode="json"), metrics[split])
+        for split, values in _held_out(scored, names, temperature).items()
+    }
     must_equal(address, "metrics", {"train": from_confusion(metrics["train"], rows["train"].labels), **right}, metrics)
     return Recomputed(
         inputs=frozenset({"model", "prepared"}),
         facts={
             **{name: model.facts[name] for name in FACTS_OF_THE_MODEL},
             "recipe": model.facts["recipe"]["name"],
+            "temperature": temperature,
             "metrics": {split: {name: values[name] for name in SUMMARY} for split, values in metrics.items()},
         },
         content={
@@ -204,5 +215,18 @@ def _head_of(network: keras.Model, images: np.ndarray, features: np.ndarray) -> 
     return head
 
 
+def _temperature(scored: Scored) -> float:
+    """What calibrates the model: fitted on validation."""
+    rows, probabilities = scored["validation"]
+    return fit_temperature(probabilities, rows.labels)
+
+
+def _held_out(scored: Scored, names: list[str], temperature: float) -> dict[str, SplitMetrics]:
+    return {
+        split: held_out(measure(values, rows.labels, names), values, rows.labels, temperature)
+        for split, (rows, values) in scored.items()
+    }
+
+
 def _summary(metrics: dict[str, SplitMetrics]) -> dict[str, Any]:
-    return {split: values.model_dump(include=SUMMARY) for split, values in metrics.items()}
+    return {split: values.model_dump(mode="json", include=SUMMARY) for split, values in metrics.items()}

@@ -212,7 +212,7 @@ STEPS: dict[str, Step] = {
         ),
         Step(
             kind="evaluation",
-            version=3,
+            version=4,
             does="evaluate {title}",
             folder="evaluations/{dataset_name}/{recipe_name}",
             key=("model",),
@@ -235,7 +235,7 @@ STEPS: dict[str, Step] = {
         ),
         Step(
             kind="report",
-            version=3,
+            version=4,
             does="report on {dataset_name}",
             folder="reports/{dataset_name}",
             key=("prepared", "evaluations", "left_out"),

@@ -3,10 +3,15 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from lib.evaluation.metrics import SplitMetrics, read_metrics
+from lib.evaluation.paired import shared_ranks
 from lib.lineage.manifests import Manifest
+from lib.store import Store
 
 BASELINE = "the 2023 notebook's settings"
 COLUMNS = {
@@ -24,7 +29,10 @@ NARROW = ("rank", "model", "validation_accuracy", "test_accuracy", "test_loss")
 """Of COLUMNS, what a page beside menus has room for: each model's own section says the rest."""
 PHONE = ("model", "validation_accuracy", "test_accuracy")
 """Of COLUMNS, what a phone has room for."""
-FACTS = (*COLUMNS, "seed", "baseline")
+WITH_INTERVALS = ("validation_accuracy", "test_accuracy")
+BOUNDS = tuple(f"{column}_{end}" for column in WITH_INTERVALS for end in ("low", "high"))
+"""Of their 95 % intervals."""
+FACTS = (*COLUMNS, *BOUNDS, "seed", "baseline")
 FIVE = 5
 """Of no more classes than these, the top five hold the right one always."""
 
@@ -34,22 +42,55 @@ def columns(classes: int) -> dict[str, str]:
     return {key: title for key, title in COLUMNS.items() if classes > FIVE or key != "test_top5_accuracy"}
 
 
-def leaderboard_rows(evaluations: Sequence[Manifest]) -> list[dict[str, Any]]:
-    """One row a model, by accuracy on validation, then by loss on validation. Test is shown and decides nothing."""
-    ordered = sorted(evaluations, key=by_validation)
+class Entry(NamedTuple):
+    """A model that is to be ranked."""
+
+    evaluation: Manifest
+    metrics: Mapping[str, SplitMetrics]
+    """By split."""
+    right: np.ndarray
+    """(N,) bool: which validation images it has right."""
+
+
+def read_entry(store: Store, evaluation: Manifest) -> Entry:
+    """Raises PermanentError where its files are not those of such an evaluation."""
+    from lib.evaluation.prediction_table import read_right  # with pandas: who shows a leaderboard needs none
+
+    return Entry(evaluation, read_metrics(store, evaluation), read_right(store, evaluation, "validation"))
+
+
+def leaderboard_rows(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """One row a model, by accuracy on validation, then by loss on validation. Test is shown and decides nothing.
+
+    A rank is shared where the validation images do not tell two models apart (`lib.evaluation.paired.shared_ranks`).
+    """
+    ordered = sorted(entries, key=lambda entry: by_validation(entry.evaluation))
+    names = names_of([entry.evaluation for entry in ordered])
+    ranks = shared_ranks([entry.right for entry in ordered])
     return [
-        {
-            "rank": place,
-            "model": name,
-            "validation_accuracy": evaluation.facts["metrics"]["validation"]["accuracy"],
-            **{
-                f"test_{metric}": evaluation.facts["metrics"]["test"][metric]
-                for metric in ("accuracy", "top5_accuracy", "macro_f1", "loss")
-            },
-            **{fact: evaluation.facts[fact] for fact in ("parameters", "epochs", "seed", "baseline")},
-        }
-        for place, (name, evaluation) in enumerate(zip(_names(ordered), ordered, strict=True), 1)
+        {"rank": rank, "model": name, **_figures(entry)}
+        for rank, name, entry in zip(ranks, names, ordered, strict=True)
     ]
+
+
+def _figures(entry: Entry) -> dict[str, Any]:
+    facts = entry.evaluation.facts
+    validation, test = (facts["metrics"][split] for split in ("validation", "test"))
+    bounds = [bound for split in ("validation", "test") for bound in entry.metrics[split].intervals["accuracy"]]
+    return {
+        "validation_accuracy": validation["accuracy"],
+        **{f"test_{metric}": test[metric] for metric in ("accuracy", "top5_accuracy", "macro_f1", "loss")},
+        **dict(zip(BOUNDS, bounds, strict=True)),
+        **{fact: facts[fact] for fact in ("parameters", "epochs", "seed", "baseline")},
+    }
+
+
+def cell(row: Mapping[str, Any], column: str) -> str:
+    """What a table shows of `row` in `column`: an accuracy with its 95 % interval."""
+    value = shown(row[column])
+    if column not in WITH_INTERVALS:
+        return value
+    return f"{value} ({row[f'{column}_low']:.3f} to {row[f'{column}_high']:.3f})"
 
 
 def by_validation(evaluation: Manifest) -> tuple[float, float, str]:
@@ -65,7 +106,7 @@ def shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _names(evaluations: Sequence[Manifest]) -> list[str]:
+def names_of(evaluations: Sequence[Manifest]) -> list[str]:
     """The recipe's name, with its weights, its seed or the model's key where that alone would be said twice."""
     choices = [
         [

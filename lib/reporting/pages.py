@@ -7,8 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from lib.reporting.leaderboard import shown
-from lib.reporting.sections import duration
+from lib.reporting.leaderboard import cell, shown
+from lib.reporting.wording import calibration, duration, interval
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -22,7 +22,15 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"shown": shown, "duration": duration, "moment": moment, "plain": _plain}
+    templates.filters |= {
+        "shown": shown,
+        "cell": cell,
+        "interval": interval,
+        "calibration": calibration,
+        "duration": duration,
+        "moment": moment,
+        "plain": _plain,
+    }
     return templates.get_template(template).render(**values)
 
 

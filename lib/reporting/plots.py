@@ -17,6 +17,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 
 from lib.data.datasets import readable
+from lib.evaluation.intervals import Interval
+from lib.evaluation.metrics import Calibration
 
 mpl.rcdefaults()  # with a matplotlibrc of the user's, equal results would have other pictures
 
@@ -154,6 +156,46 @@ def per_class_accuracy(recalls: Sequence[float], class_names: Sequence[str]) -> 
         axis.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axis.set_xlabel("share of the class's images recognised")
     figure.legend(*columns[0][0].get_legend_handles_labels(), loc="outside upper center", frameon=False)
+    return figure
+
+
+def accuracies(names: Sequence[str], values: Sequence[float], intervals: Sequence[Interval]) -> Figure:
+    """Each model's accuracy on validation as a dot and its 95 % interval as a bar, in the order given, from the top."""
+    figure = _figure(8, 0.4 * len(names) + 1.1)
+    axis = figure.subplots()
+    places = range(len(names))
+    bars = np.abs(np.array(intervals).T - values)
+    axis.errorbar(values, places, xerr=bars, fmt="o", color=BLUE, ecolor=GREY, capsize=3)
+    axis.set_yticks(places, [_as_drawn(name) for name in names])
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_xlabel("accuracy on validation, with 95 % intervals")
+    axis.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axis.grid(axis="x", alpha=0.3)
+    axis.set_axisbelow(True)
+    _open(axis)
+    return figure
+
+
+def reliability_diagram(calibration: Calibration) -> Figure:
+    """Accuracy of images by the probability of their predicted class, before and after scaling by the temperature."""
+    figure = _figure(5.6, 5.4)
+    axis = figure.subplots()
+    axis.plot([0, 1], [0, 1], "--", color=GREY, lw=1, label="what probabilities promise")
+    shown = ((calibration.raw, "o", ORANGE, "as predicted"), (calibration.scaled, "s", BLUE, "with the temperature"))
+    for side, marker, colour, label in shown:
+        points = side.points
+        bars = [[p.accuracy - p.interval.low for p in points], [p.interval.high - p.accuracy for p in points]]
+        places = [p.confidence for p in points], [p.accuracy for p in points]
+        axis.errorbar(*places, np.maximum(bars, 0), fmt=marker, ms=5, color=colour, elinewidth=1, label=label)
+    for each in (axis.xaxis, axis.yaxis):
+        each.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axis.set_xlim(0, 1.02)
+    axis.set_ylim(0, 1.02)
+    axis.set_xlabel("probability of the predicted class")
+    axis.set_ylabel("share of these images that are right")
+    axis.grid(alpha=0.3)
+    _open(axis)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 

@@ -1,7 +1,7 @@
 """For verify: the pictures of a stored report against those that its inputs give."""
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 import numpy as np
 from PIL import Image
@@ -10,7 +10,7 @@ from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, local_file
 from lib.lineage.provenance import environment
 from lib.lineage.verify import must_equal
-from lib.reporting.pictures import DATA_PICTURES, MODEL_PICTURES
+from lib.reporting.pictures import names_of_pictures
 from lib.reporting.sections import Art
 from lib.reporting.tiles import read_captions
 from lib.store import Store
@@ -22,14 +22,14 @@ LEVELS = 2
 
 
 def check_pictures(
-    store: Store, address: str, report: Manifest, models: Iterable[str], draw: Callable[[], Art]
+    store: Store, address: str, report: Manifest, models: Collection[str], draw: Callable[[], Art]
 ) -> tuple[list[str], str]:
     """The names of a report's pictures, and a note where they were not compared.
 
     They are drawn again only where the report says that the same packages drew them. Raises PermanentError for the
     first that is another picture, or has other captions.
     """
-    names = [*DATA_PICTURES, *(f"{model}-{picture}" for model in models for picture in MODEL_PICTURES)]
+    names = names_of_pictures(models)
     made, here = (each["packages"] for each in (report.made_by, environment()))
     if others := [f"{name} {made.get(name)}" for name in DRAWN_BY if made.get(name) != here[name]]:
         return names, f"{address}: its pictures are not compared: they were drawn by {', '.join(others)}"

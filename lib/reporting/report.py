@@ -9,12 +9,10 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from lib.errors import PermanentError
 from lib.lineage.digests import digest_json
 from lib.lineage.manifests import MANIFEST, Manifest, Ref, commit, find, foreign, load, local_file, put_file
-from lib.lineage.provenance import Maker, made_by
+from lib.lineage.provenance import made_by
 from lib.lineage.steps import SPLITS, STEPS
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.models.changes import changes
@@ -24,17 +22,28 @@ from lib.reporting.leaderboard import (
     NARROW,
     PHONE,
     by_validation,
+    cell,
     columns,
     leaderboard_csv,
     leaderboard_rows,
+    read_entry,
     shown,
 )
+from lib.reporting.makers import MAKERS, evaluations_of, made_by_others, makers_of, shown_makers
 from lib.reporting.pages import moment, render
-from lib.reporting.sections import Art, DataSection, Makers, ModelSection, data_section, duration, model_section
+from lib.reporting.sections import (
+    Art,
+    DataSection,
+    Makers,
+    ModelSection,
+    address,
+    data_section,
+    model_section,
+)
 from lib.reporting.tiles import read_captions
+from lib.reporting.wording import duration
 from lib.store import Store
 
-MAKERS = TypeAdapter(dict[str, Maker])
 FILES = {"index": "index.html", "leaderboard": "leaderboard.csv", "captions": "captions.json"}
 """Name in the manifest → name of the file; pictures lie beside them."""
 
@@ -46,6 +55,8 @@ class Report:
     data: DataSection
     models: list[ModelSection]
     leaderboard: list[dict[str, Any]]
+    accuracies: str
+    """data: address of the picture of the leaderboard; empty without models."""
     left_out: dict[str, str]
     """Model that was asked for and has no result → why."""
     made: str
@@ -66,10 +77,10 @@ def build_report(
     key = {"dataset_name": facts["dataset"], "prepared": prepared, "evaluations": evaluations, "left_out": names}
     address = STEPS["report"].address(**key)
     done = find(store, address)
-    if done and not _made_by_others(store, done[1]):
+    if done and not made_by_others(store, done[1]):
         return done[0]
     started = time.monotonic()
-    recorded = {"changes": _changes(store, evaluations), "makers": _makers(store, prepared, evaluations)}
+    recorded = {"changes": _changes(store, evaluations), "makers": makers_of(store, prepared, evaluations)}
     record = made_by(0, left_out=left_out, started_by=started_by, **recorded)
     art = _draw(store, prepared, evaluations)
     report = _report(store, prepared, evaluations, art, record, MAKERS.validate_python(record["makers"]))
@@ -99,16 +110,16 @@ def read_report(store: Store, report: Ref) -> Report:
     names = [name for name, file in manifest.files.items() if file.path.endswith(".png")]
     pictures = {name: local_file(store, manifest, name).read_bytes() for name in names}
     art = Art(pictures, read_captions(store, manifest))
-    makers = _shown_makers(store, report, manifest)
-    return _report(store, manifest.inputs["prepared"], _evaluations(manifest), art, manifest.made_by, makers)
+    makers = shown_makers(store, report, manifest)
+    return _report(store, manifest.inputs["prepared"], evaluations_of(manifest), art, manifest.made_by, makers)
 
 
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     """For verify: the leaderboard from the evaluations, the page rendered again, and the pictures drawn again."""
     from lib.reporting.redrawn import check_pictures  # with matplotlib
 
-    prepared, evaluations = manifest.inputs["prepared"], _evaluations(manifest)
-    if others := _made_by_others(store, manifest):
+    prepared, evaluations = manifest.inputs["prepared"], evaluations_of(manifest)
+    if others := made_by_others(store, manifest):
         raise PermanentError(
             f"{address} must show who made {others[0]}, which was changed or made anew since; remove "
             f"{address}/{MANIFEST} and run again"
@@ -148,14 +159,14 @@ def leaderboard_table(store: Store, report: Ref) -> list[dict[str, str]]:
     manifest = _load(store, report)
     classes = len(load(store, manifest.inputs["prepared"]).facts["class_names"])
     ordered = sorted(
-        ((load(store, ref), ref) for ref in _evaluations(manifest)), key=lambda pair: by_validation(pair[0])
+        ((load(store, ref), ref) for ref in evaluations_of(manifest)), key=lambda pair: by_validation(pair[0])
     )
-    makers = _shown_makers(store, report, manifest)
+    makers = shown_makers(store, report, manifest)
     models = [makers[evaluation.inputs["model"].uri] for evaluation, _ in ordered]
     changed = [manifest.made_by["changes"][_input_name(ref)] for _, ref in ordered]
     return [
         {
-            **{title: shown(row[key]) for key, title in columns(classes).items()},
+            **{title: cell(row, key) for key, title in columns(classes).items()},
             "Training time": duration(model.seconds),
             "Kind": ", ".join(["baseline"] * row["baseline"] + ["try"] * bool(differences)),
             "Note": "; ".join([BASELINE] * row["baseline"] + differences),
@@ -167,7 +178,7 @@ def leaderboard_table(store: Store, report: Ref) -> list[dict[str, str]]:
 def best_model(store: Store, report: Ref) -> tuple[str, Ref]:
     """The first model of the leaderboard: its name there, and its ref."""
     manifest = _load(store, report)
-    first = min((load(store, ref) for ref in _evaluations(manifest)), key=by_validation)
+    first = min((load(store, ref) for ref in evaluations_of(manifest)), key=by_validation)
     return manifest.facts["leaderboard"][0]["model"], first.inputs["model"]
 
 
@@ -196,7 +207,7 @@ def report_url(store: Store, report: Ref) -> str:
 def _load(store: Store, report: Ref) -> Manifest:
     """Its manifest. Raises PermanentError where its leaderboard is not one of its evaluations."""
     manifest = load(store, report)
-    names = {_input_name(ref) for ref in _evaluations(manifest)}
+    names = {_input_name(ref) for ref in evaluations_of(manifest)}
     lines = manifest.facts["leaderboard"]
     lacking = {name for line in lines for name in FACTS if name not in line} | names - {*manifest.made_by["changes"]}
     if lacking or len(lines) != len(names):
@@ -208,10 +219,6 @@ def _load(store: Store, report: Ref) -> Manifest:
 def _input_name(evaluation: Ref) -> str:
     """evaluation-<recipe>-<key>, from evaluations/<dataset>/<recipe>/<key>: a recipe can stand there twice."""
     return "-".join(["evaluation", *evaluation.uri.split("/")[2:]])
-
-
-def _evaluations(report: Manifest) -> list[Ref]:
-    return [ref for name, ref in report.inputs.items() if name != "prepared"]
 
 
 def _draw(store: Store, prepared: Ref, evaluations: list[Ref]) -> Art:
@@ -231,7 +238,7 @@ def _report(
     store: Store, prepared: Ref, evaluations: list[Ref], art: Art, made_by: Mapping[str, Any], makers: Makers
 ) -> Report:
     manifests = {ref: load(store, ref) for ref in evaluations}
-    rows = leaderboard_rows(list(manifests.values()))
+    rows = leaderboard_rows(read_entry(store, evaluation) for evaluation in manifests.values())
     ordered = sorted(manifests, key=lambda ref: by_validation(manifests[ref]))
     models = [
         model_section(store, ref, row["model"], _input_name(ref), art, made_by["changes"][_input_name(ref)], makers)
@@ -242,6 +249,7 @@ def _report(
         data=data_section(store, prepared, art, makers),
         models=models,
         leaderboard=rows,
+        accuracies=address(art.pictures["accuracies"]) if rows else "",
         left_out=made_by["left_out"],
         made=_made(made_by),
         seeds=f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else "",
@@ -252,32 +260,6 @@ def _changes(store: Store, evaluations: list[Ref]) -> dict[str, list[str]]:
     """What each model changed of its recipe. It is recorded: the recipes of this code may be others tomorrow."""
     models = {_input_name(ref): load(store, load(store, ref).inputs["model"]) for ref in evaluations}
     return {name: changes(model.facts) for name, model in models.items()}
-
-
-def _makers(store: Store, prepared: Ref, evaluations: list[Ref]) -> dict[str, dict[str, Any]]:
-    """Who made what a report shows, by address. It is recorded: what is lost and made anew is the same, by another."""
-    refs = [prepared, *evaluations, *(load(store, each).inputs["model"] for each in evaluations)]
-    return {ref.uri: load(store, ref).made_by for ref in refs}
-
-
-def _made_by_others(store: Store, report: Manifest) -> list[str]:
-    """The addresses of what was lost, or taken away, and made anew since the report was made."""
-    today = _makers(store, report.inputs["prepared"], _evaluations(report))
-    recorded = report.made_by.get("makers", today)
-    known = recorded if isinstance(recorded, dict) else {}
-    return [address for address, maker in today.items() if known.get(address) != maker]
-
-
-def _shown_makers(store: Store, report: Ref, manifest: Manifest) -> Makers:
-    """Those that `manifest` records; of a report that is older than the record, those of today."""
-    found = _makers(store, manifest.inputs["prepared"], _evaluations(manifest))
-    try:
-        recorded = MAKERS.validate_python(manifest.made_by.get("makers", found))
-    except ValidationError as error:
-        raise foreign(store, f"{report.uri}/{MANIFEST}", f"made_by.makers: {error.errors()[0]['msg']}") from error
-    if lacking := found.keys() - recorded.keys():
-        raise foreign(store, f"{report.uri}/{MANIFEST}", f"made_by.makers without {min(lacking)}")
-    return recorded
 
 
 def _made(made_by: Mapping[str, Any]) -> str:

@@ -15,11 +15,11 @@ from lib.lineage.steps import SPLITS
 from lib.models.changes import start_of
 from lib.models.schema import settings_of
 from lib.reporting.tiles import Caption, boxes, cut
+from lib.reporting.wording import Line, duration, inline, settings
 from lib.store import Store
 
 SHOWN_PIXELS = 4
 SHOWN_CONFUSIONS = 10
-Line = tuple[str, str]
 Makers = Mapping[str, Maker]
 """Of what is shown, by its address."""
 
@@ -104,7 +104,7 @@ class ModelSection:
     examples: list[Example]
     """On test."""
     pictures: dict[str, str]
-    """Name → data: address of curves, confusion, per_class and examples."""
+    """Name → data: address of curves, confusion, per_class, reliability and examples."""
 
 
 def data_section(store: Store, prepared: Ref, art: Art, makers: Makers) -> DataSection:
@@ -194,7 +194,7 @@ def model_section(
         examples=_examples(art, f"{drawn_as}-examples"),
         pictures={
             picture: address(art.pictures[f"{drawn_as}-{picture}"])
-            for picture in ("curves", "confusion", "per_class", "examples")
+            for picture in ("curves", "confusion", "per_class", "reliability", "examples")
         },
     )
 
@@ -211,45 +211,6 @@ def confused(metrics: SplitMetrics) -> list[tuple[str, str, int, int]]:
     return sorted(mistakes, key=lambda mistake: -mistake[2])[:SHOWN_CONFUSIONS]
 
 
-def settings(recipe: dict[str, Any]) -> list[Line]:
-    """The resolved recipe, a line a setting, a phase's settings on one line."""
-    lines = []
-    for key, value in recipe.items():
-        if key == "phases":
-            lines += [(f"phase {number}", _inline(_that_matter(phase))) for number, phase in enumerate(value, 1)]
-        elif key != "name":
-            lines.append((readable(key), _inline(value) if isinstance(value, dict) else _value(value)))
-    return lines
-
-
-def duration(seconds: float) -> str:
-    """`seconds` as a person says it: 4.2 s, 3 min 20 s, 2 h 5 min."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _that_matter(phase: dict[str, Any]) -> dict[str, Any]:
-    """Without those that the optimizer or the schedule ignores."""
-    idle = {"momentum"} if phase.get("optimizer") != "sgd" else set()
-    if phase.get("schedule") != "decay-per-epoch":
-        idle.add("decay_per_epoch")
-    return {key: value for key, value in phase.items() if key not in idle}
-
-
-def _inline(values: dict[str, Any]) -> str:
-    return ", ".join(f"{readable(key)} {_value(value)}" for key, value in values.items())
-
-
-def _value(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "none", True: "yes", False: "no"}[value]
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return f"({'; '.join(map(_inline, value))})"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _ref(name: str, ref: Ref) -> list[Line]:
     return [(f"{name} at", ref.uri), (f"{name}, sha256", ref.sha256)]
 
@@ -261,9 +222,9 @@ def _maker(made: Maker) -> list[Line]:
     lines = [
         ("code, commit", commit + (", with uncommitted changes" if made.uncommitted_changes else "")),
         ("packages", f"Python {made.python}, {packages}"),
-        ("hardware", f"{made.hardware.cpu}, {_inline(made.hardware.model_extra or {})}"),
+        ("hardware", f"{made.hardware.cpu}, {inline(made.hardware.model_extra or {})}"),
     ]
-    return lines + [("resumed on", _inline(machine)) for machine in made.resumed_on]
+    return lines + [("resumed on", inline(machine)) for machine in made.resumed_on]
 
 
 def _examples(art: Art, name: str) -> list[Example]:

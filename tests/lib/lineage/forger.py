@@ -149,6 +149,7 @@ def parquet(forger: Forger, name: str, change: Callable[[pd.DataFrame], pd.DataF
 def better_predictions(forger: Forger) -> None:
     """Sure and right throughout, with metrics that follow from it."""
     from lib.data.rows import read_rows
+    from lib.evaluation.held_out import held_out
     from lib.evaluation.metrics import measure
     from lib.evaluation.prediction_table import encode_predictions
     from lib.lineage.digests import digest_array
@@ -159,7 +160,9 @@ def better_predictions(forger: Forger) -> None:
     forger.file("predictions", encode_predictions(scored), "predictions.parquet")
     forger.content(**{f"{split}-probabilities": digest_array(values) for split, (_, values) in scored.items()})
     for split, (part, values) in scored.items():
-        metrics_with(forger, split, **measure(values, part.labels, ["dim", "bright"]).model_dump())
+        measured = held_out(measure(values, part.labels, ["dim", "bright"]), values, part.labels, 1.0)
+        metrics_with(forger, split, **measured.model_dump(mode="json"))
+    forger.manifest(facts=read(forger.store, "evaluation").facts | {"temperature": 1.0})
 
 
 def other_labels(forger: Forger) -> None:

@@ -66,8 +66,8 @@ GOLDEN = {
     "weights": (4, "weights/mobilenet/537416b70be19f66"),
     "features": (2, "features/toy/8bb2e3743e53c82b"),
     "model": (5, "models/toy/toy-net/a0d8d4567862b2d2"),
-    "evaluation": (3, "evaluations/toy/toy-net/ceac86ffb24e638d"),
-    "report": (3, "reports/toy/eb293b6097a0bdc3"),
+    "evaluation": (4, "evaluations/toy/toy-net/6bde24b6875f04e1"),
+    "report": (4, "reports/toy/50c411853749cbe6"),
 }
 
 

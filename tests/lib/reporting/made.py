@@ -11,6 +11,7 @@ from lib.data.datasets import DATASETS, DatasetSpec
 from lib.data.ingest import ingest
 from lib.data.prepare import prepare
 from lib.data.rows import Rows, read_rows
+from lib.evaluation.held_out import held_out
 from lib.evaluation.metrics import SplitMetrics, measure
 from lib.evaluation.prediction_table import encode_predictions
 from lib.lineage.digests import digest_json
@@ -19,20 +20,21 @@ from lib.lineage.provenance import made_by
 from lib.lineage.steps import SPLITS, STEPS
 from lib.models.recipes import RECIPES
 from lib.models.schema import Recipe, model_address
-from lib.reporting.pictures import DATA_PICTURES, MODEL_PICTURES
+from lib.reporting.pictures import names_of_pictures
 from lib.reporting.sections import Art
 from lib.reporting.tiles import Caption, sheet
 from lib.store import Store
 
 PNG = b"\x89PNG\r\n\x1a\n"
 """What a picture is where drawing it would only take time."""
+TEMPERATURE = 1.25
 SURE = 0.9
 """What a model here gives to the class that it predicts; the others share the rest."""
 
 
 def undrawn(store: Store, prepared: Manifest, evaluations: Mapping[str, Manifest]) -> Art:
     """In place of `lib.reporting.pictures.draw`: sheets of one image, and PNG for all that matplotlib draws."""
-    names = [*DATA_PICTURES, *(f"{name}-{picture}" for name in evaluations for picture in MODEL_PICTURES)]
+    names = names_of_pictures(evaluations)
     sheets = {name: name == "samples" or name.endswith("-examples") for name in names}
     image, label = np.zeros((1, 8, 8, 1), np.uint8), prepared.facts["class_names"][0]
     captions = {name: [Caption(label, None if name == "samples" else label)] for name in names if sheets[name]}
@@ -74,6 +76,8 @@ def evaluated(
     rows = read_rows(store, data, SPLITS)
     guesses = {split: _guess(each, share, len(names)) for (split, each), share in zip(rows.items(), right, strict=True)}
     metrics = {split: measure(guesses[split], each.labels, names) for split, each in rows.items()}
+    for split in ("validation", "test"):
+        metrics[split] = held_out(metrics[split], guesses[split], rows[split].labels, TEMPERATURE)
     predictions = encode_predictions({split: (rows[split], guesses[split]) for split in ("validation", "test")})
     return _evaluation(store, model, metrics, predictions)
 
@@ -128,8 +132,9 @@ def _evaluation(store: Store, model: Ref, metrics: dict[str, SplitMetrics], pred
     dataset, recipe = made.facts["dataset"], made.facts["recipe"]["name"]
     address = STEPS["evaluation"].address(dataset_name=dataset, recipe_name=recipe, model=model)
     left_out = {"recipe", "layers"}
-    written = {split: values.model_dump() for split, values in metrics.items()}
-    summary = {split: values.model_dump(exclude={"per_class", "confusion"}) for split, values in metrics.items()}
+    written = {split: values.model_dump(mode="json") for split, values in metrics.items()}
+    left_out_of_facts = {"per_class", "confusion", "calibration"}
+    summary = {split: values.model_dump(mode="json", exclude=left_out_of_facts) for split, values in metrics.items()}
     files = {
         "metrics": put_file(store, address, "metrics.json", json.dumps(written).encode()),
         "predictions": put_file(store, address, "predictions.parquet", predictions),
@@ -137,7 +142,8 @@ def _evaluation(store: Store, model: Ref, metrics: dict[str, SplitMetrics], pred
     manifest = Manifest(
         kind="evaluation",
         inputs={"model": model, "prepared": made.inputs["prepared"]},
-        facts={k: v for k, v in made.facts.items() if k not in left_out} | {"recipe": recipe, "metrics": summary},
+        facts={k: v for k, v in made.facts.items() if k not in left_out}
+        | {"recipe": recipe, "temperature": TEMPERATURE, "metrics": summary},
         content={"metrics": digest_json(written)},
         files=files,
         made_by=made_by(1.5),

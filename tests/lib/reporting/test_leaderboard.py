@@ -3,10 +3,13 @@
 import csv
 from math import log
 
+import numpy as np
 import pytest
 
+from lib.evaluation.intervals import Interval
+from lib.evaluation.metrics import WITH_INTERVALS, SplitMetrics
 from lib.lineage.manifests import Manifest, Ref, load, local_file
-from lib.reporting.leaderboard import BASELINE, leaderboard_rows
+from lib.reporting.leaderboard import BASELINE, Entry, leaderboard_rows
 from lib.reporting.report import build_report, leaderboard_table, report_url
 from lib.store import LocalStore
 
@@ -23,23 +26,33 @@ def test_models_are_ranked_by_validation_and_not_by_test(store: LocalStore, repo
     assert (rows[1]["test_macro_f1"], rows[1]["parameters"], rows[1]["epochs"]) == (1.0, 50_138, 2)
 
 
-def test_equal_accuracy_on_validation_is_decided_by_loss_on_validation() -> None:
-    def evaluation(recipe: str, validation_loss: float) -> Manifest:
-        split = {"accuracy": 0.5, "loss": validation_loss, "top5_accuracy": 1.0, "macro_f1": 0.5}
-        facts = {"recipe": recipe, "seed": 0, "weights": None, "parameters": 1, "epochs": 1, "baseline": False}
-        model = Ref(uri=f"models/toy/{recipe}/key", sha256="0" * 64)
-        metrics = {"validation": split, "test": split}
-        return Manifest(
-            kind="evaluation",
-            inputs={"model": model},
-            facts={**facts, "metrics": metrics},
-            content={},
-            files={},
-            made_by={},
-        )
+def entry(recipe: str, right: int, validation_loss: float = 1.0, of: int = 100, seed: int = 0) -> Entry:
+    """A model that has the first `right` of the validation images right."""
+    split = {"accuracy": right / of, "loss": validation_loss, "top5_accuracy": 1.0, "macro_f1": 0.5}
+    facts = {"recipe": recipe, "seed": seed, "weights": None, "parameters": 1, "epochs": 1, "baseline": False}
+    model = Ref(uri=f"models/toy/{recipe}/{seed}", sha256="0" * 64)
+    evaluation = Manifest(
+        kind="evaluation",
+        inputs={"model": model},
+        facts={**facts, "metrics": {"validation": split, "test": split}},
+        content={},
+        files={},
+        made_by={},
+    )
+    bounds = {name: Interval(0.25, 0.75) for name in WITH_INTERVALS}
+    metrics = SplitMetrics(rows=of, per_class=[], confusion=[], intervals=bounds, **split)
+    return Entry(evaluation, {"validation": metrics, "test": metrics}, np.arange(of) < right)
 
-    rows = leaderboard_rows([evaluation("a", 1.2), evaluation("b", 0.7), evaluation("c", 0.9)])
-    assert [row["model"] for row in rows] == ["b", "c", "a"]
+
+def test_equal_accuracy_on_validation_is_decided_by_loss_on_validation() -> None:
+    rows = leaderboard_rows([entry("a", 50, 1.2), entry("b", 50, 0.7), entry("c", 50, 0.9)])
+    assert [(row["rank"], row["model"]) for row in rows] == [(1, "b"), (1, "c"), (1, "a")]
+
+
+def test_a_rank_is_shared_where_the_images_do_not_tell_models_apart() -> None:
+    # Against the first, 5 and 6 images more are wrong: exact two-sided p is 2/2^5 = 0.0625 and 2/2^6 = 0.03125.
+    rows = leaderboard_rows([entry("a", 84), entry("b", 90), entry("c", 85), entry("d", 83)])
+    assert [(row["rank"], row["model"]) for row in rows] == [(1, "b"), (1, "c"), (3, "a"), (3, "d")]
 
 
 def test_a_recipe_that_stands_there_twice_is_named_with_its_seed_or_else_its_key(
@@ -64,12 +77,14 @@ def test_a_recipe_that_stands_there_twice_is_named_with_its_seed_or_else_its_key
 
 
 def test_the_table_and_the_csv_show_the_leaderboard(store: LocalStore, report: Ref) -> None:
+    # Wilson's intervals of 108 of 144 and of 288 of 360 by his formula, with z = 1.959964:
+    # (p + z²/2n ± z √(p(1 − p)/n + z²/4n²)) / (1 + z²/n) = (0.7500 + 0.0133 ± 0.0719) / 1.0267 …
     first, second = leaderboard_table(store, report)
     assert first == {
         "Rank": "1",
         "Model": "digits-cnn",
-        "Validation accuracy": "0.7500",
-        "Test accuracy": "0.8000",
+        "Validation accuracy": "0.7500 (0.673 to 0.814)",
+        "Test accuracy": "0.8000 (0.756 to 0.838)",
         "Test top-5": first["Test top-5"],
         "Test macro F1": first["Test macro F1"],
         "Test loss": first["Test loss"],

@@ -85,7 +85,7 @@ def test_the_page_loads_nothing_from_elsewhere(page: str) -> None:
     elements = Elements(page).found
     named = [(tag, name, value) for tag, attributes in elements for name, value in attributes.items()]
     sources = [value for tag, name, value in named if name in loading and tag not in {"a", "use"}]
-    assert len(sources) == 2 + 2 * 4, "two pictures of the data, four of each model"
+    assert len(sources) == 3 + 2 * 5, "two pictures of the data, one of the leaderboard, five of each model"
     assert all(value and value.startswith("data:image/png;base64,") for value in sources)
     assert not {tag for tag, _ in elements} & {"script", "link", "iframe", "object", "embed"}
     assert "url(" not in page
@@ -125,12 +125,12 @@ def test_the_markdown_is_the_same_report_with_the_pictures_of_the_best_model_ins
     text = report_markdown(store, report)
     header, line, first, second = text.split("## Leaderboard\n\n")[1].splitlines()[:4]
     assert len({row.count("|") for row in (header, line, first, second)}) == 1
-    assert first.startswith("| 1 | digits-cnn | 0.7500 | 0.8000 |")
-    assert second.startswith(f"| 2 | digits-softmax ({BASELINE}) | 0.5000 | 1.0000 |")
+    assert first.startswith("| 1 | digits-cnn | 0.7500 (0.673 to 0.814) | 0.8000 (0.756 to 0.838) |")
+    assert second.startswith(f"| 2 | digits-softmax ({BASELINE}) | 0.5000 (0.419 to 0.581) | 1.0000 (0.989 to 1.000) |")
     assert text.count("](data:image/png;base64,") == 2 + 4
     assert text.count("Its pictures are on the page of the report.") == 1
     assert text.count(f"](data:image/png;base64,{TINY})") == 1 + 3
-    assert "| Test | 360 | 0.8000 |" in text
+    assert "| Test | 360 | 0.8000 (0.756 to 0.838) |" in text
     assert "limited run" not in text
 
 

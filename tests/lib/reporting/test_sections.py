@@ -3,7 +3,8 @@
 import pytest
 
 from lib.evaluation.metrics import ClassMetrics, SplitMetrics
-from lib.reporting.sections import confused, duration, settings
+from lib.reporting.sections import confused
+from lib.reporting.wording import duration, settings
 
 
 def test_frequent_mistakes_come_first() -> None:

@@ -1,0 +1,44 @@
+"""Who made what a report shows: recorded in its manifest, since what is lost and made anew is the same, by another."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from lib.lineage.manifests import MANIFEST, Manifest, Ref, foreign, load
+from lib.lineage.provenance import Maker
+from lib.reporting.sections import Makers
+from lib.store import Store
+
+MAKERS = TypeAdapter(dict[str, Maker])
+
+
+def makers_of(store: Store, prepared: Ref, evaluations: Sequence[Ref]) -> dict[str, dict[str, Any]]:
+    """Who made what a report shows, by address. It is recorded: what is lost and made anew is the same, by another."""
+    refs = [prepared, *evaluations, *(load(store, each).inputs["model"] for each in evaluations)]
+    return {ref.uri: load(store, ref).made_by for ref in refs}
+
+
+def made_by_others(store: Store, report: Manifest) -> list[str]:
+    """The addresses of what was lost, or taken away, and made anew since the report was made."""
+    today = makers_of(store, report.inputs["prepared"], evaluations_of(report))
+    recorded = report.made_by.get("makers", today)
+    known = recorded if isinstance(recorded, dict) else {}
+    return [address for address, maker in today.items() if known.get(address) != maker]
+
+
+def shown_makers(store: Store, report: Ref, manifest: Manifest) -> Makers:
+    """Those that `manifest` records; of a report that is older than the record, those of today."""
+    found = makers_of(store, manifest.inputs["prepared"], evaluations_of(manifest))
+    try:
+        recorded = MAKERS.validate_python(manifest.made_by.get("makers", found))
+    except ValidationError as error:
+        raise foreign(store, f"{report.uri}/{MANIFEST}", f"made_by.makers: {error.errors()[0]['msg']}") from error
+    if lacking := found.keys() - recorded.keys():
+        raise foreign(store, f"{report.uri}/{MANIFEST}", f"made_by.makers without {min(lacking)}")
+    return recorded
+
+
+def evaluations_of(report: Manifest) -> list[Ref]:
+    """Those that it was made of."""
+    return [ref for name, ref in report.inputs.items() if name != "prepared"]
