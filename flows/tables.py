@@ -19,7 +19,7 @@ from lib.settings import read_settings
 from lib.store import Store
 
 SAID_SHORTLY = {WHY_LEFT_OUT: "no GPU here; --allow-cpu trains without, slowly"}
-LEADERBOARD_COLUMNS = ("Rank", "Model", "Validation accuracy", "Test accuracy", "Parameters")
+LEADERBOARD_COLUMNS = ("Rank", "Model", "Validation accuracy", "Test accuracy")
 
 
 def show_plan(plan: Plan, lines: list[Line]) -> None:

@@ -85,12 +85,15 @@ def _figures(entry: Entry) -> dict[str, Any]:
     }
 
 
+def bounds(row: Mapping[str, Any], column: str) -> str:
+    """The 95 % interval of an accuracy of `row`; empty for other columns."""
+    return f"{row[f'{column}_low']:.3f} to {row[f'{column}_high']:.3f}" if column in WITH_INTERVALS else ""
+
+
 def cell(row: Mapping[str, Any], column: str) -> str:
     """What a table shows of `row` in `column`: an accuracy with its 95 % interval."""
-    value = shown(row[column])
-    if column not in WITH_INTERVALS:
-        return value
-    return f"{value} ({row[f'{column}_low']:.3f} to {row[f'{column}_high']:.3f})"
+    interval = bounds(row, column)
+    return f"{shown(row[column])} ({interval})" if interval else shown(row[column])
 
 
 def by_validation(evaluation: Manifest) -> tuple[float, float, str]:

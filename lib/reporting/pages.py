@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from lib.reporting.leaderboard import cell, shown
+from lib.reporting.leaderboard import bounds, cell, shown
 from lib.reporting.wording import calibration, duration, interval
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -25,6 +25,7 @@ def render(template: str, **values: Any) -> str:
     templates.filters |= {
         "shown": shown,
         "cell": cell,
+        "bounds": bounds,
         "interval": interval,
         "calibration": calibration,
         "duration": duration,

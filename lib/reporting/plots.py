@@ -168,7 +168,7 @@ def accuracies(names: Sequence[str], values: Sequence[float], intervals: Sequenc
     axis.errorbar(values, places, xerr=bars, fmt="o", color=BLUE, ecolor=GREY, capsize=3)
     axis.set_yticks(places, [_as_drawn(name) for name in names])
     axis.set_ylim(len(names) - 0.4, -0.6)
-    axis.set_xlabel("accuracy on validation, with 95 % intervals")
+    axis.set_xlabel("accuracy on validation")
     axis.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axis.grid(axis="x", alpha=0.3)
     axis.set_axisbelow(True)

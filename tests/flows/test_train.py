@@ -37,7 +37,7 @@ def test_it_ends_with_a_leaderboard_and_the_path_of_the_report(finished: tuple[P
     report = Path(printed.splitlines()[-1].removeprefix("Report: file://"))
     assert report.is_relative_to(store)
     page = report.read_text()
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 8
     assert "started by hand, on the command line" in page
     address = report.parent.relative_to(store)
     python = Path(sys.executable)
