@@ -1,14 +1,15 @@
 """Options for a dataset of a person's own images, of the commands that ingest and train."""
 
 import argparse
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
+from lib import addresses
 from lib.data.own import check_name
 from lib.errors import PermanentError, explain_validation
 from lib.images.own_source import OwnSource
+from lib.images.source_files import RULE
 from lib.settings import Settings
 
 FLAGS = {"uri": "--from"}
@@ -39,8 +40,8 @@ def own_source(chosen: argparse.Namespace) -> OwnSource | None:
     for name, why in (("uri", "--from PLACE says where your images lie"), ("name", "--name NAME names the dataset")):
         if name not in given:
             raise PermanentError(f"{why}: give both, or neither; received {', '.join(map(_flag, given))}")
-    if "://" not in given["uri"]:
-        given["uri"] = str(Path(given["uri"]).expanduser().absolute())
+    if not given["uri"].startswith("s3:"):
+        given["uri"] = str(addresses.folder(given["uri"], RULE).absolute())
     try:
         return TypeAdapter(Annotated[OwnSource, AfterValidator(check_name)]).validate_python(given)
     except ValidationError as error:

@@ -61,6 +61,8 @@ HERE = "{here}"
 BAD: dict[str, tuple[Callable[[Path], None], list[str], str]] = {
     "no such folder": (lambda folder: None, ["--from", HERE, "--name", "x"], "--from"),
     "an empty folder": (nothing, ["--from", HERE, "--name", "x"], "--from"),
+    "no such home": (nothing, ["--from", "~no-such-user/x", "--name", "x"], "and there is no such home folder"),
+    "a path after file:": (nothing, ["--from", "file:x", "--name", "x"], "--from must be a folder, a file of"),
     "no classes": (files_alone, ["--from", HERE, "--name", "x"], "--from"),
     "two layouts": (a_list_too, ["--from", HERE, "--name", "x"], "metadata.csv"),
     "two columns that may be labels": (two_lists, ["--from", f"{HERE}/list.csv", "--name", "x"], "--label-column"),
