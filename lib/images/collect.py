@@ -55,8 +55,7 @@ def collect(source: OwnSource, layout: Layout, store: Store, newest: Ref | None,
     """
     started = time.monotonic()
     with temporary_folder() as folder, (folder / "images").open("w+b") as spool, Collected() as images:
-        if newest is not None:
-            images.know(read_found(_shards(store, load(store, newest))))
+        images.know(read_found(_shards_known(store, newest)))
         read_images(layout.images(), spool, images, progress)
         images.refuse(layout.refused)
         _check(source, images)
@@ -130,6 +129,14 @@ def _with_bytes(images: Collected, spool: int) -> Iterator[Row]:
 
 def _shards(store: Store, images: Manifest) -> list[Path]:
     return [local_file(store, images, name) for name in sorted(images.files) if name.startswith(SHARD)]
+
+
+def _shards_known(store: Store, newest: Ref | None) -> list[Path]:
+    """Those of `newest`; none where it is gone: it only saves decoding."""
+    try:
+        return _shards(store, load(store, newest)) if newest else []
+    except PermanentError:
+        return []
 
 
 def _check(source: OwnSource, images: Collected) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib.errors import PermanentError, cause, shortened
+from lib.errors import PermanentError, cause, counted, shortened
 from lib.files import open_regular
 from lib.images.source_files import Refused, Source, check_fits, place_of
 from lib.images.source_images import (
@@ -24,7 +24,6 @@ from lib.images.source_images import (
     Split,
     all_refused,
     are_splits,
-    counted,
     of_splits,
     required,
     split_of,

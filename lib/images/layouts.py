@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import partial
 
-from lib.errors import PermanentError, shortened
+from lib.errors import PermanentError, counted, shortened
 from lib.images.image_lists import is_list, read_list
 from lib.images.image_tables import describe, table_layout
 from lib.images.listed_images import ImageList
@@ -22,7 +22,6 @@ from lib.images.source_images import (
     SourceImage,
     Split,
     are_splits,
-    counted,
     of_splits,
     split_of,
     split_of_path,

@@ -114,12 +114,6 @@ def of_splits(counts: Mapping[Split | None, int]) -> str:
     return f"; {', '.join(parts)}" if len(parts) > 1 else ""
 
 
-def counted(number: int, what: str) -> str:
-    """`1 class`, `2 classes`."""
-    plural = f"{what}es" if what.endswith("s") else f"{what}s"
-    return f"{number:,} {what if number == 1 else plural}"
-
-
 def find_column(names: list[str], wanted: str | None, candidates: Iterable[str], what: str, place: str) -> str | None:
     """The column `wanted`, or the only one of `candidates` (small letters) in `names`; None where there is none.
 

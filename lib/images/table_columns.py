@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from lib.errors import PermanentError, shortened
+from lib.errors import PermanentError, counted, shortened
 from lib.images.source_images import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
     SPLIT_COLUMN,
     Columns,
-    counted,
     find_column,
     no_column,
 )
