@@ -30,7 +30,7 @@ from lib.images.source_images import (
     split_of_path,
     text_of,
 )
-from lib.images.table_columns import Table, class_names_of, describe_schema, is_label, named, plain
+from lib.images.table_columns import Table, class_names_of, describe_schema, is_label, named, no_split, plain
 
 BATCH_BYTES = 8 << 20
 """Of images, at once."""
@@ -148,10 +148,7 @@ def _split_of_value(value: object, place: str) -> Split | None:
     if value is None:
         return None
     if not isinstance(value, str) or (split := split_of(value)) is None:
-        raise PermanentError(
-            f"{place} must have train, validation or test in its column split; received {shortened(repr(value))}; "
-            "correct it, or rename that column"
-        )
+        raise no_split(place, repr(value))
     return split
 
 
