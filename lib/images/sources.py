@@ -65,6 +65,7 @@ class FolderSource:
         self.root = os.path.realpath(root)
         self.table = table
         self.uri = str(root / table if table else root)
+        self._folder = str(root)
         self.refused: list[Refused] = []
         self._paths: Paths | None = None
 
@@ -83,7 +84,7 @@ class FolderSource:
         return self._paths
 
     def read(self, path: str, max_bytes: int) -> bytes:
-        place = f"{place_of(path)} in {self.uri}"
+        place = f"{place_of(path)} in {self._folder}"
         with self._explained(path), open_regular(self._at(path)) as stream:
             size = os.fstat(stream.fileno()).st_size
             check_fits(place, size, max_bytes)
@@ -100,7 +101,9 @@ class FolderSource:
             return Path(self.root, path)
         real = os.path.realpath(Path(self.root, path)) if "\0" not in path else ""
         if not _is_within(real, self.root):
-            raise PermanentError(f"a path must stay in {self.uri}; received {shortened(place_of(path))}; copy it there")
+            raise PermanentError(
+                f"a path must stay in {self._folder}; received {shortened(place_of(path))}; copy it there"
+            )
         return Path(real)
 
     def _list(self, found: list[str]) -> None:
@@ -162,7 +165,7 @@ class FolderSource:
         try:
             yield
         except FileNotFoundError as error:
-            raise NotFound(f"nothing lies at {shortened(place_of(path))} in {self.uri}") from error
+            raise NotFound(f"nothing lies at {shortened(place_of(path))} in {self._folder}") from error
         except OSError as error:
             where = os.path.relpath(error.filename, self.root) if isinstance(error.filename, str) else path
             raise PermanentError(
