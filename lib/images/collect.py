@@ -159,7 +159,8 @@ def _check_splits(source: OwnSource, images: Collected) -> None:
     if missing := [split for split in SPLITS if not sides[split]]:
         raise PermanentError(
             f"of {images.kept:,} images in {source.uri} none is in {' or '.join(missing)}: a tenth of all is taken for "
-            "each of validation and test, by a digest of the image or its group; add images, or folders train and test"
+            "each of validation and test that the source does not name, by a digest of the image or its group; add "
+            "images, or name all three: folders train, validation and test, or a column split"
         )
 
 
