@@ -67,7 +67,7 @@ def command(arguments: list[str] | None = None) -> None:
     request, settings = read_options(IngestRequest, chosen), settings_of(chosen)
     store = reach_store(settings)
     if source:
-        show_layout(source, settings)
+        show_layout(source, store, settings)
     done = None
     if not source and not read_registration(store, request.dataset):  # of one's own there may be new images
         spec = find_dataset(request.dataset, store)

@@ -11,6 +11,7 @@ from lib.errors import PermanentError, explain_validation
 from lib.images.own_source import OwnSource
 from lib.images.source_files import RULE
 from lib.settings import Settings
+from lib.store import Store
 
 FLAGS = {"uri": "--from"}
 METAVARS = {"uri": "PLACE", "px": "N", "max_bad": "SHARE"}
@@ -48,10 +49,12 @@ def own_source(chosen: argparse.Namespace) -> OwnSource | None:
         raise explain_validation(error, "your own dataset") from error
 
 
-def show_layout(source: OwnSource, settings: Settings) -> None:
+def show_layout(source: OwnSource, store: Store, settings: Settings) -> None:
     """Say what lies there, before anything is started. Raises PermanentError where that cannot be a dataset."""
     from lib.images.collect import look  # with its libraries: other commands need none of them
+    from lib.images.sources import check_apart
 
+    check_apart(source.uri, store.uri)
     print(f"{source.name}: {look(source, settings.cache_dir).description}")
 
 

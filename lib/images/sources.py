@@ -29,7 +29,7 @@ from lib.settings import read_settings
 from lib.store.cache import Cache
 from lib.store.s3 import checked_listing, listing_pages, read_object, s3_client, s3_errors
 
-__all__ = ["Refused", "Source", "open_source"]
+__all__ = ["Refused", "Source", "check_apart", "open_source"]
 
 KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
@@ -52,6 +52,25 @@ def open_source(uri: str, cache_dir: Path) -> Source:
     if not stat.S_ISREG(mode) or path.suffix.lower() not in TABLES:
         raise _other_kind(str(path), KINDS.get(stat.S_IFMT(mode), "another file"))
     return FolderSource(path.parent, path.name)
+
+
+def check_apart(uri: str, store_uri: str) -> None:
+    """Raise PermanentError where the source at `uri` lies in the store at `store_uri`, or that in the source.
+
+    What a store keeps would be taken for images, or removed from it when the source is tidied up.
+    """
+    source, store = map(_whole_address, (uri, store_uri))
+    if _is_within(source, store) or _is_within(store, source):
+        raise PermanentError(
+            f"{OPTION} and the store must not lie in one another; received {shortened(without_secrets(uri))} and the "
+            f"store {shortened(without_secrets(store_uri))}; name another store by --store or STORE_URI"
+        )
+
+
+def _whole_address(uri: str) -> str:
+    if uri.startswith("s3:"):
+        return f"s3://{'/'.join(addresses.bucket_and_key(uri, RULE))}".rstrip("/")
+    return os.path.realpath(addresses.folder(uri, RULE))
 
 
 def _other_kind(place: str, kind: str) -> PermanentError:

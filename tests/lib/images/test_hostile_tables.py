@@ -93,7 +93,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], Columns, str]] = {
     ),
     "splits as structs": (
         lambda at: write(at, image=[b"x"], label=[1], split=[{"name": "train"}]), TO_BE_FOUND,
-        "x.parquet must have train, validation or test in its column split; received struct<name: string>; correct it, ",
+        "x.parquet must have train, validation or test in its column split; received struct<name: string>; correct",
     ),
     "splits of a list's paths as lists": (
         lambda at: write(at, image=["1.jpg"], label=[1], split=[["train"]]), TO_BE_FOUND,
