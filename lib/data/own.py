@@ -123,7 +123,7 @@ def own_spec(images: Manifest, ref: Ref, px: int) -> DatasetSpec:
         class_names=tuple(facts["class_names"]),
         images=ref,
         validation_rows=rows["validation"],
-        validation="last",
+        validation="given",
         max_imbalance=None,
         source=facts["source"],
         licence="",

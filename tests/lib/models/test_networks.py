@@ -44,7 +44,7 @@ def test_a_network_can_be_built_for_its_least_side_and_for_no_smaller_one(networ
     least = IMAGE_NETWORKS[network]
     assert build_for_training(recipe, (least, least, 3), 2).output_shape == (None, 2)
     if least > 1:
-        with pytest.raises(ValueError, match="Negative dimension|must be positive|One of the dimensions"):
+        with pytest.raises(ValueError, match="Computed output size would be zero or negative"):
             build_for_training(recipe, (least - 1, least - 1, 3), 2)
 
 

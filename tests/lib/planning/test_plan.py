@@ -141,8 +141,8 @@ def test_images_too_small_for_a_network_are_refused_by_the_plan(
                 continue
             with pytest.raises(PermanentError) as caught:
                 planned(models=[model])
-            says = f"{model} needs images of at least {least} px; received digits with {side} px; {says}"
-            assert str(caught.value) == f"{says} other models by --models"
+            needs = f"{model} needs images of at least {least} px; received digits with {side} px"
+            assert str(caught.value) == f"{needs}; {says} other models by --models"
 
 
 def test_a_limit_of_one_row_a_class_is_taken() -> None:
