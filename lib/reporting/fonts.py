@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
@@ -18,7 +18,7 @@ class Drawn(NamedTuple):
     """How names are drawn."""
 
     labels: list[str]
-    style: dict[str, list[str]]
+    style: dict[str, Any]
     """Arguments of matplotlib's texts; empty where its own font has all letters."""
 
 

@@ -57,8 +57,9 @@ from .forger import (
 
 
 def drawn(*given: Any) -> Art:
-    pictures, captions = made.undrawn(*given)
-    return Art({name: png(10) if picture == made.PNG else picture for name, picture in pictures.items()}, captions)
+    art = made.undrawn(*given)
+    pictures = {name: png(10) if picture == made.PNG else picture for name, picture in art.pictures.items()}
+    return art._replace(pictures=pictures)
 
 
 @pytest.fixture(scope="module", autouse=True)
