@@ -103,9 +103,8 @@ def command(arguments: list[str] | None = None) -> None:
 def _sum(removals: list[Removal]) -> str:
     sizes = [removal.size_bytes for removal in removals if removal.size_bytes is not None]
     unknown = len(removals) - len(sizes)
-    return f"{counted(len(removals), 'file')}, {counted(sum(sizes), 'byte')}" + (
-        f" and {unknown} of unknown size" if unknown else ""
-    )
+    known = f"{counted(len(removals), 'file')}, {counted(sum(sizes), 'byte')}"
+    return known + (f" and {unknown} of unknown size" if unknown else "")
 
 
 if __name__ == "__main__":
