@@ -47,9 +47,11 @@ def ingest(dataset: str = "digits", limit: int | None = None, source: OwnSource 
 
 
 def rows(store: Store, prepared: Ref) -> str:
-    """How many rows each split has, in words."""
-    counts = load(store, prepared).facts["rows"]
-    return ", ".join(f"{count:,} {split}" for split, count in counts.items()) + " rows"
+    """How many rows each split has, in words, and how many were left out of train."""
+    facts = load(store, prepared).facts
+    left_out = sum(facts["duplicates"].get(f"train_in_{split}", 0) for split in ("validation", "test"))
+    said = f"; left out of train, equal to one of validation or test: {left_out:,}" if left_out else ""
+    return ", ".join(f"{count:,} {split}" for split, count in facts["rows"].items()) + f" rows{said}"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -67,7 +69,7 @@ def command(arguments: list[str] | None = None) -> None:
     request, settings = read_options(IngestRequest, chosen), settings_of(chosen)
     store = reach_store(settings)
     if source:
-        show_layout(source, settings)
+        show_layout(source, store, settings)
     done = None
     if not source and not read_registration(store, request.dataset):  # of one's own there may be new images
         spec = find_dataset(request.dataset, store)

@@ -1,15 +1,17 @@
 """Options for a dataset of a person's own images, of the commands that ingest and train."""
 
 import argparse
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
+from lib import addresses
 from lib.data.own import check_name
 from lib.errors import PermanentError, explain_validation
 from lib.images.own_source import OwnSource
+from lib.images.source_files import RULE
 from lib.settings import Settings
+from lib.store import Store
 
 FLAGS = {"uri": "--from"}
 METAVARS = {"uri": "PLACE", "px": "N", "max_bad": "SHARE"}
@@ -39,18 +41,20 @@ def own_source(chosen: argparse.Namespace) -> OwnSource | None:
     for name, why in (("uri", "--from PLACE says where your images lie"), ("name", "--name NAME names the dataset")):
         if name not in given:
             raise PermanentError(f"{why}: give both, or neither; received {', '.join(map(_flag, given))}")
-    if "://" not in given["uri"]:
-        given["uri"] = str(Path(given["uri"]).expanduser().absolute())
+    if not given["uri"].startswith("s3:"):
+        given["uri"] = str(addresses.folder(given["uri"], RULE).absolute())
     try:
         return TypeAdapter(Annotated[OwnSource, AfterValidator(check_name)]).validate_python(given)
     except ValidationError as error:
         raise explain_validation(error, "your own dataset") from error
 
 
-def show_layout(source: OwnSource, settings: Settings) -> None:
+def show_layout(source: OwnSource, store: Store, settings: Settings) -> None:
     """Say what lies there, before anything is started. Raises PermanentError where that cannot be a dataset."""
     from lib.images.collect import look  # with its libraries: other commands need none of them
+    from lib.images.sources import check_apart
 
+    check_apart(source.uri, store.uri)
     print(f"{source.name}: {look(source, settings.cache_dir).description}")
 
 

@@ -19,7 +19,7 @@ from prefect import flow
 from flows.command import reach_store, settings_of
 from flows.parameters import takes
 from lib.command_line import RUN_AGAIN, add_store_option, main_of, parser
-from lib.errors import printable
+from lib.errors import counted, printable
 from lib.lineage.kept import Policy
 from lib.lineage.retention import Removal, apply, plan
 from lib.models.recipes import is_try
@@ -103,7 +103,8 @@ def command(arguments: list[str] | None = None) -> None:
 def _sum(removals: list[Removal]) -> str:
     sizes = [removal.size_bytes for removal in removals if removal.size_bytes is not None]
     unknown = len(removals) - len(sizes)
-    return f"{len(removals)} files, {sum(sizes):,} bytes" + (f" and {unknown} of unknown size" if unknown else "")
+    known = f"{counted(len(removals), 'file')}, {counted(sum(sizes), 'byte')}"
+    return known + (f" and {unknown} of unknown size" if unknown else "")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ It reuses all results that are already in the store.
 """
 
 import argparse
+import shlex
 from typing import Any
 
 from prefect import flow
@@ -17,7 +18,8 @@ from flows.parameters import add_options, read_options, takes
 from flows.tables import show_leaderboard, show_plan
 from flows.train_model import train_model
 from lib.command_line import GO_ON, parser
-from lib.errors import PipelineError, SomeModelsFailed, shortened
+from lib.data.own import read_registration
+from lib.errors import PermanentError, PipelineError, SomeModelsFailed, shortened
 from lib.lineage.index import read_index
 from lib.lineage.manifests import Ref
 from lib.planning.outputs import find_report
@@ -102,7 +104,12 @@ def command(arguments: list[str] | None = None) -> None:
     settings, request = settings_of(chosen), read_options(TrainingRequest, chosen)
     store = reach_store(settings)
     if source:
-        show_layout(source, settings)
+        show_layout(source, store, settings)
+    if source and chosen.plan and not read_registration(store, source.name):
+        raise PermanentError(
+            f"--plan is for datasets that the store has; received the new {source.name}; ingest it first: "
+            f"python -m flows.ingest --from {shlex.quote(source.uri)} --name {source.name}"
+        )
     if source and not chosen.plan:
         with using(settings):
             check_ready(store)

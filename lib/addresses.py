@@ -41,7 +41,7 @@ def folder(text: str, rule: str) -> Path:
     if SCHEME.match(text.partition("/")[0]):
         raise PermanentError(f"{rule}; received {_shown(text)}")
     try:
-        return Path(text).expanduser()
+        return Path(text).expanduser() if text.startswith("~") else Path(text)  # "./~x" is a folder in this one
     except RuntimeError as error:
         raise PermanentError(f"{rule}; received {_shown(text)}, and there is no such home folder") from error
 

@@ -110,3 +110,9 @@ def shortened(text: str) -> str:
     """On one line, at a length that a person reads."""
     line = printable(" ".join(text.split()))
     return line if len(line) <= LONGEST_INPUT else f"{line[:LONGEST_INPUT]}…"
+
+
+def counted(number: int, what: str) -> str:
+    """`1 class`, `2 classes`."""
+    plural = f"{what}es" if what.endswith("s") else f"{what}s"
+    return f"{number:,} {what if number == 1 else plural}"

@@ -45,8 +45,10 @@ def ingest_dataset(dataset: str, source: OwnSource | None = None) -> Ref:
 def collect_images(source: OwnSource, newest: Ref | None) -> None:
     """Look at a person's images, and record what lies there as the newest version of their dataset."""
     from lib.images.collect import collect, look
+    from lib.images.sources import check_apart
 
     store, logger = current_store(), get_run_logger()
+    check_apart(source.uri, store.uri)
     layout = look(source, current_settings().cache_dir)
     logger.info("%s: %s", source.name, layout.description)
     with show_images(logger) as progress:

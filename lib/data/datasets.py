@@ -53,8 +53,8 @@ class DatasetSpec(BaseModel):
     """A person's own images, of which it is a version (the step `images`)."""
     validation_rows: int
     """Taken out of train; the 2023 notebook calls this split dev."""
-    validation: Literal["drawn", "last"] = "drawn"
-    """Which rows of train they are: drawn by `split_seed`, or the last ones."""
+    validation: Literal["drawn", "given"] = "drawn"
+    """Which rows of train they are: drawn by `split_seed`, or the last ones, which its source or a rule gives."""
     split_seed: int = 0
     max_imbalance: float | None = 1.0
     """Rows of the largest class divided by rows of the smallest, at most; None: any."""

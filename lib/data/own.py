@@ -8,10 +8,11 @@ from pathlib import PurePosixPath
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lib.data.datasets import DATASETS, OWN_IMAGES, DatasetSpec
-from lib.errors import NotFound, PermanentError, explain_validation, shortened
+from lib.errors import NotFound, PermanentError, counted, explain_validation, shortened
 from lib.images.own_source import NAME, OwnSource
 from lib.lineage.folders import SOURCES
 from lib.lineage.manifests import Manifest, Ref, load
+from lib.lineage.steps import STEPS
 from lib.store import Store
 
 
@@ -35,25 +36,37 @@ def check_name(source: OwnSource) -> OwnSource:
 
 
 def own_names(store: Store) -> list[str]:
-    """Those of all datasets of people's own in the store, sorted."""
-    return [PurePosixPath(path).stem for path in store.list(SOURCES) if path.endswith(".json")]
+    """Those of all datasets of people's own in the store that can be used, sorted."""
+    names = [PurePosixPath(path).stem for path in store.list(SOURCES)]
+    return [name for name in dict.fromkeys(names) if name not in DATASETS and _is_registered(store, name)]
+
+
+def _is_registered(store: Store, name: str) -> bool:
+    try:
+        return read_registration(store, name) is not None
+    except PermanentError:  # whoever names it is told
+        return False
 
 
 def read_registration(store: Store, name: str) -> Registration | None:
     """What the store knows of the dataset `name`; None where that is none of a person's own.
 
-    Raises PermanentError where the record is damaged.
+    Raises PermanentError where the record is damaged, or another dataset's.
     """
     if not NAME.fullmatch(name):
         return None
+    remedy = f"remove it from {store.uri}, and ingest with --from and --name"
     try:
-        return Registration.model_validate_json(store.read(_path(name)))
+        registration = Registration.model_validate_json(store.read(_path(name)))
     except NotFound:
         return None
     except ValidationError as error:
-        raise PermanentError(
-            f"{explain_validation(error, _path(name))}; remove it from {store.uri}, and ingest with --from and --name"
-        ) from error
+        raise PermanentError(f"{explain_validation(error, _path(name))}; {remedy}") from error
+    folder = registration.images.uri.rpartition("/")[0]
+    if registration.source.name != name or folder != STEPS["images"].folder.format(dataset_name=name):
+        other = f"{registration.source.name}, whose images lie in {folder}"
+        raise PermanentError(f"{_path(name)} must be the record of {name}; received that of {other}; {remedy}")
+    return registration
 
 
 def record(store: Store, source: OwnSource, images: Ref) -> None:
@@ -84,7 +97,17 @@ def find_dataset(name: str, store: Store | None = None) -> DatasetSpec:
             f"unknown dataset {shortened(repr(name))}; known: {', '.join(known)}; to add your own images: "
             f"python -m flows.ingest --from FOLDER --name NAME"
         )
-    return own_spec(load(store, registration.images), registration.images, registration.source.px)
+    return own_spec(_load_images(store, name, registration.images), registration.images, registration.source.px)
+
+
+def _load_images(store: Store, name: str, images: Ref) -> Manifest:
+    """Raises PermanentError where they are gone, or are not what they were, with what makes them again."""
+    try:
+        return load(store, images)
+    except PermanentError as error:
+        raise PermanentError(
+            f"{error}; python -m flows.ingest --dataset {name} makes it again, where its source has not changed"
+        ) from error
 
 
 def own_spec(images: Manifest, ref: Ref, px: int) -> DatasetSpec:
@@ -100,7 +123,7 @@ def own_spec(images: Manifest, ref: Ref, px: int) -> DatasetSpec:
         class_names=tuple(facts["class_names"]),
         images=ref,
         validation_rows=rows["validation"],
-        validation="last",
+        validation="given",
         max_imbalance=None,
         source=facts["source"],
         licence="",
@@ -113,19 +136,14 @@ def collected_summary(images: Manifest) -> list[str]:
     facts = images.facts
     rows, converted = facts["rows"], facts["conversions"]
     counts = ", ".join(f"{count:,} {split}" for split, count in rows.items())
-    lines = [f"{facts['dataset']}: {sum(rows.values()):,} images of {len(facts['class_names']):,} classes: {counts}"]
+    lines = [f"{counted(sum(rows.values()), 'image')} of {counted(len(facts['class_names']), 'class')}: {counts}"]
     if converted:
-        lines.append(f"{facts['dataset']}: converted: {', '.join(f'{name} {n:,}' for name, n in converted.items())}")
-    if facts["classes_without_training"]:
-        lines.append(
-            f"{facts['dataset']}: {facts['classes_without_training']:,} classes have no image in train: too few"
-        )
-    if facts["unreadable"]:
-        lines.append(
-            f"{facts['dataset']}: {facts['unreadable']:,} files cannot be read; "
-            f"{images.files['unreadable'].path} says why of each"
-        )
-    return lines
+        lines.append(f"converted: {', '.join(f'{name} {n:,}' for name, n in converted.items())}")
+    if without := facts["classes_without_training"]:
+        lines.append(f"without an image in train, and so never recognised: {counted(without, 'class')}")
+    if unreadable := facts["unreadable"]:
+        lines.append(f"unreadable: {counted(unreadable, 'file')}; {images.files['unreadable'].path} says why of each")
+    return [f"{facts['dataset']}: {line}" for line in lines]
 
 
 def spec_of(store: Store, dataset: Manifest) -> DatasetSpec:
@@ -134,7 +152,7 @@ def spec_of(store: Store, dataset: Manifest) -> DatasetSpec:
     if name in DATASETS:
         return DATASETS[name]
     images = dataset.inputs["images"]
-    return own_spec(load(store, images), images, dataset.facts["image_shape"][0])
+    return own_spec(_load_images(store, name, images), images, dataset.facts["image_shape"][0])
 
 
 def _path(name: str) -> str:

@@ -18,7 +18,7 @@ from lib.data.datasets import DatasetSpec, prepared_address
 from lib.data.own import spec_of
 from lib.data.parquet import ImageFile, LabelTable
 from lib.data.profile import channel_statistics, count_values, pixel_table, rows_per_class
-from lib.data.splits import Splits, limited, read_splits, split_rows, splits_parquet
+from lib.data.splits import Splits, limited, read_splits, split_rows, splits_parquet, validation_given
 from lib.data.stored_profile import read_profile
 from lib.errors import PermanentError
 from lib.lineage.digests import digest_json
@@ -114,7 +114,8 @@ def _derive(
         digests[split], blank = look(file, tell)
         check_pictures(spec, split, blank)
     labels = {split: file.table.labels for split, file in files.items()}
-    duplicates = find_duplicates(digests["train"], labels["train"], digests["test"])
+    validation = validation_given(spec, len(labels["train"]))
+    duplicates = find_duplicates(digests["train"], labels["train"], digests["test"], validation)
     splits = split_rows(spec, labels["train"], labels["test"], duplicates)
     if limit is not None and limit >= len(splits.train):  # rows that equal a test row were left out
         limit = None
@@ -207,20 +208,28 @@ def _some(values: np.ndarray) -> str:
     return ", ".join(shown) + (", …" if len(values) > 5 else "")
 
 
-def find_duplicates(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> dict[str, np.ndarray]:
+def find_duplicates(
+    train: np.ndarray, labels: np.ndarray, test: np.ndarray, validation: slice | None = None
+) -> dict[str, np.ndarray]:
     """Rows of exactly equal images, told by the digests of training and test rows.
 
     `train_in_test`: training rows equal to a test row. `train_repeated`: training rows equal to an earlier
     training row. `train_grouped`: training rows that have an equal. `conflicting_groups`: the first row of each
-    group whose equal training rows bear different `labels`.
+    group whose equal training rows bear different `labels`. Where the training rows of `validation` are those of that
+    split, `train_in_validation`: others that equal one of these, and no test row.
     """
     _, groups = np.unique(np.concatenate([train, test]), return_inverse=True)
     frame = pd.DataFrame({"group": groups[: len(train)], "label": labels})
     of_group = frame.groupby("group")["label"]
     first = ~frame["group"].duplicated()
-    return {
-        "train_in_test": np.flatnonzero(frame["group"].isin(groups[len(train) :])),
+    in_test = frame["group"].isin(groups[len(train) :])
+    found = {
+        "train_in_test": np.flatnonzero(in_test),
         "train_repeated": np.flatnonzero(~first),
         "train_grouped": np.flatnonzero(frame["group"].duplicated(keep=False)),
         "conflicting_groups": np.flatnonzero(first & (of_group.transform("min") != of_group.transform("max"))),
     }
+    if validation is not None:
+        in_validation = frame["group"].isin(frame["group"][validation]) & ~in_test
+        found["train_in_validation"] = np.setdiff1d(np.flatnonzero(in_validation), np.arange(len(train))[validation])
+    return found

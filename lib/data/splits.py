@@ -33,15 +33,23 @@ class Splits:
 def split_rows(
     spec: DatasetSpec, train_labels: np.ndarray, test_labels: np.ndarray, duplicates: dict[str, np.ndarray]
 ) -> Splits:
-    """Take `spec.validation_rows` rows for validation: stratified ones, or the last.
+    """Take `spec.validation_rows` rows for validation: stratified ones, or the last, where it is given.
 
     Training rows that equal a test row are left out. Of drawn ones, rows that have an equal stay in train together, so
-    that no image is on both sides. Raises PermanentError where validation cannot be drawn.
+    that no image is on both sides; of given ones, training rows that equal one of validation are left out. Raises
+    PermanentError where validation cannot be drawn, or a split is left without a row.
     """
     usable = np.setdiff1d(np.arange(len(train_labels)), duplicates["train_in_test"])
-    if spec.validation == "last":
-        first = len(train_labels) - spec.validation_rows
-        return Splits(usable[usable < first], usable[usable >= first], np.arange(len(test_labels)))
+    if given := validation_given(spec, len(train_labels)):
+        validation = usable[usable >= given.start]
+        train = np.setdiff1d(usable[usable < given.start], duplicates["train_in_validation"])
+        for name, rows, other in (("validation", validation, "test"), ("train", train, "validation or test")):
+            if not len(rows):
+                raise PermanentError(
+                    f"{spec.name}: {name} must have an image that is in no other split; received only such as equal "
+                    f"one of {other}, and these are left out; add other images"
+                )
+        return Splits(train, validation, np.arange(len(test_labels)))
     from sklearn.model_selection import train_test_split  # seconds to import: only where rows are split
 
     candidates = np.setdiff1d(usable, duplicates["train_grouped"])
@@ -55,6 +63,11 @@ def split_rows(
             f"received {spec.validation_rows} of {len(candidates)} rows: {error}"
         ) from error
     return Splits(np.setdiff1d(usable, validation), np.sort(validation), np.arange(len(test_labels)))
+
+
+def validation_given(spec: DatasetSpec, train_rows: int) -> slice | None:
+    """Which of the rows of train are validation; None where it is drawn."""
+    return slice(train_rows - spec.validation_rows, train_rows) if spec.validation == "given" else None
 
 
 def limited(splits: Splits, train_labels: np.ndarray, limit: int) -> Splits:

@@ -55,8 +55,7 @@ def collect(source: OwnSource, layout: Layout, store: Store, newest: Ref | None,
     """
     started = time.monotonic()
     with temporary_folder() as folder, (folder / "images").open("w+b") as spool, Collected() as images:
-        if newest is not None:
-            images.know(read_found(_shards(store, load(store, newest))))
+        images.know(read_found(_shards_known(store, newest)))
         read_images(layout.images(), spool, images, progress)
         images.refuse(layout.refused)
         _check(source, images)
@@ -132,6 +131,14 @@ def _shards(store: Store, images: Manifest) -> list[Path]:
     return [local_file(store, images, name) for name in sorted(images.files) if name.startswith(SHARD)]
 
 
+def _shards_known(store: Store, newest: Ref | None) -> list[Path]:
+    """Those of `newest`; none where it is gone: it only saves decoding."""
+    try:
+        return _shards(store, load(store, newest)) if newest else []
+    except PermanentError:
+        return []
+
+
 def _check(source: OwnSource, images: Collected) -> None:
     """Raise PermanentError where there are too few images, or too many that cannot be read."""
     unreadable = images.count_unreadable()
@@ -152,7 +159,8 @@ def _check_splits(source: OwnSource, images: Collected) -> None:
     if missing := [split for split in SPLITS if not sides[split]]:
         raise PermanentError(
             f"of {images.kept:,} images in {source.uri} none is in {' or '.join(missing)}: a tenth of all is taken for "
-            "each of validation and test, by a digest of the image or its group; add images, or folders train and test"
+            "each of validation and test that the source does not name, by a digest of the image or its group; add "
+            "images, or name all three: folders train, validation and test, or a column split"
         )
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Container, Iterator
 from typing import Any
 
-from lib.errors import PermanentError, shortened
+from lib.errors import PermanentError, TooLarge, shortened
 from lib.files import open_regular
 from lib.images.image_tables import names_of_classes, text_rows
 from lib.images.listed_images import ImageList, ListedImage
@@ -30,6 +30,7 @@ LONGEST_LINE_BYTES = 1_000_000
 MOST_ROWS = 20_000_000
 MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00": "UTF-32, or no text", b"PK": "a ZIP file, as of Excel"}
 """How files begin that are no UTF-8."""
+OLD_LINE_ENDS = "line ends CR alone, as of old Macs"
 SURROGATES = re.compile("[\ud800-\udfff]")
 DELIMITERS = ",;\t"
 Row = tuple[str, dict[str | None, Any]]
@@ -57,18 +58,35 @@ def read_list(
         to.class_names |= dict.fromkeys(names_of_classes(source, path, found["label"]))
     refused: list[Refused] = []
     folder = path[: path.rfind("/") + 1]
+    said, backslashes = None, True
     for number, (where, row) in enumerate(rows):
         if number >= MOST_ROWS:
             raise PermanentError(f"{place} must have at most {MOST_ROWS:,} rows; received more; divide it")
+        said = row.get(found["image"])
+        backslashes = backslashes and isinstance(said, str) and "\\" in said and "/" not in said
         try:
-            image = _inside(folder, row.get(found["image"]), known)
+            image = _inside(folder, said, known)
             listed = _listed(row, found, split, f"{place}:{where}")
             to.add(image, listed)
         except ValueError as error:
             refused.append(Refused(f"{place}:{where}", str(error)))
     to.refused += refused
+    if said and backslashes and (to.count == before or (known is None and not _lies_there(source, f"{folder}{said}"))):
+        raise PermanentError(
+            f"{place} must have / between the parts of its paths; received {shortened(str(said))}; replace each \\ by /"
+        )
     if to.count == before:
         raise all_refused(place, refused)
+
+
+def _lies_there(source: Source, path: str) -> bool:
+    try:
+        source.read(path, 1)
+    except TooLarge:
+        return True
+    except PermanentError:
+        return False
+    return True
 
 
 def is_list(source: Source, path: str, columns: Columns) -> bool:
@@ -163,8 +181,12 @@ def _lines(source: Source, path: str) -> Iterator[str]:
                     if line.startswith(mark):
                         raise _no_text(place, what)
                 line = line.removeprefix(b"\xef\xbb\xbf")
+                if b"\r" in line.rstrip(b"\r\n"):
+                    raise _no_text(place, OLD_LINE_ENDS, "save it with line ends LF")
             if len(line) > LONGEST_LINE_BYTES:
-                raise _no_text(place, f"line {number:,} with more than {LONGEST_LINE_BYTES:,} bytes")
+                raise _no_text(
+                    place, f"line {number:,} with more than {LONGEST_LINE_BYTES:,} bytes", "divide that line"
+                )
             if b"\0" in line:
                 raise _no_text(place, f"a NUL byte in line {number:,}")
             try:
@@ -175,8 +197,8 @@ def _lines(source: Source, path: str) -> Iterator[str]:
                 ) from error
 
 
-def _no_text(place: str, received: str) -> PermanentError:
-    return PermanentError(f"{place} must be lines of text in UTF-8; received {received}; save it as UTF-8")
+def _no_text(place: str, received: str, advice: str = "save it as UTF-8") -> PermanentError:
+    return PermanentError(f"{place} must be lines of text in UTF-8; received {received}; {advice}")
 
 
 def _csv_rows(lines: Iterator[str], place: str, delimiter: str) -> tuple[list[str], Iterator[Row]]:
@@ -206,8 +228,9 @@ def _next_values(reader: Any, place: str) -> list[str] | None:
     try:
         return next(reader, None)
     except csv.Error as error:
+        received = OLD_LINE_ENDS if "new-line character" in str(error) else error  # else, what a programmer is to do
         raise PermanentError(
-            f"{place} must be a table as CSV or TSV has it; received at line {reader.line_num:,}: {error}; mend it"
+            f"{place} must be a table as CSV or TSV has it; received at line {reader.line_num:,}: {received}; mend it"
         ) from error
 
 

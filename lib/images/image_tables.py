@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib.errors import PermanentError, cause, shortened
+from lib.errors import PermanentError, cause, counted, shortened
 from lib.files import open_regular
 from lib.images.source_files import Refused, Source, check_fits, place_of
 from lib.images.source_images import (
@@ -24,14 +24,13 @@ from lib.images.source_images import (
     Split,
     all_refused,
     are_splits,
-    counted,
     of_splits,
     required,
     split_of,
     split_of_path,
     text_of,
 )
-from lib.images.table_columns import Table, class_names_of, describe_schema, is_label, named, plain
+from lib.images.table_columns import Table, class_names_of, describe_schema, is_label, named, no_split, plain
 
 BATCH_BYTES = 8 << 20
 """Of images, at once."""
@@ -149,10 +148,7 @@ def _split_of_value(value: object, place: str) -> Split | None:
     if value is None:
         return None
     if not isinstance(value, str) or (split := split_of(value)) is None:
-        raise PermanentError(
-            f"{place} must have train, validation or test in its column split; received {shortened(repr(value))}; "
-            "correct it, or rename that column"
-        )
+        raise no_split(place, repr(value))
     return split
 
 

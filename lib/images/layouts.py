@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import partial
 
-from lib.errors import PermanentError, shortened
+from lib.errors import PermanentError, counted, shortened
 from lib.images.image_lists import is_list, read_list
 from lib.images.image_tables import describe, table_layout
 from lib.images.listed_images import ImageList
@@ -22,8 +22,8 @@ from lib.images.source_images import (
     SourceImage,
     Split,
     are_splits,
-    counted,
     of_splits,
+    same_text,
     split_of,
     split_of_path,
 )
@@ -111,10 +111,14 @@ def _in_folders(paths: Paths, tables: Container[str]) -> list[str]:
 
 
 def _class_folders(paths: Iterable[str], in_splits: bool) -> list[str]:
-    """The names of folders that may be classes, sorted."""
+    """The names of classes that folders may be, sorted."""
     depth = 1 if in_splits else 0
     parts = (path.split("/") for path in paths)
-    return sorted({each[depth] for each in parts if len(each) > depth + 1}, key=path_order)
+    return sorted({_class_of(each[depth]) for each in parts if len(each) > depth + 1}, key=path_order)
+
+
+def _class_of(folder: str) -> str:
+    return same_text(folder) or folder
 
 
 def _of_class_folders(source: Source, paths: Paths, columns: Columns, in_splits: bool) -> Layout:
@@ -132,7 +136,7 @@ def _of_class_folders(source: Source, paths: Paths, columns: Columns, in_splits:
         for path in used:
             top, *inner = path.split("/")
             split = split_of(top) if given_splits else None
-            label = place_of(inner[0] if in_splits else top)
+            label = place_of(_class_of(inner[0] if in_splits else top))
             yield SourceImage(place_of(path), label, split, None, partial(source.read, path, LARGEST_IMAGE_BYTES))
 
     says = f"class folders: {counted(len(classes), 'class')}, {counted(len(used), 'file')}{of_splits(counts)}"

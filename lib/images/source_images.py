@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple, get_args
 
@@ -73,7 +74,7 @@ class Layout:
         """Whether the images have splits, at least two. What lies in a single one has none: it says nothing."""
         self.refused = list(refused)
         """What is left out; complete once `images` has come to its end."""
-        self.class_names = tuple(name.strip() for name in class_names)
+        self.class_names = tuple(same_text(name) for name in class_names)
         """In the order that the source numbers them; empty where it numbers none."""
         self._known = tuple(refused)
         self._make = make
@@ -112,12 +113,6 @@ def of_splits(counts: Mapping[Split | None, int]) -> str:
     """`; train 3,000, test 245`, for a description."""
     parts = [f"{split} {counts[split]:,}" for split in get_args(Split) if counts.get(split)]
     return f"; {', '.join(parts)}" if len(parts) > 1 else ""
-
-
-def counted(number: int, what: str) -> str:
-    """`1 class`, `2 classes`."""
-    plural = f"{what}es" if what.endswith("s") else f"{what}s"
-    return f"{number:,} {what if number == 1 else plural}"
 
 
 def find_column(names: list[str], wanted: str | None, candidates: Iterable[str], what: str, place: str) -> str | None:
@@ -160,12 +155,17 @@ def text_of(value: object) -> str | None:
         value = int(value)  # as pandas has whole numbers where some are missing
     if not isinstance(value, str | int):
         raise ValueError(f"{shortened(repr(value))} where a text or a whole number must stand")
-    text = str(value).strip()
+    text = same_text(str(value))
     if len(text) > LONGEST_LABEL:
         raise ValueError(f"a text of {len(text):,} characters; at most {LONGEST_LABEL} may stand there")
     if UNWRITABLE.search(text):
         raise ValueError(f"{shortened(repr(text))}, which has characters that cannot be written")
     return text or None
+
+
+def same_text(text: str) -> str:
+    """What names that look the same have in common: a Mac's é is two characters, and that of others one."""
+    return unicodedata.normalize("NFC", text.strip())
 
 
 def required(text: str | None, what: str) -> str:

@@ -29,7 +29,7 @@ from lib.settings import read_settings
 from lib.store.cache import Cache
 from lib.store.s3 import checked_listing, listing_pages, read_object, s3_client, s3_errors
 
-__all__ = ["Refused", "Source", "open_source"]
+__all__ = ["Refused", "Source", "check_apart", "open_source"]
 
 KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
@@ -54,6 +54,25 @@ def open_source(uri: str, cache_dir: Path) -> Source:
     return FolderSource(path.parent, path.name)
 
 
+def check_apart(uri: str, store_uri: str) -> None:
+    """Raise PermanentError where the source at `uri` lies in the store at `store_uri`, or that in the source.
+
+    What a store keeps would be taken for images, or removed from it when the source is tidied up.
+    """
+    source, store = map(_whole_address, (uri, store_uri))
+    if _is_within(source, store) or _is_within(store, source):
+        raise PermanentError(
+            f"{OPTION} and the store must not lie in one another; received {shortened(without_secrets(uri))} and the "
+            f"store {shortened(without_secrets(store_uri))}; name another store by --store or STORE_URI"
+        )
+
+
+def _whole_address(uri: str) -> str:
+    if uri.startswith("s3:"):
+        return f"s3://{'/'.join(addresses.bucket_and_key(uri, RULE))}".rstrip("/")
+    return os.path.realpath(addresses.folder(uri, RULE))
+
+
 def _other_kind(place: str, kind: str) -> PermanentError:
     return PermanentError(f"{RULE}; received {place}, {kind}; unpack or convert it, or name its folder")
 
@@ -65,6 +84,7 @@ class FolderSource:
         self.root = os.path.realpath(root)
         self.table = table
         self.uri = str(root / table if table else root)
+        self._folder = str(root)
         self.refused: list[Refused] = []
         self._paths: Paths | None = None
 
@@ -83,7 +103,7 @@ class FolderSource:
         return self._paths
 
     def read(self, path: str, max_bytes: int) -> bytes:
-        place = f"{place_of(path)} in {self.uri}"
+        place = f"{place_of(path)} in {self._folder}"
         with self._explained(path), open_regular(self._at(path)) as stream:
             size = os.fstat(stream.fileno()).st_size
             check_fits(place, size, max_bytes)
@@ -100,7 +120,9 @@ class FolderSource:
             return Path(self.root, path)
         real = os.path.realpath(Path(self.root, path)) if "\0" not in path else ""
         if not _is_within(real, self.root):
-            raise PermanentError(f"a path must stay in {self.uri}; received {shortened(place_of(path))}; copy it there")
+            raise PermanentError(
+                f"a path must stay in {self._folder}; received {shortened(place_of(path))}; copy it there"
+            )
         return Path(real)
 
     def _list(self, found: list[str]) -> None:
@@ -162,7 +184,7 @@ class FolderSource:
         try:
             yield
         except FileNotFoundError as error:
-            raise NotFound(f"nothing lies at {shortened(place_of(path))} in {self.uri}") from error
+            raise NotFound(f"nothing lies at {shortened(place_of(path))} in {self._folder}") from error
         except OSError as error:
             where = os.path.relpath(error.filename, self.root) if isinstance(error.filename, str) else path
             raise PermanentError(

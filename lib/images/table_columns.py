@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from lib.errors import PermanentError, shortened
+from lib.errors import PermanentError, counted, shortened
 from lib.images.source_images import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
     SPLIT_COLUMN,
     Columns,
-    counted,
     find_column,
     no_column,
 )
@@ -53,6 +52,8 @@ def describe_schema(schema: pa.Schema, columns: Columns, place: str) -> Table:
         if name is not None:
             _check_values(schema.field(name).type, name, what, place)
     split = next((name for name in others if name.lower() == SPLIT_COLUMN and name not in {label, group}), None)
+    if split is not None and not (is_label(kind := plain(schema.field(split).type)) or pa.types.is_null(kind)):
+        raise no_split(place, str(kind))
     is_path = _is_text(plain(schema.field(image).type))
     return Table(image, label, group, split, is_path, shape, class_names_of(schema, label))
 
@@ -90,6 +91,14 @@ def is_label(kind: pa.DataType) -> bool:
     """Whether values of `kind` can be labels."""
     return _is_text(kind) or any(
         check(kind) for check in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+    )
+
+
+def no_split(place: str, received: str) -> PermanentError:
+    """That a value, or a kind of values, of the column split is none."""
+    return PermanentError(
+        f"{place} must have train, validation or test in its column split; received {shortened(received)}; correct it, "
+        "or rename that column"
     )
 
 

@@ -17,7 +17,8 @@ SHOWN_IF_SET = {"averaging", "beside", "both_views", "class_weight", "nesterov",
 """Fields that are younger than the pages of reports: a page without them still is what its recipe gives."""
 
 # Names alone, since the builders load TensorFlow: `lib.models.networks.NETWORKS`.
-IMAGE_NETWORKS = {"alexnet", "cifar-cnn", "digits-cnn", "fashion-cnn", "whitened-resnet"}
+IMAGE_NETWORKS = {"alexnet": 29, "cifar-cnn": 16, "digits-cnn": 8, "fashion-cnn": 1, "whitened-resnet": 1}
+"""Those of images, and the least side in pixels: of smaller ones a pooling or a convolution would leave nothing."""
 ANY_SIZE_NETWORKS = {"whitened-resnet"}
 """Those whose weights fit images of any size: they can be trained on smaller ones first."""
 HEAD_UNITS = {"dense-1024": 1024, "standardised-dense-2048": 2048}

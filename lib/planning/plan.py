@@ -13,7 +13,7 @@ from lib.lineage.manifests import Ref
 from lib.models.backbone_schema import IMAGENET, RANDOM
 from lib.models.overrides import override, settings_for
 from lib.models.recipes import RECIPES, choose_recipes, recipes_for_own
-from lib.models.schema import ALL_ALIKE, Recipe
+from lib.models.schema import ALL_ALIKE, IMAGE_NETWORKS, Recipe
 from lib.planning.dates import Start, fresh_seed, start_now
 from lib.planning.request import DataRequest, ModelRequest, RecipeRequest, Seed, TrainingRequest, read_request
 from lib.store import Store
@@ -89,6 +89,7 @@ def make_plan(request: TrainingRequest, start: Callable[[], Start] = start_now, 
         raise PermanentError(f"no recipe names dataset {request.dataset!r}; choose some: --models NAME [NAME …]")
     resolved, notes = _overridden(chosen, request)
     for recipe in resolved:
+        _check_side(recipe, spec)
         _check_augmentation(recipe, spec)
     recipes = _starting_from(request.starts, resolved)
     seed = resolve_seed(request.seed, start)
@@ -111,6 +112,17 @@ def _overridden(chosen: list[Recipe], request: TrainingRequest) -> tuple[list[Re
         elif without:
             known[chosen[0].name][key] = asked[key]
     return [override(recipe, request.epochs, known[recipe.name]) for recipe in chosen], tuple(notes)
+
+
+def _check_side(recipe: Recipe, spec: DatasetSpec) -> None:
+    """Raise PermanentError where images of `spec` are too small for the network. A backbone enlarges them."""
+    side, least = min(spec.image_shape[:2]), IMAGE_NETWORKS.get(recipe.network, 1)
+    if side < least:
+        others = "choose other models by --models"
+        raise PermanentError(
+            f"{recipe.name} needs images of at least {least} px; received {spec.name} with {side} px; "
+            + (f"ingest it with --from, --name and --px {least} or more, or {others}" if spec.images else others)
+        )
 
 
 def _check_augmentation(recipe: Recipe, spec: DatasetSpec) -> None:

@@ -63,7 +63,8 @@ def _of_data(store: Store, prepared: Manifest, train: StoredRows, names: list[st
         "samples": sheet(train.images.take(shown)),
         "distribution": plots.png(plots.class_distribution(counts, names)),
     }
-    return Art(pictures, {"samples": [Caption(names[label]) for label in train.labels[shown]]})
+    captions = [Caption(names[label]) for label in train.labels[shown]]
+    return Art(pictures, {"samples": captions}, plots.fonts_for(names))
 
 
 def _accuracies(store: Store, evaluations: list[Manifest]) -> Figure:

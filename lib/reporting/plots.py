@@ -19,6 +19,7 @@ from PIL import Image
 from lib.data.datasets import readable
 from lib.evaluation.intervals import Interval
 from lib.evaluation.metrics import Calibration
+from lib.reporting.fonts import Drawn, drawn, fonts_of
 
 mpl.rcdefaults()  # with a matplotlibrc of the user's, equal results would have other pictures
 
@@ -38,17 +39,17 @@ def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     canvas: Any = FigureCanvasAgg(figure)  # whatever MPLBACKEND says
     canvas.draw()  # once: savefig would draw twice where a layout is to be worked out
-    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     buffer = io.BytesIO()
-    _with_palette(drawn).save(buffer, "png")
+    _with_palette(pixels).save(buffer, "png")
     return buffer.getvalue()
 
 
-def _with_palette(drawn: Image.Image) -> Image.Image:
-    reduced = drawn.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+def _with_palette(pixels: Image.Image) -> Image.Image:
+    reduced = pixels.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     palette = np.array(reduced.getpalette(), np.uint8).reshape(-1, 3)
     ground = np.asarray(reduced)[0, 0]
-    palette[ground] = np.asarray(drawn)[0, 0]  # a mean of all that is nearly white would tint the page
+    palette[ground] = np.asarray(pixels)[0, 0]  # a mean of all that is nearly white would tint the page
     reduced.putpalette(palette.ravel().tolist())
     return reduced
 
@@ -57,7 +58,7 @@ def class_distribution(counts: Mapping[str, Sequence[int]], class_names: Sequenc
     """Rows of each class in each split, as bars side by side. `counts` is split → rows by class."""
     if len(class_names) > MOST_NAMED:
         return _by_number(counts, "class number", "rows")
-    figure, columns = _columns(class_names, 0.3 if len(class_names) > MANY_CLASSES else 0.42, 1.2)
+    figure, columns = _columns(_drawn(class_names), 0.3 if len(class_names) > MANY_CLASSES else 0.42, 1.2)
     for axis, chosen in columns:
         height = 0.8 / len(counts)
         for offset, (split, rows) in enumerate(counts.items()):
@@ -104,9 +105,9 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], class_names: Sequence[s
     """[true class][predicted class] → rows, shaded by the share of the true class."""
     rows = np.asarray(confusion)
     shares = rows / np.maximum(rows.sum(axis=1, keepdims=True), 1)
-    names = [_as_drawn(name) for name in class_names]
-    many, named = len(names) > MANY_CLASSES, len(names) <= MOST_NAMED
-    side = 0.16 * len(names) + 3.8 if many else 0.55 * len(names) + 2.8
+    count = len(class_names)
+    many, named = count > MANY_CLASSES, count <= MOST_NAMED
+    side = 0.16 * count + 3.8 if many else 0.55 * count + 2.8
     side = side if named else 12.0
     figure = _figure(side, side * 0.95)
     # The plain one pushes labels beside a square of 100 off the canvas.
@@ -115,21 +116,22 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], class_names: Sequence[s
     # Small shares are where the mistakes are: a square root makes them visible.
     image = axis.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
     if named:
-        axis.set_xticks(range(len(names)), names, rotation=90)
-        axis.set_yticks(range(len(names)), names)
+        names = _drawn(class_names)
+        axis.set_xticks(range(count), names.labels, rotation=90, **names.style)
+        axis.set_yticks(range(count), names.labels, **names.style)
     axis.tick_params(labelsize=7 if many else 10)
     axis.set_xlabel("predicted class", fontsize=14 if many else 11)
     axis.set_ylabel("true class", fontsize=14 if many else 11)
     if many and named:
         axis.tick_params(right=True, labelright=True, top=True, labeltop=True)
-        for border in np.arange(4.5, len(names) - 1, 5):
+        for border in np.arange(4.5, count - 1, 5):
             axis.axhline(border, color=GREY, alpha=0.3, lw=0.5)
             axis.axvline(border, color=GREY, alpha=0.3, lw=0.5)
     elif named:
-        for (line, column), count in np.ndenumerate(rows):
-            if count:
+        for (line, column), images in np.ndenumerate(rows):
+            if images:
                 colour = "white" if shares[line, column] > 0.3 else "black"
-                axis.text(column, line, f"{count:,}", ha="center", va="center", fontsize=9, color=colour)
+                axis.text(column, line, f"{images:,}", ha="center", va="center", fontsize=9, color=colour)
     bar = figure.colorbar(image, ax=axis, fraction=0.03, pad=0.02, shrink=0.5, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1])
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     bar.set_label("share of the true class")
@@ -142,7 +144,9 @@ def per_class_accuracy(recalls: Sequence[float], class_names: Sequence[str]) -> 
         shares = {"share of the class's images recognised": sorted(recalls, reverse=True)}
         return _by_number(shares, "classes, best first", "share")
     best_first = sorted(range(len(recalls)), key=lambda number: -recalls[number])
-    figure, columns = _columns([class_names[number] for number in best_first], 0.26, 1.3)
+    names = _drawn(class_names)
+    best_first_names = names._replace(labels=[names.labels[number] for number in best_first])
+    figure, columns = _columns(best_first_names, 0.26, 1.3)
     mean = float(np.mean(recalls))
     for axis, chosen in columns:
         values = [recalls[best_first[place]] for place in chosen]
@@ -199,6 +203,15 @@ def reliability_diagram(calibration: Calibration) -> Figure:
     return figure
 
 
+def fonts_for(class_names: Sequence[str]) -> dict[str, str] | None:
+    """What a record must say of fonts, so that who draws the pictures again knows whether others draw them."""
+    return fonts_of(map(_as_drawn, class_names)) if len(class_names) <= MOST_NAMED else None
+
+
+def _drawn(class_names: Sequence[str]) -> Drawn:
+    return drawn([_as_drawn(name) for name in class_names])
+
+
 def _as_drawn(name: str) -> str:
     """A class name on one line, cut to what a picture has room for, and as text: matplotlib takes $…$ for a formula."""
     line = " ".join(readable(name).split())
@@ -234,15 +247,15 @@ def _open(axis: Axes) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _columns(names: Sequence[str], line: float, margin: float) -> tuple[Figure, list[tuple[Axes, range]]]:
+def _columns(names: Drawn, line: float, margin: float) -> tuple[Figure, list[tuple[Axes, range]]]:
     """Axes side by side for horizontal bars, each with its part of `names`, `line` inches a name, top to bottom."""
-    size = min(len(names), COLUMN_CLASSES)
-    count = ceil(len(names) / size)
+    size = min(len(names.labels), COLUMN_CLASSES)
+    count = ceil(len(names.labels) / size)
     figure = _figure(6.5 * count + 0.5, line * size + margin)
     axes = figure.subplots(1, count, squeeze=False, sharex=True)[0]
-    parts = [range(column * size, min((column + 1) * size, len(names))) for column in range(count)]
+    parts = [range(column * size, min((column + 1) * size, len(names.labels))) for column in range(count)]
     for axis, part in zip(axes, parts, strict=True):
-        axis.set_yticks(range(len(part)), [_as_drawn(names[number]) for number in part], fontsize=9)
+        axis.set_yticks(range(len(part)), names.labels[part.start : part.stop], fontsize=9, **names.style)
         axis.set_ylim(size - 0.4, -0.6)
         axis.grid(axis="x", alpha=0.3)
         axis.set_axisbelow(True)

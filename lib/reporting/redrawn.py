@@ -26,8 +26,8 @@ def check_pictures(
 ) -> tuple[list[str], str]:
     """The names of a report's pictures, and a note where they were not compared.
 
-    They are drawn again only where the report says that the same packages drew them. Raises PermanentError for the
-    first that is another picture, or has other captions.
+    They are compared only where the report says that the same packages and fonts drew them. Raises PermanentError for
+    the first that is another picture, or has other captions.
     """
     names = names_of_pictures(models)
     made, here = (each["packages"] for each in (report.made_by, environment()))
@@ -35,6 +35,8 @@ def check_pictures(
         return names, f"{address}: its pictures are not compared: they were drawn by {', '.join(others)}"
     drawn = draw()
     must_equal(address, "captions", drawn.captions, read_captions(store, report))
+    if drawn.fonts != report.made_by.get("fonts"):
+        return names, f"{address}: its pictures are not compared: other fonts drew the names of its classes"
     for name in names:
         if not _alike(drawn.pictures[name], local_file(store, report, name).read_bytes()):
             raise PermanentError(

@@ -97,7 +97,7 @@ def build_report(
         facts=shown,
         content={"leaderboard": digest_json(report.leaderboard)},
         files=files,
-        made_by={**record, "seconds": round(time.monotonic() - started, 3)},
+        made_by={**record, "fonts": art.fonts, "seconds": round(time.monotonic() - started, 3)},
     )
     if done:  # only now that all of the new one lies there; it has the same ref, and shows who made the models of today
         store.delete(f"{address}/{MANIFEST}")

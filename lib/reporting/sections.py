@@ -31,6 +31,8 @@ class Art(NamedTuple):
     """Name → PNG."""
     captions: dict[str, list[Caption]]
     """Of the pictures that are sheets of images: what is said of each image."""
+    fonts: dict[str, str] | None = None
+    """Of the plots: those that drew names of classes besides matplotlib's own, which is all where this is None."""
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,15 @@ checkpoint). An error of `lib.errors` says itself which it is; the table is for 
 cancelling are no failures and are never tried again.
 """
 
+import re
 import resource
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
-from lib.errors import NoThread, PermanentError, PipelineError, TransientError
+from lib.errors import LONGEST_CAUSE, NoThread, PermanentError, PipelineError, TransientError
 from lib.files import NO_SPACE
 
 ASKED_TO_STOP = 75  # sysexits.h: a temporary failure; the user is invited to retry
@@ -50,6 +52,12 @@ EXIT_CODES = {
 CRASHES = {signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV}
 """Of native code, for want of memory where that is known. All else counts as KILLED: from a checkpoint it may pass."""
 
+
+TRACEBACK = "Traceback (most recent call last):\n"
+KERAS_ARGUMENTS = "Arguments received by "
+"""How Keras begins a list below a message, of which the last line says nothing."""
+EMPHASIS = re.compile("\x1b\\[[0-9;]*m")
+"""As Keras writes the reason in bold."""
 
 MORE_MEMORY = "give it more memory: let fewer models run at once, or use a machine that has more"
 """What helps a step whose batches are as small as they can be, or whose rows alone are too many."""
@@ -92,8 +100,18 @@ def of_process(step: str, code: int, log: str, oom_kills: int, advice: str = MOR
         if ended_by in CRASHES and any(name in log for name in EXCEPTIONS):
             return _say(OUT_OF_MEMORY, step, f" ({ended_by.name})", advice)
         return _say(KILLED, step, ended_by.name)
-    last = log.splitlines()[-1] if log.strip() else "it said nothing"
-    return _say(EXIT_CODES.get(code, FAULT), step, f"code {code}: {last}")
+    return _say(EXIT_CODES.get(code, FAULT), step, f"code {code}: {_last_said(log) or 'it said nothing'}")
+
+
+def _last_said(log: str) -> str:
+    """The message of the exception with which `log` ends, without what Keras says below it; or else its last line."""
+    _, traceback, said = log.rpartition(TRACEBACK)
+    lines = said.splitlines()
+    if not traceback:
+        return lines[-1] if lines else ""
+    message = [*dropwhile(lambda line: not line or line[0].isspace(), lines)]
+    of_exception = takewhile(lambda line: not line.startswith(KERAS_ARGUMENTS), message)
+    return " ".join(EMPHASIS.sub("", " ".join(of_exception)).split())[:LONGEST_CAUSE]
 
 
 def _with_causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -37,7 +37,7 @@ class LocalStore:
     """A folder, made at the first write."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().absolute()
+        self.root = root.absolute()
         self.uri = str(self.root)
 
     def _at(self, path: str) -> Path:

@@ -61,6 +61,8 @@ HERE = "{here}"
 BAD: dict[str, tuple[Callable[[Path], None], list[str], str]] = {
     "no such folder": (lambda folder: None, ["--from", HERE, "--name", "x"], "--from"),
     "an empty folder": (nothing, ["--from", HERE, "--name", "x"], "--from"),
+    "no such home": (nothing, ["--from", "~no-such-user/x", "--name", "x"], "and there is no such home folder"),
+    "a path after file:": (nothing, ["--from", "file:x", "--name", "x"], "--from must be a folder, a file of"),
     "no classes": (files_alone, ["--from", HERE, "--name", "x"], "--from"),
     "two layouts": (a_list_too, ["--from", HERE, "--name", "x"], "metadata.csv"),
     "two columns that may be labels": (two_lists, ["--from", f"{HERE}/list.csv", "--name", "x"], "--label-column"),
@@ -98,6 +100,33 @@ def test_bad_options_end_with_a_clear_line_before_anything_is_made(
         command([*given, "--store", str(tmp_path / "store")])
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("command", [ingest, train])
+def test_a_store_in_the_folder_of_images_is_refused_before_anything_is_made(
+    command: Callable[[list[str]], None], tmp_path: Path
+) -> None:
+    colours(tmp_path / "own")
+    with pytest.raises(PermanentError, match=r"^--from and the store must not lie in one another"):
+        command(["--from", str(tmp_path / "own"), "--name", "x", "--store", str(tmp_path / "own" / "results")])
+    assert not (tmp_path / "own" / "results").exists()
+
+
+def test_a_flow_refuses_a_store_in_the_folder_of_images_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    colours(tmp_path / "own")
+    monkeypatch.setenv("STORE_URI", str(tmp_path / "own" / "results"))
+    with pytest.raises(PermanentError, match=r"^--from and the store must not lie in one another"):
+        ingest_flow("colours", source=source(tmp_path / "own"))
+    assert not (tmp_path / "own" / "results").exists()
+
+
+def test_the_plan_of_a_new_dataset_says_to_ingest_it_first(tmp_path: Path) -> None:
+    colours(tmp_path / "own")
+    with pytest.raises(
+        PermanentError, match=rf"ingest it first: python -m flows.ingest --from {tmp_path}/own --name x$"
+    ):
+        train(["--plan", "--from", str(tmp_path / "own"), "--name", "x", "--store", str(tmp_path / "store")])
     assert not (tmp_path / "store").exists()
 
 

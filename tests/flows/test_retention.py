@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.retention import retention
+from flows.retention import _sum, retention
 from lib.errors import PermanentError
+from lib.lineage.retention import Removal
 from lib.reporting.report_list import write_report_list
 from lib.store import LocalStore
 from tests.lib.lineage.made import addresses, age, everything, reported, trained
@@ -67,6 +68,14 @@ def test_the_command_says_in_one_line_what_it_cannot_do(store: LocalStore) -> No
     assert (code, said) == (0, ["removed 0 files, 0 bytes"])
     assert errors == ["1 output with a damaged manifest left alone, such as models/toy/cnn/m"]
     assert store.exists("models/toy/cnn/m/loser.bin")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [([], "0 files, 0 bytes"), ([1], "1 file, 1 byte"), ([2, None], "2 files, 2 bytes and 1 of unknown size")],
+)
+def test_the_sum_says_how_many(sizes: list[int | None], says: str) -> None:
+    assert _sum([Removal("x", "", size) for size in sizes]) == says
 
 
 def test_the_flow_lists_and_deletes_only_where_it_is_told_how_many_to_keep(

@@ -22,6 +22,7 @@ HOME = Path.home()
         ("./a:b", Path.cwd() / "a:b"),
         ("/data/a:b", "/data/a:b"),
         ("~/x", HOME / "x"),
+        ("./~x", Path.cwd() / "~x"),
         ("file:///data/x", "/data/x"),
         ("file:/data/x", "/data/x"),
         ("file://localhost/data/x", "/data/x"),

@@ -11,7 +11,7 @@ from lib.images.layouts import Columns
 from lib.images.source_images import TO_BE_FOUND
 
 from .test_image_lists import PLAIN
-from .test_layouts import lay, refusal
+from .test_layouts import lay, layout_of, refusal
 
 IN_UTF_8 = "{} must be lines of text in UTF-8; received "
 REFUSED: dict[str, tuple[str, str | bytes | Callable[[Path], object], str]] = {
@@ -20,6 +20,8 @@ REFUSED: dict[str, tuple[str, str | bytes | Callable[[Path], object], str]] = {
     "Latin-1": ("x.csv", "path,label\n1.jpg,café\n".encode("latin-1"), r"another encoding in line 2: b'\xe9'; save"),
     "a spreadsheet": ("x.csv", b"PK\3\4...", "a ZIP file, as of Excel; save it as UTF-8"),
     "NUL bytes": ("x.csv", PLAIN.encode() + bytes(1_000), "a NUL byte in line 4; save it as UTF-8"),
+    "ends of old Macs": ("x.csv", PLAIN.replace("\n", "\r"), "line ends CR alone, as of old Macs; save it with line"),
+    "JSON lines with such ends": ("x.jsonl", '{"path": "1", "label": 1}\r' * 2, "line ends CR alone, as of old Macs; "),
     "a line of 1 GB": ("x.csv", lambda at: (at.write_text("x"), os.truncate(at, 1 << 30)), "line 1 with more"),
     "a header of 1 GB": ("x.jsonl", lambda at: at.write_bytes(b"x" * 1_000_001), "line 1 with more than 1,"),
 }  # fmt: skip
@@ -118,6 +120,14 @@ NO_TABLE: dict[str, tuple[str, str, Columns, str]] = {
         "x.csv", 'path,label\n"' + "1.jpg,a\n" * 100_000, TO_BE_FOUND,
         f"{CSV}16,386: field larger than field limit (131072); mend it",
     ),
+    "an end of old Macs among others": (
+        "x.csv", "path,label\n1.jpg,a\r2.jpg,b\n", TO_BE_FOUND,
+        f"{CSV}2: line ends CR alone, as of old Macs; mend it",
+    ),
+    "paths of Windows": (
+        "x.csv", "path,label\nrose\\1.jpg,a\nb\\2.jpg,b\n", TO_BE_FOUND,
+        "x.csv must have / between the parts of its paths; received b\\2.jpg; replace each \\ by /",
+    ),
     "no JSON": (
         "x.jsonl", '{"path": "1", "label": 1}\n{"path"\n', TO_BE_FOUND,
         "x.jsonl:line 2 must be a JSON object; received {{\"path\": Expecting ':' delimiter: line 2 column 1 (char 8); "
@@ -131,6 +141,18 @@ NO_TABLE: dict[str, tuple[str, str, Columns, str]] = {
         "x.jsonl:line 1 must be a JSON object; received " + "[" * 100 + "…: maxi",
     ),
 }  # fmt: skip
+
+
+def test_paths_of_windows_in_a_folder_are_said_to_be_such(tmp_path: Path) -> None:
+    own = lay(tmp_path / "own", "rose/1.jpg", {"metadata.csv": "file_name,label\nrose\\1.jpg,a\n"})
+    assert refusal(own) == (
+        r"metadata.csv must have / between the parts of its paths; received rose\1.jpg; replace each \ by /"
+    )
+
+
+def test_a_backslash_in_the_name_of_a_file_is_no_path_of_windows(tmp_path: Path) -> None:
+    own = lay(tmp_path / "own", "rose\\1.jpg", {"x.csv": "path,label\nrose\\1.jpg,a\n"})
+    assert [each.read() for each in layout_of(own / "x.csv").images()] == [b"rose\\1.jpg"]
 
 
 @pytest.mark.parametrize("name", NO_TABLE)

@@ -87,6 +87,18 @@ WRONG: dict[str, tuple[Callable[[Path], object], Columns, str]] = {
         lambda at: write(at, image=[b"x"], label=[1], split=["fold1"]), TO_BE_FOUND,
         "x.parquet must have train, validation or test in its column split; received 'fold1'; correct it, or rename ",
     ),
+    "splits as lists": (
+        lambda at: write(at, image=[b"x"], label=[1], split=[["train"]]), TO_BE_FOUND,
+        "x.parquet must have train, validation or test in its column split; received list<",
+    ),
+    "splits as structs": (
+        lambda at: write(at, image=[b"x"], label=[1], split=[{"name": "train"}]), TO_BE_FOUND,
+        "x.parquet must have train, validation or test in its column split; received struct<name: string>; correct",
+    ),
+    "splits of a list's paths as lists": (
+        lambda at: write(at, image=["1.jpg"], label=[1], split=[["train"]]), TO_BE_FOUND,
+        "x.parquet must have train, validation or test in its column split; received list<",
+    ),
 }  # fmt: skip
 
 

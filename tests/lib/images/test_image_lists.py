@@ -39,6 +39,10 @@ READ: dict[str, tuple[str, str | bytes, Columns, Rows]] = {
                              [*TWO, ("z/3.jpg", "c", None)]),
     "numbers as labels": ("x.csv", "path,label\n1.jpg,10\n2.jpg,09\n", TO_BE_FOUND,
                           [("1.jpg", "10", None), ("2.jpg", "09", None)]),
+    "a label as a Mac writes it": (
+        "x.csv", "path,label\n1.jpg,caf\u00e9\n2.jpg,cafe\u0301\n", TO_BE_FOUND,
+        [("1.jpg", "caf\u00e9", None), ("2.jpg", "caf\u00e9", None)],
+    ),
     "splits": ("x.csv", "path,label,split\n1.jpg,a,Training\n2.jpg,b,eval\n", TO_BE_FOUND, SPLIT),
     "a single split": ("x.csv", "path,label,split\n1.jpg,a,train\n2.jpg,b,train\n", TO_BE_FOUND, TWO),
     "the column of splits as labels": (
@@ -61,6 +65,12 @@ def test_a_list_is_read(tmp_path: Path, name: str) -> None:
     layout = layout_of(lay(tmp_path / "own", "", {file: text}) / file, columns)
     assert (rows_of(layout), layout.refused) == (rows, [])
     assert layout.splits_given == any(split for _, _, split in rows)
+
+
+def test_what_a_named_list_names_is_looked_for_in_its_folder(tmp_path: Path) -> None:
+    own = lay(tmp_path / "own", "", {"x.csv": PLAIN})
+    with pytest.raises(NotFound, match=r"^nothing lies at 1\.jpg in .*/own$"):
+        next(layout_of(own / "x.csv").images()).read()
 
 
 def test_a_list_is_described_with_the_columns_that_were_read(tmp_path: Path) -> None:

@@ -60,6 +60,10 @@ READ: dict[str, tuple[dict[str, Any], dict[str, str] | None, Columns, list[str],
     ),
     "text": ({"image": BYTES, "class": ["a", "b", " a "]}, None, TO_BE_FOUND, ["a", "b", "a"],
              "Parquet: 1 file, 3 rows; columns image and class"),
+    "text as a Mac writes it": (
+        {"image": BYTES, "label": ["caf\u00e9", "cafe\u0301", "b"]}, None, TO_BE_FOUND,
+        ["caf\u00e9", "caf\u00e9", "b"], "Parquet: 1 file, 3 rows; columns image and label",
+    ),
     "a dictionary": (
         {"img": pa.array(BYTES, pa.large_binary()), "label": pa.array(["a", "b", "a"]).dictionary_encode()}, None,
         TO_BE_FOUND, ["a", "b", "a"], "Parquet: 1 file, 3 rows; columns img and label",

@@ -110,6 +110,15 @@ CLASSES: dict[str, tuple[str, str, Rows]] = {
         "class folders: 2 classes, 3 files",
         [("a/1.jpg", "a", None), ("a/labels.csv", "a", None), ("b/2.jpg", "b", None)],
     ),
+    "a class as a Mac writes it and as others do": (
+        "train/caf\u00e9/1 train/tea/2 test/cafe\u0301/3",
+        "class folders: 2 classes, 3 files; train 2, test 1",
+        [
+            ("test/cafe\u0301/3", "caf\u00e9", "test"),
+            ("train/caf\u00e9/1", "caf\u00e9", "train"),
+            ("train/tea/2", "tea", "train"),
+        ],
+    ),
     "odd names": (
         "\U0001f33b/é.jpg caf\udce9/1.jpg",
         "class folders: 2 classes, 2 files",
@@ -131,6 +140,11 @@ def test_class_folders_are_found_and_described(tmp_path: Path, name: str) -> Non
     assert (layout.description, rows_of(layout)) == (description, rows)
     assert layout.splits_given == any(split for _, _, split in rows)
     assert layout.refused == []
+
+
+def test_spaces_around_the_name_of_a_class_make_no_other_one(tmp_path: Path) -> None:
+    put(tmp_path / "own", "rose/1.jpg", "rose /2.jpg", " /3.jpg")
+    assert [label for _, label, _ in rows_of(layout_of(tmp_path / "own"))] == [" ", "rose", "rose"]
 
 
 def test_thousands_of_classes_and_splits_of_each_are_found(tmp_path: Path) -> None:

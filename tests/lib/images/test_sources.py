@@ -10,7 +10,7 @@ import pytest
 
 from lib.errors import NotFound, PermanentError, TooLarge
 from lib.images.source_files import place_of
-from lib.images.sources import FolderSource, Source, open_source
+from lib.images.sources import FolderSource, Source, check_apart, open_source
 
 SET_UP = "--from must be a folder, a file of the kinds .parquet, .csv, .tsv, .jsonl, or s3://bucket/prefix"
 
@@ -277,3 +277,21 @@ def test_100_000_files_are_listed_within_seconds(tmp_path: Path, monkeypatch: py
     paths = FolderSource(tmp_path).paths()
     assert (len(paths), paths[-1]) == (100_000, "00999/00099")
     assert time.process_time() - started < 3
+
+
+APART = [("{}/own", "{}/own store"), ("{}/store/x.csv", "{}/store/x"), ("{}/own", "s3://own"), ("s3://b/own", "s3://b/own2"),
+         ("s3://b/x", "s3://c/x")]  # fmt: skip
+NOT_APART = [("{}/own", "{}/own/results"), ("{}/own", "{}/own"), ("{}/own/a", "{}/own"), ("file://{}/own/a", "{}/own"),
+             ("{}/link", "{}/own/results"), ("{}/own", "{}/link/results"), ("s3://b/own/", "s3://b/own/x"),
+             ("s3://b/own/x", "s3://b/own"), ("s3://b", "s3://b/x"), ("s3://b/own/", "s3://b/own")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "store"), [*APART, *NOT_APART])
+def test_a_source_and_a_store_must_not_lie_in_one_another(folder: Path, source: str, store: str) -> None:
+    (folder.parent / "link").symlink_to(folder)
+    given = source.format(folder.parent), store.format(folder.parent)
+    if (source, store) in APART:
+        check_apart(*given)
+        return
+    with pytest.raises(PermanentError, match=r"^--from and the store must not lie in one another; received .*; name "):
+        check_apart(*given)

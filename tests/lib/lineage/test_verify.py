@@ -57,8 +57,9 @@ from .forger import (
 
 
 def drawn(*given: Any) -> Art:
-    pictures, captions = made.undrawn(*given)
-    return Art({name: png(10) if picture == made.PNG else picture for name, picture in pictures.items()}, captions)
+    art = made.undrawn(*given)
+    pictures = {name: png(10) if picture == made.PNG else picture for name, picture in art.pictures.items()}
+    return art._replace(pictures=pictures)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -259,6 +260,14 @@ def test_pictures_that_other_packages_drew_are_said_not_to_be_compared(store: Lo
     report = address_of(store, "report")
     verify(store, report, warn=notes.append)
     assert notes == [f"{report}: its pictures are not compared: they were drawn by matplotlib 3.0"]
+
+
+def test_pictures_that_other_fonts_drew_are_said_not_to_be_compared(store: LocalStore) -> None:
+    Forger(store, "report").manifest(made_by=read(store, "report").made_by | {"fonts": {"Noto Sans CJK JP": "0" * 16}})
+    notes: list[str] = []
+    report = address_of(store, "report")
+    verify(store, report, warn=notes.append)
+    assert notes == [f"{report}: its pictures are not compared: other fonts drew the names of its classes"]
 
 
 def test_what_another_version_of_a_step_made_is_told_from_forgery(

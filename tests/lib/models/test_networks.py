@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lib.models.recipes import RECIPES, find_recipe
+from lib.models.schema import IMAGE_NETWORKS
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,18 @@ def test_every_recipe_names_a_network() -> None:
     from lib.models.networks import NETWORKS
 
     assert {recipe.network for recipe in RECIPES.values()} <= set(NETWORKS)
+
+
+@pytest.mark.parametrize("network", IMAGE_NETWORKS)
+def test_a_network_can_be_built_for_its_least_side_and_for_no_smaller_one(network: str) -> None:
+    from lib.models.networks import build_for_training
+
+    recipe = next(each for each in RECIPES.values() if each.network == network and not each.backbone)
+    least = IMAGE_NETWORKS[network]
+    assert build_for_training(recipe, (least, least, 3), 2).output_shape == (None, 2)
+    if least > 1:
+        with pytest.raises(ValueError, match="Computed output size would be zero or negative"):
+            build_for_training(recipe, (least - 1, least - 1, 3), 2)
 
 
 def test_the_first_weights_are_a_function_of_the_seed_whatever_else_draws_random_numbers() -> None:

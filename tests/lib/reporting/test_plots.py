@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from lib.data.datasets import DATASETS
-from lib.reporting import plots
+from lib.reporting import fonts, plots
 
 FEW = DATASETS["fashion-mnist"].class_names
 MANY = DATASETS["cifar100"].class_names
@@ -163,7 +163,26 @@ HOSTILE = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("draw", OF_CLASSES)
+def test_letters_that_no_font_has_are_the_number_of_the_class_and_those_that_one_has_are_drawn_in_it(
+    draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_matplotlib = [font for font in fonts.fontManager.ttflist if "mpl-data" in font.fname]
+    monkeypatch.setattr(fonts.fontManager, "ttflist", of_matplotlib)
+    fonts._fonts_with.cache_clear()
+    names = ("rose", "\u73ab\u7470", "arrow \u2900", "\U0001f339 rose")  # DejaVu Serif has \u2900
+    figure = draw(names)
+    plots.png(figure)
+    labels = figure.axes[0].get_yticklabels()
+    assert {label.get_text() for label in labels} == {"rose", "class 1", "arrow \u2900", "class 3"}
+    assert {tuple(label.get_fontfamily()) for label in labels} == {("DejaVu Sans", "DejaVu Serif")}
+    assert list(plots.fonts_for(names) or {}) == ["DejaVu Serif"]
+    assert plots.fonts_for(["rose", "\u0648\u0631\u062f\u0629"]) is None
+    fonts._fonts_with.cache_clear()
+
+
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("draw", [distribution, confusion])
 def test_a_class_name_is_drawn_as_text_and_cut_to_what_there_is_room_for(draw: Draw) -> None:
     figure = draw(tuple(HOSTILE))

@@ -18,6 +18,19 @@ NO_THREAD = "env.cc:84] Check failed: ret == 0 (11 vs. 0) Thread tf_Compute crea
 STACK = "\n    @     0x7f0ac0194e22  tsl::PThread::PThread()" * 50
 
 
+AGAIN = "During handling of the above exception, another exception occurred:"
+KERAS = """Traceback (most recent call last):
+  File "networks.py", line 142, in alexnet
+    x = layers.MaxPooling2D()(x)
+ValueError: Exception encountered when calling MaxPooling2D.call().
+
+\x1b[1mComputed output size would be zero or negative.\x1b[0m
+
+Arguments received by MaxPooling2D.call():
+  • inputs=tf.Tensor(shape=(None, 1, 1, 96), dtype=float32)
+  • kwargs=<class 'inspect._empty'>"""
+
+
 def caused(error: Exception, by: Exception) -> Exception:
     error.__cause__ = by
     return error
@@ -119,6 +132,14 @@ def test_what_is_in_no_row_is_a_fault_of_ours() -> None:
         ),
         (75, "", TransientError, "was asked to stop and saved its state"),
         (1, "Traceback\nZeroDivisionError", PermanentError, "ended with code 1: ZeroDivisionError"),
+        (
+            1,
+            f"Traceback (most recent call last):\n  File x\nKeyError: 1\n{AGAIN}\n{KERAS}",
+            PermanentError,
+            "ended with code 1: ValueError: Exception encountered when calling MaxPooling2D.call(). Computed output "
+            "size would be zero or negative.",
+        ),
+        (1, "Traceback (most recent call last):\n  File x\nKeyError", PermanentError, "ended with code 1: KeyError"),
         (9, "", PermanentError, "ended with code 9: it said nothing"),
     ],
 )
