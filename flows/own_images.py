@@ -7,9 +7,10 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from lib import addresses
 from lib.data.own import check_name
-from lib.errors import PermanentError, explain_validation
+from lib.errors import PermanentError, explain_validation, shortened
 from lib.images.own_source import OwnSource
 from lib.images.source_files import RULE
+from lib.planning.request import IngestRequest
 from lib.settings import Settings
 from lib.store import Store
 
@@ -41,6 +42,11 @@ def own_source(chosen: argparse.Namespace) -> OwnSource | None:
     for name, why in (("uri", "--from PLACE says where your images lie"), ("name", "--name NAME names the dataset")):
         if name not in given:
             raise PermanentError(f"{why}: give both, or neither; received {', '.join(map(_flag, given))}")
+    if chosen.dataset not in {given["name"], IngestRequest.model_fields["dataset"].default}:
+        raise PermanentError(
+            f"--name says which dataset the images of --from are; received {shortened(given['name'])} and --dataset "
+            f"{shortened(chosen.dataset)}; leave --dataset out"
+        )
     if not given["uri"].startswith("s3:"):
         given["uri"] = str(addresses.folder(given["uri"], RULE).absolute())
     try:

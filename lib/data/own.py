@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lib.data.datasets import DATASETS, OWN_IMAGES, DatasetSpec
-from lib.errors import NotFound, PermanentError, counted, explain_validation, shortened
+from lib.errors import InTheWay, NotFound, PermanentError, counted, explain_validation, shortened
 from lib.images.own_source import NAME, OwnSource
 from lib.lineage.folders import SOURCES
 from lib.lineage.manifests import Manifest, Ref, load
@@ -58,6 +58,8 @@ def read_registration(store: Store, name: str) -> Registration | None:
     remedy = f"remove it from {store.uri}, and ingest with --from and --name"
     try:
         registration = Registration.model_validate_json(store.read(_path(name)))
+    except InTheWay:  # no version could be recorded there
+        raise
     except NotFound:
         return None
     except ValidationError as error:

@@ -155,6 +155,11 @@ def _check(source: OwnSource, images: Collected) -> None:
 
 
 def _check_splits(source: OwnSource, images: Collected) -> None:
+    if images.count_classes_of_train() == 1:
+        raise PermanentError(
+            f"train must have images of at least two classes; all others of {source.uri} are in validation and test; "
+            "add images, or move some to train"
+        )
     sides = images.splits()
     if missing := [split for split in SPLITS if not sides[split]]:
         raise PermanentError(

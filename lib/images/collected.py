@@ -126,6 +126,9 @@ class Collected:
         found = dict(self._database.execute("SELECT split, count(*) FROM stored GROUP BY split"))
         return {split: found.get(split, 0) for split in SPLITS}
 
+    def count_classes_of_train(self) -> int:
+        return self._number("SELECT count(DISTINCT label) FROM stored WHERE split = 'train'")
+
     def digest(self, class_names: list[str]) -> str:
         """What makes a version another: file, class, split and group of each; not where it lies, nor since when.
 
@@ -144,9 +147,8 @@ class Collected:
             "rows": self.splits(),
             "class_names": class_names,
             "channels": self._number("SELECT max(channels) FROM stored"),
-            "classes_without_training": self._number(
-                "SELECT count(DISTINCT label) - count(DISTINCT CASE split WHEN 'train' THEN label END) FROM stored"
-            ),
+            "classes_without_training": self._number("SELECT count(DISTINCT label) FROM stored")
+            - self.count_classes_of_train(),
             "conversions": dict(sorted(conversions.items())),
         }
 

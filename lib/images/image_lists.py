@@ -22,6 +22,7 @@ from lib.images.source_images import (
     find_column,
     no_column,
     required,
+    spellings,
     split_of,
     text_of,
 )
@@ -150,8 +151,8 @@ def _inside(folder: str, text: object, known: Container[str] | None) -> str:
     if inner in {".", ".."} or inner.startswith("../"):
         raise ValueError(f"{shortened(repr(text))}, a path that leaves the list's folder")
     path = f"{folder}{inner}"
-    if known is not None and path in known:
-        return path
+    if known is not None and (there := next((each for each in (path, *spellings(path)) if each in known), None)):
+        return there
     if text != text.strip():  # as in "label, path"
         return _inside(folder, text.strip(), known)
     if known is not None:

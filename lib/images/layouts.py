@@ -7,9 +7,10 @@ are not, but for those that are refused.
 import posixpath
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 
-from lib.errors import PermanentError, counted, shortened
+from lib.errors import NotFound, PermanentError, counted, shortened
 from lib.images.image_lists import is_list, read_list
 from lib.images.image_tables import describe, table_layout
 from lib.images.listed_images import ImageList
@@ -24,6 +25,7 @@ from lib.images.source_images import (
     are_splits,
     of_splits,
     same_text,
+    spellings,
     split_of,
     split_of_path,
 )
@@ -198,6 +200,16 @@ def _splits_of_lists(lists: Sequence[str], source: Source) -> dict[str, Split | 
     )
 
 
+def _read_listed(source: Source, path: str) -> bytes:
+    try:
+        return source.read(path, LARGEST_IMAGE_BYTES)
+    except NotFound:
+        for other in spellings(path):
+            with suppress(NotFound):
+                return source.read(other, LARGEST_IMAGE_BYTES)
+        raise
+
+
 def _of_lists(source: Source, lists: dict[str, Split | None], columns: Columns, known: Paths | None) -> Layout:
     """`known`: the files of the source; None where only its list is known."""
     listed = ImageList()
@@ -208,7 +220,7 @@ def _of_lists(source: Source, lists: dict[str, Split | None], columns: Columns, 
 
     def images(_refused: list[Refused]) -> Iterator[SourceImage]:
         for path, (label, split, group, _) in listed.in_order():
-            read = partial(source.read, path, LARGEST_IMAGE_BYTES)
+            read = partial(_read_listed, source, path)
             yield SourceImage(place_of(path), label, split if given else None, group, read)
 
     classes = counted(listed.count_classes(), "class")

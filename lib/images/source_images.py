@@ -168,6 +168,11 @@ def same_text(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip())
 
 
+def spellings(path: str) -> list[str]:
+    """How other systems write `path`: a list made on a Mac may be of files that are named elsewhere."""
+    return [other for form in ("NFC", "NFD") if (other := unicodedata.normalize(form, path)) != path]
+
+
 def required(text: str | None, what: str) -> str:
     """`text`. Raises ValueError where it is missing."""
     if text is None:

@@ -43,7 +43,7 @@ def describe_schema(schema: pa.Schema, columns: Columns, place: str) -> Table:
     features = _features(schema)
     image, shape = _image(schema, columns.image, features, place)
     others = [name for name in names if name != image]
-    label = find_column(others, columns.label, LABEL_COLUMNS, "label", place)
+    label = find_column(names if columns.label else others, columns.label, LABEL_COLUMNS, "label", place)
     label = label or find_column(others, None, _of_kind(features, "ClassLabel"), "label", place)
     if label is None:
         raise no_column(names, "a column with each image's label", "label", place)

@@ -75,6 +75,11 @@ BAD: dict[str, tuple[Callable[[Path], None], list[str], str]] = {
     "a place of no letters": (colours, ["--from", "", "--name", "x"], "--from must not be empty; "),
     "no name": (colours, ["--from", HERE], "--name NAME names the dataset: give both, or neither; received --from"),
     "no source": (colours, ["--name", "x"], "--from PLACE says where your images lie: give both, or neither; received"),
+    "another dataset": (
+        colours,
+        ["--from", HERE, "--name", "x", "--dataset", "cifar100"],
+        "--name says which dataset the images of --from are; received x and --dataset cifar100; leave --dataset out",
+    ),
     "a built-in name": (colours, ["--from", HERE, "--name", "digits"], "name must be none of the built-in cifar100, "),
     "a name with a slash": (colours, ["--from", HERE, "--name", "../x"], "your own dataset is not valid: name: "),
     "no pixels": (colours, ["--from", HERE, "--name", "x", "--px", "0"], "your own dataset is not valid: px: "),

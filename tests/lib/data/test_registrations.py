@@ -1,5 +1,6 @@
 """The records of people's own datasets: whose each is, which are offered, and what to do where the images are gone."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,23 @@ def test_only_names_that_can_be_used_are_offered(here: LocalStore, own: OwnSourc
     assert own_names(here) == ["colours"]
     with pytest.raises(PermanentError, match="known: cifar100, digits, fashion-mnist, colours; to add"):
         find_dataset("flowers (copy)", here)
+
+
+def test_a_folder_in_the_place_of_a_record_is_said_before_images_are_read(here: LocalStore) -> None:
+    (here.root / "sources" / "colours.json").mkdir(parents=True)
+    with pytest.raises(PermanentError, match=r"sources/colours.json must be a regular file; .* remove it"):
+        read_registration(here, "colours")
+    assert own_names(here) == []
+
+
+def test_a_train_of_one_class_is_refused(here: LocalStore, tmp_path: Path) -> None:
+    for place, split in enumerate(("train", "validation", "test")):
+        write_folder(tmp_path / "own" / split, 5, first=10 * place)
+    for name in ("red", "green"):
+        shutil.rmtree(tmp_path / "own" / "train" / name)
+    with pytest.raises(PermanentError, match=r"^train must have images of at least two classes; all others of .*/own "):
+        collected(source(tmp_path / "own"), here)
+    assert here.list("images") == here.list("sources") == []
 
 
 @pytest.mark.parametrize("lost", [MANIFEST, SHARD])

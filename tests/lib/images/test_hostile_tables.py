@@ -87,6 +87,10 @@ WRONG: dict[str, tuple[Callable[[Path], object], Columns, str]] = {
         lambda at: write(at, image=[b"x"], label=[1], split=["fold1"]), TO_BE_FOUND,
         "x.parquet must have train, validation or test in its column split; received 'fold1'; correct it, or rename ",
     ),
+    "images as labels": (
+        lambda at: write(at, image=[b"x"], label=[1]), Columns(label="image"),
+        "x.parquet must have a label that is a number or a text; received image binary; name another column by --label",
+    ),
     "splits as lists": (
         lambda at: write(at, image=[b"x"], label=[1], split=[["train"]]), TO_BE_FOUND,
         "x.parquet must have train, validation or test in its column split; received list<",

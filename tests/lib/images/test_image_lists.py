@@ -67,6 +67,18 @@ def test_a_list_is_read(tmp_path: Path, name: str) -> None:
     assert layout.splits_given == any(split for _, _, split in rows)
 
 
+@pytest.mark.parametrize("place", ["", "metadata.csv"])
+@pytest.mark.parametrize(
+    ("listed", "named"), [("cafe\u0301.jpg", "caf\u00e9.jpg"), ("caf\u00e9.jpg", "cafe\u0301.jpg")]
+)
+def test_a_list_made_on_a_mac_is_of_files_that_are_named_elsewhere(
+    tmp_path: Path, place: str, listed: str, named: str
+) -> None:
+    own = lay(tmp_path / "own", named, {"metadata.csv": f"file_name,label\n{listed},a\n"})
+    layout = layout_of(own / place)
+    assert ([each.read() for each in layout.images()], layout.refused) == ([named.encode()], [])
+
+
 def test_what_a_named_list_names_is_looked_for_in_its_folder(tmp_path: Path) -> None:
     own = lay(tmp_path / "own", "", {"x.csv": PLAIN})
     with pytest.raises(NotFound, match=r"^nothing lies at 1\.jpg in .*/own$"):
