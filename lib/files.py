@@ -15,6 +15,7 @@ from pathlib import Path
 from lib.errors import InTheWay, TooLarge
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+PART_BYTES = 1 << 20
 SETTLED_NS = 2_000_000_000
 MOST_DIGESTS = 10_000
 _DIGESTS: dict[tuple[int, ...], str] = {}
@@ -54,6 +55,18 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
         data = stream.read(max_bytes + 1)
     check_size(str(path), len(data), max_bytes)
     return data
+
+
+def digest_and_size(path: Path, max_bytes: int) -> tuple[str, int]:
+    """sha256 and bytes of the regular file at `path`, read a part at a time. Raises as `read_regular` does."""
+    sha256, size = hashlib.sha256(), 0
+    with open_regular(path) as stream:
+        check_size(str(path), os.fstat(stream.fileno()).st_size, max_bytes)
+        while part := stream.read(PART_BYTES):
+            sha256.update(part)
+            size += len(part)
+            check_size(str(path), size, max_bytes)
+    return sha256.hexdigest(), size
 
 
 def file_digest(path: Path) -> str:

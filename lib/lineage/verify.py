@@ -4,7 +4,6 @@ Walks the manifests back to the raw files, reads every file, works out anew what
 first thing that does not hold.
 """
 
-import hashlib
 import json
 import math
 import pkgutil
@@ -191,12 +190,11 @@ def _finished(store: Store, address: str) -> tuple[Ref, Manifest]:
 
 def _check_file(store: Store, file: StoredFile, record: str) -> None:
     # Not a copy in the cache. Of a file that has grown, no more is read than a person can wait for.
-    data = store.read(file.path, file.size_bytes + LARGEST_RECORD_BYTES)
-    sha256 = hashlib.sha256(data).hexdigest()
-    if (sha256, len(data)) != (file.sha256, file.size_bytes):
+    sha256, size = store.digest(file.path, file.size_bytes + LARGEST_RECORD_BYTES)
+    if (sha256, size) != (file.sha256, file.size_bytes):
         raise PermanentError(
             f"{file.path} must have sha256 {file.sha256} and {file.size_bytes:,} bytes, as {record} says; "
-            f"received {sha256} and {len(data):,} bytes"
+            f"received {sha256} and {size:,} bytes"
         )
     if not PurePosixPath(file.path).stem.endswith(sha256[:12]):
         raise PermanentError(f"{file.path} must bear its digest in its name; received sha256 {sha256}")

@@ -30,6 +30,9 @@ class Store(Protocol):
     def read(self, path: str, max_bytes: int = LARGEST_RECORD_BYTES) -> bytes:
         """The bytes at `path`. Raises NotFound, or TooLarge where they are more than `max_bytes`."""
 
+    def digest(self, path: str, max_bytes: int) -> tuple[str, int]:
+        """sha256 and number of the bytes at `path`, read anew, a part at a time. Raises as `read` does."""
+
     def read_version(self, path: str) -> tuple[bytes, str]:
         """The bytes of a record at `path` and a version for `replace`. Raises as `read` does."""
 

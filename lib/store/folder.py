@@ -15,16 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lib.errors import NotFound, PermanentError
-from lib.files import LEADS_NOWHERE, check_regular, first_free_space, open_lock, read_regular
-from lib.store.contract import (
-    LARGEST_RECORD_BYTES,
-    OURS,
-    PARTIAL,
-    check_content,
-    check_names,
-    check_path,
-    check_source,
-)
+from lib.files import LEADS_NOWHERE, check_regular, digest_and_size, first_free_space, open_lock, read_regular
+from lib.store.contract import LARGEST_RECORD_BYTES, OURS, PARTIAL, check_content, check_names, check_path, check_source
 
 LOCK = ".lock"
 """Beside the folders of the store, so that no listing shows it."""
@@ -46,6 +38,10 @@ class LocalStore:
     def read(self, path: str, max_bytes: int = LARGEST_RECORD_BYTES) -> bytes:
         with _explained(self.root, "read", path), self._found(path) as file:
             return read_regular(file, max_bytes)
+
+    def digest(self, path: str, max_bytes: int) -> tuple[str, int]:
+        with _explained(self.root, "read", path), self._found(path) as file:
+            return digest_and_size(file, max_bytes)
 
     def read_version(self, path: str) -> tuple[bytes, str]:
         data = self.read(path)

@@ -1,6 +1,7 @@
 """The store contract on S3, through boto3."""
 
 import copy
+import hashlib
 import mimetypes
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,7 +15,7 @@ import tenacity
 
 from lib.addresses import bucket_and_key
 from lib.errors import NotFound, PermanentError, TransientError, shortened
-from lib.files import check_size
+from lib.files import PART_BYTES, check_size
 from lib.store.cache import Cache
 from lib.store.contract import LARGEST_RECORD_BYTES, check_names, check_path, check_source, check_stored_size
 from lib.store.s3_client import code, s3_client, s3_errors, status
@@ -63,6 +64,10 @@ class S3Store:
     def read(self, path: str, max_bytes: int = LARGEST_RECORD_BYTES) -> bytes:
         with s3_errors(f"{self.uri}/{path}"):
             return read_object(self._s3, self._at(path), max_bytes)[0]
+
+    def digest(self, path: str, max_bytes: int) -> tuple[str, int]:
+        with s3_errors(f"{self.uri}/{path}"):
+            return digest_object(self._s3, self._at(path), max_bytes)
 
     def read_version(self, path: str) -> tuple[bytes, str]:
         with s3_errors(f"{self.uri}/{path}"):
@@ -191,25 +196,42 @@ class S3Store:
             return str(self._s3.generate_presigned_url("get_object", Params=shown, ExpiresIn=URL_LIFETIME_S))
 
 
-@tenacity.retry(
+_again = tenacity.retry(
     retry=tenacity.retry_if_exception_type(TransientError),
     wait=tenacity.wait_random_exponential(multiplier=0.5, max=10),
     stop=tenacity.stop_after_attempt(TRIES),
     reraise=True,
 )
+"""boto3 tries again what fails before the answer's body, not within it."""
+
+
+@_again
 def read_object(s3: Any, at: dict[str, str], max_bytes: int) -> tuple[bytes, str]:
-    """Content and version. boto3 tries again what fails before the answer's body, not within it."""
-    address = f"s3://{at['Bucket']}/{at['Key']}"
+    """Content and version."""
     answer = s3.get_object(**at)
+    return b"".join(_parts(answer, at, max_bytes)), answer["ETag"]
+
+
+@_again
+def digest_object(s3: Any, at: dict[str, str], max_bytes: int) -> tuple[str, int]:
+    """sha256 and number of bytes."""
+    sha256, size = hashlib.sha256(), 0
+    for part in _parts(s3.get_object(**at), at, max_bytes):
+        sha256.update(part)
+        size += len(part)
+    return sha256.hexdigest(), size
+
+
+def _parts(answer: dict[str, Any], at: dict[str, str], max_bytes: int) -> Iterator[bytes]:
+    address, size = f"s3://{at['Bucket']}/{at['Key']}", 0
     check_size(address, answer.get("ContentLength", 0), max_bytes)
-    data = bytearray()
     try:
-        for part in answer["Body"].iter_chunks(1 << 20):  # an answer in HTTP's chunks does not say its size before
-            data += part
-            check_size(address, len(data), max_bytes)
+        for part in answer["Body"].iter_chunks(PART_BYTES):  # an answer in HTTP's chunks does not say its size before
+            size += len(part)
+            check_size(address, size, max_bytes)
+            yield part
     except CUT_ANSWERS as error:
         raise TransientError(f"{address}: the answer was cut: {error}") from error
-    return bytes(data), answer["ETag"]
 
 
 _HEADERS = {"IfNoneMatch": "If-None-Match", "IfMatch": "If-Match"}

@@ -40,6 +40,11 @@ def test_no_more_is_read_than_was_asked_for(store: Store) -> None:
     assert store.read("a/x", max_bytes=5) == b"hello"
     with pytest.raises(TooLarge, match=r"a/x must have at most 4 bytes; received 5; "):
         store.read("a/x", max_bytes=4)
+    assert store.digest("a/x", 5) == (hashlib.sha256(b"hello").hexdigest(), 5)
+    with pytest.raises(TooLarge, match=r"a/x must have at most 4 bytes; received 5; "):
+        store.digest("a/x", 4)
+    with pytest.raises(NotFound):
+        store.digest("a/y", 4)
 
 
 def test_reading_what_is_not_there_says_what_was_asked_for(store: Store) -> None:
