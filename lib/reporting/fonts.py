@@ -1,6 +1,7 @@
 """Letters that matplotlib's own font lacks: which installed fonts have them, and what is drawn where none has."""
 
 import hashlib
+import logging
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,8 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager, get_f
 
 OWN = "DejaVu Sans"
 """It comes with matplotlib, and draws what it can."""
+# It would warn of each font that is looked at and has no upright letters of usual weight.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 BOXES = "last resort"
 """In the names of fonts that have a box for each letter."""
 

@@ -24,7 +24,7 @@ REFUSED: dict[str, tuple[str, str | bytes | Callable[[Path], object], str]] = {
     "JSON lines with such ends": ("x.jsonl", '{"path": "1", "label": 1}\r' * 2, "line ends CR alone, as of old Macs; "),
     "a line of 1 GB": ("x.csv", lambda at: (at.write_text("x"), os.truncate(at, 1 << 30)), "line 1 with more"),
     "a header of 1 GB": (
-        "x.jsonl", lambda at: at.write_bytes(b"x" * 1_000_001), "line 1 with more than 1,000,000 bytes; divide",
+        "x.jsonl", lambda at: at.write_bytes(b"x" * 1_000_001), "line 1 with more than 1,000,000 bytes; divide that",
     ),
 }  # fmt: skip
 

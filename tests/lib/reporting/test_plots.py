@@ -166,7 +166,7 @@ HOSTILE = {
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("draw", OF_CLASSES)
 def test_letters_that_no_font_has_are_the_number_of_the_class_and_those_that_one_has_are_drawn_in_it(
-    draw: Draw, monkeypatch: pytest.MonkeyPatch
+    draw: Draw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     of_matplotlib = [font for font in fonts.fontManager.ttflist if "mpl-data" in font.fname]
     monkeypatch.setattr(fonts.fontManager, "ttflist", of_matplotlib)
@@ -179,6 +179,7 @@ def test_letters_that_no_font_has_are_the_number_of_the_class_and_those_that_one
     assert {tuple(label.get_fontfamily()) for label in labels} == {("DejaVu Sans", "DejaVu Serif")}
     assert list(plots.fonts_for(names) or {}) == ["DejaVu Serif"]
     assert plots.fonts_for(["rose", "\u0648\u0631\u062f\u0629"]) is None
+    assert caplog.records == []
     fonts._fonts_with.cache_clear()
 
 
