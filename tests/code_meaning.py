@@ -253,7 +253,7 @@ def metrics() -> Any:
 
 @of_step("evaluation")
 def features_that_a_head_is_given() -> Any:
-    from lib.training.features import predicting_features
+    from lib.training.stored_features import predicting_features
 
     return predicting_features(np.float16([[[1, 2], [3, 5]]])).tolist()
 
