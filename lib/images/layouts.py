@@ -152,6 +152,9 @@ def _notes(paths: Paths, used: list[str], classes: list[str], in_splits: bool, g
         yield f"all in {place_of(used[0].partition('/')[0])}, so they are not divided yet"
     if not in_splits and (taken := [name for name in classes if split_of(name)]):
         yield f"the folder {taken[0]} is taken for a class, as it lies beside others"
+    alike = {name.casefold(): name for name in classes}
+    if other := next((name for name in classes if alike[name.casefold()] != name), None):
+        yield f"the classes {other} and {alike[other.casefold()]} differ in capital letters alone"
     if below := sum(path.count("/") > (2 if in_splits else 1) for path in used):
         yield f"{counted(below, 'file')} in folders below a class folder, taken for that class"
     if outside := len(paths) - len(used):

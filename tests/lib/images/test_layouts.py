@@ -119,6 +119,11 @@ CLASSES: dict[str, tuple[str, str, Rows]] = {
             ("train/tea/2", "tea", "train"),
         ],
     ),
+    "classes that differ in capital letters": (
+        "Rose/1.jpg rose/2.jpg tea/3.jpg",
+        "class folders: 3 classes, 3 files; the classes Rose and rose differ in capital letters alone",
+        [("Rose/1.jpg", "Rose", None), ("rose/2.jpg", "rose", None), ("tea/3.jpg", "tea", None)],
+    ),
     "odd names": (
         "\U0001f33b/é.jpg caf\udce9/1.jpg",
         "class folders: 2 classes, 2 files",
