@@ -1,7 +1,8 @@
 """Run all benchmarks and print one table: `make bench`, or `python -m tests.benchmarks [NAME …]`.
 
-Each is a process of its own: reading, augmentation, decoding, training_step, no_op, time_to_accuracy. CIFAR-100 and
-Fashion-MNIST are ingested first, where the store (STORE_URI) lacks them. Run it on an otherwise idle machine.
+Each is a process of its own: reading, augmentation, decoding, training_step, streaming, no_op, time_to_accuracy.
+CIFAR-100 and Fashion-MNIST are ingested first, where the store (STORE_URI) lacks them. Run it on an otherwise idle
+machine. `python -m tests.benchmarks.own_images_at_scale` is not among them: a million images take most of an hour.
 """
 
 import argparse
@@ -14,7 +15,8 @@ from lib.lineage.provenance import environment
 from tests.benchmarks.measuring import Measured, own_process, print_table
 from tests.running_stack import REPOSITORY
 
-BENCHMARKS = ("reading", "augmentation", "decoding", "training_step", "no_op", "time_to_accuracy")
+BENCHMARKS = ("reading", "augmentation", "decoding", "training_step", "streaming", "no_op", "time_to_accuracy")
+WITH_SEEDS = {"streaming", "time_to_accuracy"}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -23,13 +25,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     options.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
     options.add_argument(
-        "--seeds", type=int, default=1, metavar="N", help="trainings for time_to_accuracy (default: 1)"
+        "--seeds", type=int, default=1, metavar="N", help="trainings for streaming and time_to_accuracy (default: 1)"
     )
     return options
 
 
 def _given(name: str, chosen: argparse.Namespace) -> list[str]:
-    return [str(chosen.seeds)] if name == "time_to_accuracy" else []
+    return [str(chosen.seeds)] if name in WITH_SEEDS else []
 
 
 def main() -> None:
