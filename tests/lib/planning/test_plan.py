@@ -11,7 +11,6 @@ from lib.data.datasets import DATASETS, dataset_address, prepared_address
 from lib.errors import PermanentError
 from lib.lineage.manifests import Ref, commit
 from lib.models import recipes
-from lib.models.recipes import RECIPES
 from lib.models.schema import Backbone, Phase, Recipe, model_address
 from lib.planning.dates import Start, fresh_seed
 from lib.planning.outputs import check_prepared, find_evaluation, find_prepared, find_report
@@ -124,25 +123,6 @@ def test_what_cannot_be_done_is_refused_with_the_rule(asked: dict[str, Any], mes
     with pytest.raises(PermanentError) as caught:
         planned(**asked)
     assert str(caught.value) == message
-
-
-@pytest.mark.parametrize(("model", "side", "least"), [("alexnet", 28, 29), ("cifar-cnn", 15, 16), ("digits-cnn", 7, 8)])
-def test_images_too_small_for_a_network_are_refused_by_the_plan(
-    model: str, side: int, least: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recipes, "RECIPES", RECIPES)
-    own = Ref(uri="images/x/1", sha256="0" * 64)
-    for images, says in ((None, "choose"), (own, f"ingest it with --from, --name and --px {least} or more, or choose")):
-        for px in (side, least):
-            spec = DATASETS["digits"].model_copy(update={"image_shape": (px, px, 1), "images": images})
-            monkeypatch.setitem(DATASETS, "digits", spec)
-            if px == least:
-                assert names(planned(models=[model])) == [model]
-                continue
-            with pytest.raises(PermanentError) as caught:
-                planned(models=[model])
-            needs = f"{model} needs images of at least {least} px; received digits with {side} px"
-            assert str(caught.value) == f"{needs}; {says} other models by --models"
 
 
 def test_a_limit_of_one_row_a_class_is_taken() -> None:
