@@ -37,9 +37,11 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     options.add_argument("list", type=Path, metavar="LIST", help="people's list, a CSV file")
-    options.add_argument("models", nargs="*", metavar="MODEL", help="addresses of models whose evaluation is stored")
     options.add_argument(
-        "--features", metavar="ADDRESS", help="features of a frozen backbone (default: those of pixels)"
+        "models", nargs="*", metavar="MODEL", help="addresses of models whose evaluation is stored (default: none)"
+    )
+    options.add_argument(
+        "--features", metavar="ADDRESS", help="features of a frozen backbone (default: means of pixels)"
     )
     options.add_argument(
         "--pictures",
