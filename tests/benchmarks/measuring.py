@@ -7,8 +7,12 @@ import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -42,6 +46,32 @@ def spent(work: Callable[[], object]) -> float:
     before = processor_seconds()
     work()
     return processor_seconds() - before
+
+
+@contextmanager
+def highest_anonymous_bytes() -> Iterator[Callable[[], int]]:
+    """By how much anonymous memory grew at its highest within the block, to be asked for after it."""
+    before, watching = _anonymous_bytes(), True
+    seen = [before]
+
+    def watch() -> None:
+        while watching:
+            seen.append(_anonymous_bytes())
+            time.sleep(0.001)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield lambda: max(seen) - before
+    finally:
+        watching = False
+        watcher.join()
+
+
+def _anonymous_bytes() -> int:
+    """Resident; a file that is mapped to memory is not part of it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
 def in_turn(turns: int, *works: Callable[[], float]) -> list[list[float]]:

@@ -5,10 +5,7 @@ of the same bytes in memory, digest apart; and the memory that it takes against 
 """
 
 import sys
-import threading
-import time
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +17,17 @@ from lib.planning.outputs import find_prepared
 from lib.settings import read_settings
 from lib.store import Store, open_store
 from lib.training.batches import PaddedImages
-from tests.benchmarks.measuring import Measured, given, in_turn, over, own_process, said, show, spent
+from tests.benchmarks.measuring import (
+    Measured,
+    given,
+    highest_anonymous_bytes,
+    in_turn,
+    over,
+    own_process,
+    said,
+    show,
+    spent,
+)
 
 MODULE, TURNS, MEMORY = "tests.benchmarks.reading", 7, "memory"
 
@@ -71,25 +78,9 @@ def measure() -> list[Measured]:
 def _print_memory() -> None:
     """Growth of anonymous memory while rows are read, at its highest, over the bytes of their pixels."""
     prepared("cifar100")
-    before, seen, reading = _anonymous_bytes(), [0], True
-
-    def watch() -> None:
-        while reading:
-            seen.append(_anonymous_bytes())
-            time.sleep(0.001)
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    pixels = padded().images.nbytes
-    reading = False
-    watching.join()
-    print((max(seen) - before) / pixels)
-
-
-def _anonymous_bytes() -> int:
-    """Resident; a file that is mapped to memory is not part of it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+    with highest_anonymous_bytes() as grown:
+        pixels = padded().images.nbytes
+    print(grown() / pixels)
 
 
 if __name__ == "__main__":
