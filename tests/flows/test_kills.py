@@ -20,8 +20,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("clean_environment")]
 KILLS = 5
 TRAININGS = {
     "digits-cnn": ("--dataset", "digits", "--epochs", "4", "--set", "batch_size=16"),
-    "fashion-cnn": (
+    "fashion-cnn": (  # streamed
         "--dataset", "fashion-mnist", "--limit", "2000", "--epochs", "2", "--set", "batch_size=32",
+        "--set", "stream_above_mb=0",
     ),
     "cifar-fast": (  # of two sizes, and with a moving average
         "--dataset", "cifar100", "--limit", "1000", "--epochs", "2", "--set", "batch_size=16",
