@@ -152,8 +152,8 @@ def test_a_source_that_is_sorted_by_class_gives_the_rows_of_a_shuffled_one(here:
     lines = [f"{name}/{number}.png,{name}" for name in CLASSES for number in range(COUNT)]
     keys = set()
     for order in (lines, np.random.default_rng(0).permutation(lines)):
-        (folder / "metadata.csv").write_text("\n".join(["file_name,label", *order]))
-        ref, images = collected(source(folder), here)
+        (folder / "list.csv").write_text("\n".join(["path,label", *order]))
+        ref, images = collected(source(folder / "list.csv"), here)
         keys.add(ref.uri)
     assert len(keys) == 1
     labels = [row.label for row in images_of(here, images)]
