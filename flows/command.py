@@ -12,7 +12,7 @@ from lib import command_line
 from lib.errors import PermanentError
 from lib.lineage.provenance import code
 from lib.runtime.failures import of_exception
-from lib.runtime.hardware import require_threads
+from lib.runtime.hardware import require_clock, require_threads
 from lib.settings import Settings, read_settings
 from lib.store import Store, open_store
 from lib.store.probe import require_answer, require_promises
@@ -46,6 +46,7 @@ def reach_store(settings: Settings) -> Store:
 
 def check_ready(store: Store) -> None:
     """Raise, within half a minute, where a run lacks what it needs: it is called before the run makes anything."""
+    require_clock()
     require_threads()
     require_promises(store)
     if (problem := code().problem) and not read_settings().image_commit:

@@ -115,6 +115,13 @@ class Settings(BaseSettings):
         "renewal it counts as dead, and another run takes over.",
     )
 
+    def seen_from_anywhere(self) -> "Settings":
+        """The same for a process whose current folder is another."""
+        store = self.store_uri
+        if not store.startswith("s3://"):
+            store = str(addresses.folder(store, "STORE_URI must be a folder or s3://bucket/prefix").absolute())
+        return self.model_copy(update={"store_uri": store, "cache_dir": self.cache_dir.absolute()})
+
 
 def read_settings() -> Settings:
     """The environment as it is now. Raises PermanentError where a variable does not parse."""

@@ -75,7 +75,7 @@ def limited(splits: Splits, train_labels: np.ndarray, limit: int) -> Splits:
     them compares with other runs. Raises PermanentError where the limit is below one row of each class."""
     classes = len(np.unique(train_labels))
     if limit < classes:
-        raise PermanentError(f"--limit must be at least {classes}, one row of each class; received {limit}")
+        raise PermanentError(f"limit (--limit N) must be at least {classes}, one row of each class; received {limit}")
     return replace(splits, train=np.sort(limited_rows(train_labels, splits.train, limit)))
 
 

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,8 @@ from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, load, read_file
 from lib.store import Store
 
+HELD_OUT = ("validation", "test")
+"""The splits whose probabilities are kept."""
 COLUMNS = ("split", "index", "label", "predicted", "probabilities")
 
 
@@ -45,6 +48,7 @@ def read_probabilities(store: Store, evaluation: Manifest, split: str) -> np.nda
     shape = data["rows"][split], len(data["class_names"])
 
     def read(path: Path) -> np.ndarray:
+        _check_count(path, data)
         kinds = pq.read_schema(path)
         if missing := {*COLUMNS} - {*kinds.names}:
             raise ValueError(f"without the columns {', '.join(sorted(missing))}")
@@ -65,9 +69,11 @@ def read_right(store: Store, evaluation: Manifest, split: str) -> np.ndarray:
 
     Raises PermanentError where the table is not one of so many rows.
     """
-    rows = load(store, evaluation.inputs["prepared"]).facts["rows"][split]
+    data = load(store, evaluation.inputs["prepared"]).facts
+    rows = data["rows"][split]
 
     def read(path: Path) -> np.ndarray:
+        _check_count(path, data)
         table = pq.read_table(path, columns=["label", "predicted"], filters=[("split", "=", split)])
         if len(table) != rows or table["label"].null_count or table["predicted"].null_count:
             raise ValueError(f"{len(table):,} rows for {split}, and not {rows:,}")
@@ -75,6 +81,12 @@ def read_right(store: Store, evaluation: Manifest, split: str) -> np.ndarray:
         return right
 
     return read_file(store, evaluation, "predictions", read)
+
+
+def _check_count(path: Path, data: dict[str, Any]) -> None:
+    """Raise ValueError, before any row is read, where there are not as many as `data` has."""
+    if (count := pq.read_metadata(path).num_rows) != (must := sum(data["rows"][split] for split in HELD_OUT)):
+        raise ValueError(f"{count:,} rows, and not {must:,}")
 
 
 def check_predictions(address: str, file: Path, scored: Mapping[str, tuple[SplitRows, np.ndarray]]) -> None:

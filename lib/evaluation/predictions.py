@@ -14,7 +14,7 @@ from lib.errors import PermanentError, cause
 from lib.evaluation.calibration import fit_temperature
 from lib.evaluation.held_out import as_resampled, held_out
 from lib.evaluation.metrics import SplitMetrics, from_confusion, measure, measure_blocks, read_metrics
-from lib.evaluation.prediction_table import check_predictions, encode_predictions, read_probabilities
+from lib.evaluation.prediction_table import HELD_OUT, check_predictions, encode_predictions, read_probabilities
 from lib.lineage.digests import digest_array, digest_json
 from lib.lineage.manifests import Manifest, Ref, commit, find, foreign, load, local_file, put_file
 from lib.lineage.provenance import made_by
@@ -37,8 +37,6 @@ BLOCK_BYTES = 64_000_000
 SAMPLE = 32
 TOLERANCE = 0.02
 """Features are kept as float16."""
-STORED_SPLITS = ("validation", "test")
-"""Those whose probabilities are kept."""
 SUMMARY = {"rows", "loss", "accuracy", "top5_accuracy", "macro_f1", "intervals"}
 Scored = dict[str, tuple[StoredRows, np.ndarray]]
 """Split → its rows and their probabilities (N, classes)."""
@@ -67,7 +65,7 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
     predict = _predictor(store, made, rows, emit)
     names: list[str] = prepared.facts["class_names"]
     metrics = {"train": measure_blocks(predict("train"), rows["train"].labels, names)}
-    scored = {split: (rows[split], np.concatenate([*predict(split)])) for split in STORED_SPLITS}
+    scored = {split: (rows[split], np.concatenate([*predict(split)])) for split in HELD_OUT}
     temperature = _temperature(scored)
     metrics |= _held_out(scored, names, temperature)
     written = {split: values.model_dump(mode="json") for split, values in metrics.items()}
@@ -106,7 +104,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     metrics = {split: values.model_dump(mode="json") for split, values in read_metrics(store, manifest).items()}
     file, names = local_file(store, manifest, "predictions"), prepared.facts["class_names"]
     rows = open_rows(store, prepared, SPLITS)
-    scored = {split: (rows[split], read_probabilities(store, manifest, split)) for split in STORED_SPLITS}
+    scored = {split: (rows[split], read_probabilities(store, manifest, split)) for split in HELD_OUT}
     check_predictions(address, file, scored)
     _check_sample(store, address, model, scored)
     temperature = _temperature(scored)

@@ -26,8 +26,8 @@ def fresh_seed(start: Start) -> int:
     """The date as YYYYMMDD: 20261126; the second start on a date has 2026112601, the third 2026112602."""
     if start.earlier >= MOST_IN_A_DAY:
         raise PermanentError(
-            f"--seed fresh must have at most {MOST_IN_A_DAY} starts a day; this is number {start.earlier + 1} of those "
-            f"planned for {start.at:%Y-%m-%d}: start less often, or give each run a number as its seed"
+            f"seed (--seed) fresh must have at most {MOST_IN_A_DAY} starts a day; this is number {start.earlier + 1} "
+            f"of those planned for {start.at:%Y-%m-%d}: start less often, or give each run a number as its seed"
         )
     date = int(f"{start.at:%Y%m%d}")
     return date * MOST_IN_A_DAY + start.earlier if start.earlier else date

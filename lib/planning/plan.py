@@ -187,7 +187,7 @@ def check_limit(spec: DatasetSpec, limit: int | None) -> None:
     classes = len(spec.class_names)
     if limit is not None and limit < classes:
         raise PermanentError(
-            f"--limit must be at least {classes}, one row of each class of {spec.name}; received {limit}"
+            f"limit (--limit N) must be at least {classes}, one row of each class of {spec.name}; received {limit}"
         )
 
 
@@ -196,5 +196,5 @@ def resolve_seed(seed: Seed, start: Callable[[], Start]) -> int:
     if seed == "fresh":
         return fresh_seed(start())
     if not 0 <= seed <= LARGEST_SEED:
-        raise PermanentError(f"--seed must be 'fresh' or from 0 to {LARGEST_SEED}; received {seed}")
+        raise PermanentError(f"seed (--seed N) must be 'fresh' or from 0 to {LARGEST_SEED}; received {seed}")
     return seed

@@ -86,7 +86,9 @@ def _of_model(store: Store, evaluation: Manifest, examples: Examples, names: lis
     figures = {
         "curves": plots.learning_curves(history),
         "confusion": plots.confusion_matrix(metrics.confusion, names),
-        "per_class": plots.per_class_accuracy([each.recall for each in metrics.per_class], names),
+        "per_class": plots.per_class_accuracy(
+            [each.recall if each.rows else None for each in metrics.per_class], names
+        ),
         "reliability": plots.reliability_diagram(calibration_of(metrics)),
     }
     pictures = {name: plots.png(figure) for name, figure in figures.items()}

@@ -138,16 +138,20 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], class_names: Sequence[s
     return figure
 
 
-def per_class_accuracy(recalls: Sequence[float], class_names: Sequence[str]) -> Figure:
-    """The share of each class's images that were recognised, 0 to 1, best first, with the mean of all classes."""
+def per_class_accuracy(shares: Sequence[float | None], class_names: Sequence[str]) -> Figure:
+    """The share of each class's images that were recognised, 0 to 1, best first, with the mean of these classes.
+
+    A class without images has None, and is left out.
+    """
+    recalls = {number: share for number, share in enumerate(shares) if share is not None}
     if len(recalls) > MOST_NAMED:
-        shares = {"share of the class's images recognised": sorted(recalls, reverse=True)}
-        return _by_number(shares, "classes, best first", "share")
-    best_first = sorted(range(len(recalls)), key=lambda number: -recalls[number])
+        series = {"share of the class's images recognised": sorted(recalls.values(), reverse=True)}
+        return _by_number(series, "classes, best first", "share")
+    best_first = sorted(recalls, key=lambda number: -recalls[number])
     names = _drawn(class_names)
     best_first_names = names._replace(labels=[names.labels[number] for number in best_first])
     figure, columns = _columns(best_first_names, 0.26, 1.3)
-    mean = float(np.mean(recalls))
+    mean = float(np.mean([*recalls.values()]))
     for axis, chosen in columns:
         values = [recalls[best_first[place]] for place in chosen]
         axis.barh(range(len(values)), values, 0.75, color=BLUE)

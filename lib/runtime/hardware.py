@@ -1,14 +1,16 @@
 """What this machine can compute on, told without loading TensorFlow."""
 
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from lib.errors import NoGpu
+from lib.errors import NoGpu, PermanentError
 from lib.runtime.failures import of_exception
 from lib.runtime.gpus import visible_gpus
 
 RunsOn = Literal["cpu", "gpu"]
+EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 THREADS_OF_A_RUN = 32
 """At least: those of Prefect, OpenBLAS and PyArrow. Its temporary server and its trainings have more."""
 
@@ -21,6 +23,12 @@ def has_gpu(devices: Path = Path("/dev")) -> bool:
 def can_run_here(runs_on: RunsOn, allow_cpu: bool) -> bool:
     """Whether what `runs_on` asks for is here: no GPU is needed, or one is there, or it may do without."""
     return runs_on == "cpu" or allow_cpu or has_gpu()
+
+
+def require_clock() -> None:
+    """Raise PermanentError where the clock of this machine is that of one that lost its battery: files need a date."""
+    if (now := datetime.now(UTC)) < EARLIEST:
+        raise PermanentError(f"this machine's clock must be right; it says {now:%d %B %Y}; set it, and run again")
 
 
 def require_threads(count: int = THREADS_OF_A_RUN) -> None:

@@ -27,7 +27,7 @@ from lib.redaction import without_secrets
 from lib.runtime import failures
 from lib.runtime.failures import ASKED_TO_STOP, CTRL_C
 from lib.runtime.gpus import no_gpu, one_gpu, visible_gpus
-from lib.runtime.hardware import RunsOn
+from lib.runtime.hardware import RunsOn, require_clock
 from lib.runtime.interrupts import Interrupted, catch_signals
 from lib.runtime.processes import JobProcess, start_job
 from lib.settings import Settings
@@ -89,7 +89,8 @@ def run_job(job: Job, on_event: Emit) -> Ref:
 
     oom_kills = failures.oom_kills()
     with tempfile.TemporaryFile("w+", errors="replace") as log:
-        process = start_job(job.model_dump(mode="json"), log, job.settings.stop_within_s, notes(on_event))
+        elsewhere = job.model_copy(update={"settings": job.settings.seen_from_anywhere()})
+        process = start_job(elsewhere.model_dump(mode="json"), log, job.settings.stop_within_s, notes(on_event))
         try:
             last = _follow(process, on_event)
         finally:
@@ -137,6 +138,7 @@ def run(job: Job) -> int:
 
     settings = job.settings
     try:
+        require_clock()
         # Before the step loads TensorFlow, which keeps the GPUs that it finds.
         with one_gpu(visible_gpus(), warns(emit)) if job.runs_on == "gpu" else no_gpu():
             step = pkgutil.resolve_name(str(STEPS[job.step].job))

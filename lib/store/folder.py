@@ -14,13 +14,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from lib.errors import NotFound, PermanentError
+from lib.errors import NotFound, PermanentError, TransientError
 from lib.files import LEADS_NOWHERE, check_regular, digest_and_size, first_free_space, open_lock, read_regular
 from lib.store.contract import LARGEST_RECORD_BYTES, OURS, PARTIAL, check_content, check_names, check_path, check_source
 
 LOCK = ".lock"
 """Beside the folders of the store, so that no listing shows it."""
 
+AWAY = {errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN}
+"""What network file systems say for a while."""
 WITHOUT_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 """What file systems answer that have no hard links."""
 
@@ -289,6 +291,8 @@ def _explained(root: Path, action: str, path: str | None = None) -> Iterator[Non
         if error.errno == errno.ENAMETOOLONG:
             check_names(os.path.relpath(error.filename, root))
         what = f"{error.strerror}{_where(root, error, path)}"
+        if error.errno in AWAY:
+            raise TransientError(f"the store at {root} did not answer: {what}") from error
         raise PermanentError(
             f"the store must be a folder that can be {action}; received {root}: {what}; "
             f"{first_free_space(error)}set STORE_URI or --store to another place, or mend this one"

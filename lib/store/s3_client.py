@@ -260,7 +260,7 @@ def _of_its_code(error: botocore.exceptions.ClientError, set_by: str) -> str:
         return "S3 refused it: its clock and this machine's are too far apart; set this one's"
     if name in FULL or http == HTTPStatus.INSUFFICIENT_STORAGE:
         return f"S3 is full ({name}); free space there, or raise its quota"
-    if name in OF_REGIONS or region:
+    if name in OF_REGIONS or (region and 300 <= http < 400):  # some servers name theirs in every error
         return f"AWS_REGION must name the region of its bucket{f', {region}' if region else ''} ({name})"
     if 300 <= http < 400:
         return f"the endpoint redirects (HTTP {http}); check AWS_ENDPOINT_URL_S3"

@@ -176,7 +176,11 @@ BAD_PARAMETERS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "seed in words": (train_all, {"seed": "fresh2"}, "the request is not valid: seed.int: Input should be a valid int"),
     "half a seed": (train_all, {"seed": 1.5}, "the request is not valid: seed.int: Input should be a valid integer"),
     "seed of nothing": (train_all, {"seed": None}, "the request is not valid: seed.int: Input should be a valid int"),
-    "vast seed": (train_all, {"seed": 10**30}, "--seed must be 'fresh' or from 0 to 4294967295; received 1000000000"),
+    "vast seed": (
+        train_all,
+        {"seed": 10**30},
+        "seed (--seed N) must be 'fresh' or from 0 to 4294967295; received 1000000000",
+    ),
     "limit in words": (train_all, {"limit": "many"}, "the request is not valid: limit: Input should be a valid int"),
     "no limit": (ingest, {"limit": 0}, "the request is not valid: limit: Input should be greater than or equal to 1"),
     "dataset of 300 letters": (ingest, {"dataset": 300 * "a"}, "unknown dataset 'aaa"),

@@ -24,6 +24,20 @@ def test_without_variables_the_store_is_a_folder_of_the_repository(monkeypatch: 
     assert settings.lease_s == 60.0
 
 
+@pytest.mark.parametrize("store", ["results", "~/results", "file:///results", "s3://bucket/results"])
+def test_a_process_with_another_current_folder_sees_the_same_places(
+    store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(store_uri=store, cache_dir=Path("cache")).seen_from_anywhere()
+    assert settings.cache_dir == tmp_path / "cache"
+    assert settings.store_uri == {
+        "results": f"{tmp_path}/results",
+        "~/results": f"{Path.home()}/results",
+        "file:///results": "/results",
+    }.get(store, store)
+
+
 def test_variables_are_read_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORE_URI", "s3://bucket/prefix")
     monkeypatch.setenv("MIRROR_URL", "file:///mirror")

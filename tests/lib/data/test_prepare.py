@@ -220,7 +220,9 @@ def test_a_limit_of_all_training_rows_is_the_output_without_a_limit(
 
 
 def test_a_limit_below_the_classes_is_refused_and_leaves_nothing(store: LocalStore, dataset: Ref) -> None:
-    with pytest.raises(PermanentError, match=r"^--limit must be at least 3, one row of each class; received 2$"):
+    with pytest.raises(
+        PermanentError, match=r"^limit \(--limit N\) must be at least 3, one row of each class; received 2$"
+    ):
         prepare(SPEC, store, dataset, 2)
     assert store.list("prepared") == []
 

@@ -95,7 +95,9 @@ def test_each_limit_is_within_the_next() -> None:
 
 
 def test_a_limit_below_the_classes_is_refused() -> None:
-    with pytest.raises(PermanentError, match=r"^--limit must be at least 3, one row of each class; received 2$"):
+    with pytest.raises(
+        PermanentError, match=r"^limit \(--limit N\) must be at least 3, one row of each class; received 2$"
+    ):
         limited(WHOLE, TRAIN_LABELS, 2)
 
 

@@ -82,13 +82,13 @@ def test_a_plan_holds_what_was_asked_resolved() -> None:
         ({"models": ["resnet8"]}, "unknown recipe 'resnet8'; known: old, one, two"),
         ({"epochs": 0}, "the request is not valid: epochs: Input should be greater than or equal to 1; received 0"),
         ({"limit": -5}, "the request is not valid: limit: Input should be greater than or equal to 1; received -5"),
-        ({"limit": 9}, "--limit must be at least 10, one row of each class of digits; received 9"),
+        ({"limit": 9}, "limit (--limit N) must be at least 10, one row of each class of digits; received 9"),
         (
             {"dataset": "cifar100", "models": ["one"], "limit": 99},
-            "--limit must be at least 100, one row of each class of cifar100; received 99",
+            "limit (--limit N) must be at least 100, one row of each class of cifar100; received 99",
         ),
-        ({"seed": -1}, "--seed must be 'fresh' or from 0 to 4294967295; received -1"),
-        ({"seed": 2**32}, "--seed must be 'fresh' or from 0 to 4294967295; received 4294967296"),
+        ({"seed": -1}, "seed (--seed N) must be 'fresh' or from 0 to 4294967295; received -1"),
+        ({"seed": 2**32}, "seed (--seed N) must be 'fresh' or from 0 to 4294967295; received 4294967296"),
         (
             {"overrides": {"learning_rate": "0"}},
             "recipe one is not valid: phases.0.learning_rate: Input should be greater than 0; received 0",

@@ -122,6 +122,14 @@ def test_classes_stand_in_the_order_of_their_accuracy() -> None:
     assert axis.yaxis_inverted()
 
 
+def test_a_class_without_images_is_left_out_of_the_accuracy_of_classes() -> None:
+    figure = plots.per_class_accuracy([0.25, None, 0.75], ["cat", "dog", "oak_tree"])
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["oak tree", "cat"]
+    assert [bar.get_width() for bar in axis.patches] == [0.75, 0.25]
+    assert figure.legends[0].get_texts()[0].get_text() == "mean of all classes: 50.0 %"
+
+
 def test_the_confusion_is_shaded_by_the_share_of_the_true_class() -> None:
     axis = plots.confusion_matrix([[3, 1], [0, 0]], ["cat", "dog"]).axes[0]
     assert axis.images[0].get_array().tolist() == [[0.75, 0.25], [0.0, 0.0]]

@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from lib.errors import NoGpu
-from lib.runtime.hardware import can_run_here, has_gpu, require_hardware, require_threads
+from lib.errors import NoGpu, PermanentError
+from lib.runtime.hardware import can_run_here, has_gpu, require_clock, require_hardware, require_threads
 from lib.settings import REPOSITORY
 
 AS_NOBODY = (
@@ -24,6 +26,18 @@ AS_NOBODY = (
     "+dac_override",
 )
 """For root no limit of processes holds; its files can be read."""
+
+
+@pytest.mark.parametrize(("year", "says"), [(1970, "it says 02 March 1970; set it"), (2019, "2019"), (2026, "")])
+def test_a_clock_that_has_lost_its_battery_is_named(year: int, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> "Clock":
+            return cls(year, 3, 2, tzinfo=UTC)
+
+    monkeypatch.setattr("lib.runtime.hardware.datetime", Clock)
+    with pytest.raises(PermanentError, match=says) if says else nullcontext():
+        require_clock()
 
 
 @pytest.fixture(autouse=True)

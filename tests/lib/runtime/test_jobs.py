@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from lib.data.ingest import ingest
 from lib.errors import InTheWay, NoGpu, PipelineError, TooLarge, TransientError
 from lib.lineage.manifests import OtherVersion
 from lib.runtime import failures
 from lib.runtime.failures import MORE_MEMORY
-from lib.runtime.jobs import Job, kind_of
+from lib.runtime.jobs import Job, kind_of, run_job
 from lib.settings import REPOSITORY, Settings
+from lib.store import LocalStore
+from tests.toy import SPEC, mirror
 
 STEP = """
 import time
@@ -97,3 +100,12 @@ def test_where_its_flow_was_killed_the_chunk_under_way_is_finished(tmp_path: Pat
     process.stdin.close()
     assert process.wait(30) == failures.ASKED_TO_STOP
     assert said.read_text() == "whole chunks: 1"
+
+
+def test_a_job_finds_a_store_that_was_named_as_seen_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    dataset = ingest(SPEC, LocalStore(Path("here")), mirror(tmp_path / "mirror", 1), lambda *_: None)
+    arguments = {"spec": SPEC.model_dump(mode="json"), "dataset": dataset.model_dump(), "limit": None}
+    job = Job(step="prepared", settings=Settings(store_uri="here"), runs_on="cpu", arguments=arguments)
+    made = run_job(job, lambda event: None)
+    assert (tmp_path / "here" / made.uri / "manifest.json").is_file()

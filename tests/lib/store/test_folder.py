@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.errors import PermanentError
+from lib.errors import PermanentError, TransientError
 from lib.store import LocalStore, open_store
 from lib.store.probe import broken_promise, require_promises
 
@@ -95,6 +95,18 @@ def test_a_file_in_a_bad_sector_is_named(
     monkeypatch.setattr("lib.store.folder.check_content", fail)
     with pytest.raises(PermanentError, match=r"Input/output error at models/m/model.keras; set STORE_URI"):
         read(store, "models/m/model.keras")
+
+
+def test_a_network_file_system_that_is_away_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalStore(tmp_path / "store")
+    store.write("a", b"hello")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr("lib.store.folder.read_regular", fail)
+    with pytest.raises(TransientError, match=r"^the store at .* did not answer: Stale file handle at a$"):
+        store.read("a")
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])

@@ -177,6 +177,12 @@ ANSWERS: dict[tuple[int, str], tuple[type[PipelineError], str]] = {
 }
 
 
+def test_a_server_that_names_its_region_in_each_error_is_not_said_to_be_in_another() -> None:
+    answer = {"Error": {"Code": "AccessDenied", "Region": "eu-west-7"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+    with pytest.raises(PermanentError, match=r"AccessDenied \(403\); check the keys"), s3_errors("s3://b/x"):
+        raise botocore.exceptions.ClientError(answer, "PutObject")
+
+
 @pytest.mark.parametrize(("status", "code"), ANSWERS)
 def test_an_answer_of_s3_is_told_by_its_code(status: int, code: str) -> None:
     kind, said = ANSWERS[status, code]
