@@ -49,9 +49,9 @@ def _value(value: Any) -> str:
 
 
 def interval(metrics: SplitMetrics, name: str) -> str:
-    """` (0.792 to 0.814)`, the 95 % interval of one of `metrics`; empty where it has none."""
+    """`0.792 to 0.814`, the 95 % interval of one of `metrics`; empty where it has none."""
     bounds = metrics.intervals.get(name)
-    return f" ({bounds.low:.3f} to {bounds.high:.3f})" if bounds else ""
+    return f"{bounds.low:.3f} to {bounds.high:.3f}" if bounds else ""
 
 
 def calibration(metrics: SplitMetrics) -> str:

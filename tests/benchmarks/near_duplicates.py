@@ -23,7 +23,6 @@ from lib.lineage.steps import SPLITS, STEPS
 from lib.store import Store
 from lib.training.stored_features import open_features
 from tests.benchmarks.measuring import highest_anonymous_bytes, processor_seconds
-from tests.benchmarks.reading import prepared
 
 JUDGEMENTS = ("exact", "near", "very similar")
 HALVES = {"even (chosen on them)": 0, "odd (honest)": 1}
@@ -113,6 +112,8 @@ def draw(path: Path, pairs: Sequence[Pair], rows: dict[str, StoredRows]) -> None
 
 def main() -> None:
     options = make_parser().parse_args()
+    from tests.benchmarks.reading import prepared  # it loads TensorFlow, which --help needs not
+
     people, (store, data), console = listed(options.list), prepared("cifar100"), Console(width=180)
     rows = open_rows(store, data, SPLITS)
     features = open_features(store, [found_at(store, options.features)], rows) if options.features else None
