@@ -48,7 +48,7 @@ def test_the_page_is_as_wide_as_the_screen_and_a_tenth_as_long_as_all_of_it(
     assert height < 9_000
     cut = page.evaluate(
         "[...document.querySelectorAll('.scroll')].filter(each => each.checkVisibility() && "
-        "each.scrollWidth > each.clientWidth).map(each => each.innerText.slice(0, 300) + each.scrollWidth + ' ' + each.clientWidth)"
+        "each.scrollWidth > each.clientWidth).map(each => each.innerText)"
     )
     assert cut == [], "each open table fits"
 
