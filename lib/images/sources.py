@@ -24,6 +24,7 @@ from lib.images.source_files import (
     path_order,
     place_of,
 )
+from lib.lineage.folders import folders
 from lib.redaction import without_secrets
 from lib.settings import read_settings
 from lib.store.cache import Cache
@@ -55,15 +56,17 @@ def open_source(uri: str, cache_dir: Path) -> Source:
 
 
 def check_apart(uri: str, store_uri: str) -> None:
-    """Raise PermanentError where the source at `uri` lies in the store at `store_uri`, or that in the source.
+    """Raise PermanentError where the source at `uri` holds the store at `store_uri`, or lies in one of its folders.
 
-    What a store keeps would be taken for images, or removed from it when the source is tidied up.
+    What a store keeps would be taken for images, or removed from it when the source is tidied up. Beside the folders of
+    a store, as under a prefix of its bucket, images are left alone.
     """
     source, store = map(_whole_address, (uri, store_uri))
-    if _is_within(source, store) or _is_within(store, source):
+    if _is_within(store, source) or any(_is_within(source, f"{store}/{name}") for name in folders()):
         raise PermanentError(
-            f"{OPTION} and the store must not lie in one another; received {shortened(without_secrets(uri))} and the "
-            f"store {shortened(without_secrets(store_uri))}; name another store by --store or STORE_URI"
+            f"{OPTION} must not hold the store, nor lie in a folder of its own; received "
+            f"{shortened(without_secrets(uri))} and the store {shortened(without_secrets(store_uri))}; name another "
+            "store by --store or STORE_URI"
         )
 
 

@@ -25,7 +25,7 @@ COLUMNS = {
     "parameters": "Parameters",
     "epochs": "Epochs",
 }
-NARROW = ("rank", "model", "validation_accuracy", "test_accuracy", "test_loss")
+NARROW = ("rank", "model", "validation_accuracy", "test_accuracy")
 """Of COLUMNS, what a page beside menus has room for: each model's own section says the rest."""
 PHONE = ("model", "validation_accuracy", "test_accuracy")
 """Of COLUMNS, what a phone has room for."""

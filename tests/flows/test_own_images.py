@@ -113,7 +113,7 @@ def test_a_store_in_the_folder_of_images_is_refused_before_anything_is_made(
     command: Callable[[list[str]], None], tmp_path: Path
 ) -> None:
     colours(tmp_path / "own")
-    with pytest.raises(PermanentError, match=r"^--from and the store must not lie in one another"):
+    with pytest.raises(PermanentError, match=r"^--from must not hold the store, nor lie in"):
         command(["--from", str(tmp_path / "own"), "--name", "x", "--store", str(tmp_path / "own" / "results")])
     assert not (tmp_path / "own" / "results").exists()
 
@@ -121,7 +121,7 @@ def test_a_store_in_the_folder_of_images_is_refused_before_anything_is_made(
 def test_a_flow_refuses_a_store_in_the_folder_of_images_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     colours(tmp_path / "own")
     monkeypatch.setenv("STORE_URI", str(tmp_path / "own" / "results"))
-    with pytest.raises(PermanentError, match=r"^--from and the store must not lie in one another"):
+    with pytest.raises(PermanentError, match=r"^--from must not hold the store, nor lie in"):
         ingest_flow("colours", source=source(tmp_path / "own"))
     assert not (tmp_path / "own" / "results").exists()
 

@@ -280,18 +280,18 @@ def test_100_000_files_are_listed_within_seconds(tmp_path: Path, monkeypatch: py
 
 
 APART = [("{}/own", "{}/own store"), ("{}/store/x.csv", "{}/store/x"), ("{}/own", "s3://own"), ("s3://b/own", "s3://b/own2"),
-         ("s3://b/x", "s3://c/x")]  # fmt: skip
-NOT_APART = [("{}/own", "{}/own/results"), ("{}/own", "{}/own"), ("{}/own/a", "{}/own"), ("file://{}/own/a", "{}/own"),
-             ("{}/link", "{}/own/results"), ("{}/own", "{}/link/results"), ("s3://b/own/", "s3://b/own/x"),
-             ("s3://b/own/x", "s3://b/own"), ("s3://b", "s3://b/x"), ("s3://b/own/", "s3://b/own")]  # fmt: skip
+         ("s3://b/x", "s3://c/x"), ("s3://b/arriving", "s3://b"), ("{}/own/arriving", "{}/own")]  # fmt: skip
+NOT_APART = [("{}/own", "{}/own/results"), ("{}/own", "{}/own"), ("{}/own/models/a", "{}/own"),
+             ("file://{}/own/images", "{}/own"), ("{}/link", "{}/own/results"), ("{}/own", "{}/link/results"), ("s3://b/own/", "s3://b/own/x"),
+             ("s3://b/own/raw/x", "s3://b/own"), ("s3://b", "s3://b/x"), ("s3://b/own/", "s3://b/own")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("source", "store"), [*APART, *NOT_APART])
-def test_a_source_and_a_store_must_not_lie_in_one_another(folder: Path, source: str, store: str) -> None:
+def test_a_source_must_not_hold_the_store_nor_lie_in_a_folder_of_its_own(folder: Path, source: str, store: str) -> None:
     (folder.parent / "link").symlink_to(folder)
     given = source.format(folder.parent), store.format(folder.parent)
     if (source, store) in APART:
         check_apart(*given)
         return
-    with pytest.raises(PermanentError, match=r"^--from and the store must not lie in one another; received .*; name "):
+    with pytest.raises(PermanentError, match=r"^--from must not hold the store, nor lie in .*; received .*; name "):
         check_apart(*given)

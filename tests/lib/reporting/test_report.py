@@ -125,8 +125,8 @@ def test_the_markdown_is_the_same_report_with_the_pictures_of_the_best_model_ins
     text = report_markdown(store, report)
     header, line, first, second = text.split("## Leaderboard\n\n")[1].splitlines()[:4]
     assert len({row.count("|") for row in (header, line, first, second)}) == 1
-    assert first.startswith("| 1 | digits-cnn | 0.7500 (0.673 to 0.814) | 0.8000 (0.756 to 0.838) |")
-    assert second.startswith(f"| 2 | digits-softmax ({BASELINE}) | 0.5000 (0.419 to 0.581) | 1.0000 (0.989 to 1.000) |")
+    assert first.startswith("| 1 | digits-cnn | 0.7500 (0.673–0.814) | 0.8000 (0.756–0.838) |")
+    assert second.startswith(f"| 2 | digits-softmax ({BASELINE}) | 0.5000 (0.419–0.581) | 1.0000 (0.989–1.000) |")
     assert text.count("](data:image/png;base64,") == 2 + 4
     assert text.count("Its pictures are on the page of the report.") == 1
     assert text.count(f"](data:image/png;base64,{TINY})") == 1 + 3
