@@ -282,7 +282,8 @@ def test_100_000_files_are_listed_within_seconds(tmp_path: Path, monkeypatch: py
 APART = [("{}/own", "{}/own store"), ("{}/store/x.csv", "{}/store/x"), ("{}/own", "s3://own"), ("s3://b/own", "s3://b/own2"),
          ("s3://b/x", "s3://c/x"), ("s3://b/arriving", "s3://b"), ("{}/own/arriving", "{}/own")]  # fmt: skip
 NOT_APART = [("{}/own", "{}/own/results"), ("{}/own", "{}/own"), ("{}/own/models/a", "{}/own"),
-             ("file://{}/own/images", "{}/own"), ("{}/link", "{}/own/results"), ("{}/own", "{}/link/results"), ("s3://b/own/", "s3://b/own/x"),
+             ("file://{}/own/images", "{}/own"), ("{}/link", "{}/own/results"), ("{}/own", "{}/link/results"),
+             ("s3://b/own/", "s3://b/own/x"),
              ("s3://b/own/raw/x", "s3://b/own"), ("s3://b", "s3://b/x"), ("s3://b/own/", "s3://b/own")]  # fmt: skip
 
 
