@@ -71,7 +71,6 @@ def train(store: Store, settings: Settings, emit: Emit, task: TrainingTask) -> R
     data = load(store, task.prepared)
     address = model_address(data.facts["dataset"], task.recipe, task.prepared, task.seed, task.weights)
     work = checkpoints_address(address)
-
     with lease(store, f"{work}/{LEASE}", settings.lease_s, waits(emit), warns(emit)) as check_ours:
         if done := find(store, address):
             return done[0]

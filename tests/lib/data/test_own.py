@@ -148,18 +148,6 @@ def test_neither_times_nor_names_nor_the_order_of_listing_make_a_version(
     assert again == first
 
 
-def test_a_source_that_is_sorted_by_class_gives_the_rows_of_a_shuffled_one(here: LocalStore, folder: Path) -> None:
-    lines = [f"{name}/{number}.png,{name}" for name in CLASSES for number in range(COUNT)]
-    keys = set()
-    for order in (lines, np.random.default_rng(0).permutation(lines)):
-        (folder / "list.csv").write_text("\n".join(["path,label", *order]))
-        ref, images = collected(source(folder / "list.csv"), here)
-        keys.add(ref.uri)
-    assert len(keys) == 1
-    labels = [row.label for row in images_of(here, images)]
-    assert sum(now != then for now, then in itertools.pairwise(labels)) > COUNT, "classes alternate"
-
-
 @pytest.mark.parametrize(
     "change",
     [
