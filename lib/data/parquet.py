@@ -38,13 +38,6 @@ class LabelTable:
     """Nulls by column."""
 
 
-@dataclass(frozen=True)
-class ImageTable(LabelTable):
-    """A split as read back."""
-
-    images: np.ndarray  # (N, H, W, C) uint8
-
-
 class Destination(NamedTuple):
     """Where images are to be read to: row `rows[k]` of a file to `images[k]`."""
 
@@ -95,17 +88,6 @@ def _description(spec: DatasetSpec) -> dict[str, str]:
 def label_type(largest: int) -> pa.DataType:
     """What labels up to `largest` are stored as: int16, as all of up to 32,768 classes, else int32."""
     return pa.int16() if largest < 1 << 15 else pa.int32()
-
-
-def read_images(path: Path) -> ImageTable:
-    """Read a file of `write_images`.
-
-    Raises PermanentError where it is no such file.
-    """
-    with _opened(path) as file:
-        images = np.empty((file.metadata.num_rows, *_shape(file)), np.uint8)
-        table = _read(file, [Destination(np.arange(len(images)), images)])
-    return ImageTable(**vars(table), images=images)
 
 
 def copy_images(path: Path, destinations: Sequence[Destination]) -> LabelTable:

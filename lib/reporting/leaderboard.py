@@ -29,8 +29,8 @@ NARROW = ("rank", "model", "validation_accuracy", "test_accuracy")
 """Of COLUMNS, what a page beside menus has room for: each model's own section says the rest."""
 PHONE = ("model", "validation_accuracy", "test_accuracy")
 """Of COLUMNS, what a phone has room for."""
-WITH_INTERVALS = ("validation_accuracy", "test_accuracy")
-BOUNDS = tuple(f"{column}_{end}" for column in WITH_INTERVALS for end in ("low", "high"))
+ACCURACIES = ("validation_accuracy", "test_accuracy")
+BOUNDS = tuple(f"{column}_{end}" for column in ACCURACIES for end in ("low", "high"))
 """Of their 95 % intervals."""
 FACTS = (*COLUMNS, *BOUNDS, "seed", "baseline")
 FIVE = 5
@@ -87,7 +87,7 @@ def _figures(entry: Entry) -> dict[str, Any]:
 
 def bounds(row: Mapping[str, Any], column: str) -> str:
     """The 95 % interval of an accuracy of `row`; empty for other columns."""
-    return f"{row[f'{column}_low']:.3f} to {row[f'{column}_high']:.3f}" if column in WITH_INTERVALS else ""
+    return f"{row[f'{column}_low']:.3f} to {row[f'{column}_high']:.3f}" if column in ACCURACIES else ""
 
 
 def cell(row: Mapping[str, Any], column: str) -> str:

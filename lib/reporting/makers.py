@@ -14,7 +14,7 @@ MAKERS = TypeAdapter(dict[str, Maker])
 
 
 def makers_of(store: Store, prepared: Ref, evaluations: Sequence[Ref]) -> dict[str, dict[str, Any]]:
-    """Who made what a report shows, by address. It is recorded: what is lost and made anew is the same, by another."""
+    """`made_by` of the data, the evaluations and their models, by address: as it is today."""
     refs = [prepared, *evaluations, *(load(store, each).inputs["model"] for each in evaluations)]
     return {ref.uri: load(store, ref).made_by for ref in refs}
 

@@ -15,13 +15,13 @@ import pytest
 from lib.data.datasets import DATASETS, SplitDigests, dataset_address
 from lib.data.fetch import fetch
 from lib.data.ingest import ingest
-from lib.data.parquet import read_images
 from lib.errors import PermanentError
 from lib.lineage.manifests import Ref, find, load, local_file
 from lib.lineage.verify import verify
 from lib.store import LocalStore
 
 from .publisher import FILES, TOY, quiet, sha256
+from .tables import read_images
 
 
 @pytest.fixture

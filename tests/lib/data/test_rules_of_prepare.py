@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lib.data.datasets import DatasetSpec, dataset_address
-from lib.data.parquet import ImageFile, ImageTable, write_images
+from lib.data.parquet import ImageFile, write_images
 from lib.data.parsers import SourceSplit
 from lib.data.prepare import check_pictures, check_table, look, prepare
 from lib.errors import PermanentError
@@ -16,6 +16,7 @@ from lib.lineage.manifests import commit, put_file
 from lib.store import LocalStore
 from tests.whole import whole_manifest
 
+from .tables import ImageTable
 from .test_prepare import SPEC, toy
 
 

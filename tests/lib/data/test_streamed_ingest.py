@@ -7,7 +7,6 @@ import pytest
 
 from lib.data.ingest import OF_ONES_OWN, ingest
 from lib.data.own import find_dataset, record
-from lib.data.parquet import read_images
 from lib.errors import PermanentError
 from lib.images.shards import Found, Row, write_shards
 from lib.lineage.manifests import Ref, commit, load, local_file, put_file
@@ -17,6 +16,7 @@ from tests.whole import whole_manifest
 
 from .own_images import source
 from .publisher import quiet
+from .tables import read_images
 
 SIDES = ("train", "validation", "train", "test", "validation", "train", "test", "train")
 
