@@ -52,6 +52,8 @@ class Step:
     """What runs in a process of its own to make it (`lib.runtime.jobs`); None: it is made in the flow's process."""
     only_for: Literal["all", "pretrained", "frozen"] = "all"
     """The recipes whose training needs it: all, or those with such a backbone."""
+    asked_by: str | None = None
+    """The field of a request that asks for it; None: every run makes it."""
 
     def address(self, **values: Any) -> str:
         """Where the output made of `values` lies: of these, what folder and key name."""
@@ -235,10 +237,10 @@ STEPS: dict[str, Step] = {
         ),
         Step(
             kind="report",
-            version=4,
+            version=5,
             does="report on {dataset_name}",
             folder="reports/{dataset_name}",
-            key=("prepared", "evaluations", "left_out"),
+            key=("prepared", "evaluations", "left_out", "beside"),
             per="report",
             verified_by="lib.reporting.report:recompute",
             kept=Kept.NEWEST_N,

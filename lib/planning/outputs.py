@@ -1,6 +1,6 @@
 """Which outputs a plan comes to, where each lies or will lie, and which are there: told from the store alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -60,13 +60,16 @@ def _known(recipe: Recipe, seed: int, weights: Mapping[str, Ref]) -> dict[str, A
     return {name: value for name, value in values.items() if not (unknown and name in {"weights", "start"})}
 
 
-def report_output(store: Store, plan: Plan, prepared: Ref, evaluations: list[Ref], left_out: list[str]) -> Output:
-    """The report over these evaluations, which lacks the models whose titles are `left_out`."""
+def report_output(
+    store: Store, plan: Plan, prepared: Ref, evaluations: list[Ref], left_out: list[str], beside: Sequence[Ref] = ()
+) -> Output:
+    """The report over these evaluations and what stands `beside` them; it lacks the models titled `left_out`."""
     values = {
         "dataset_name": plan.dataset.name,
         "prepared": prepared,
         "evaluations": evaluations,
         "left_out": left_out,
+        "beside": [*beside],
     }
     (output,) = _walk(store, "report", values)
     return output

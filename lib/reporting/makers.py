@@ -13,15 +13,17 @@ from lib.store import Store
 MAKERS = TypeAdapter(dict[str, Maker])
 
 
-def makers_of(store: Store, prepared: Ref, evaluations: Sequence[Ref]) -> dict[str, dict[str, Any]]:
-    """`made_by` of the data, the evaluations and their models, by address: as it is today."""
-    refs = [prepared, *evaluations, *(load(store, each).inputs["model"] for each in evaluations)]
+def makers_of(
+    store: Store, prepared: Ref, evaluations: Sequence[Ref], beside: Sequence[Ref]
+) -> dict[str, dict[str, Any]]:
+    """`made_by` of all that a report shows, models included, by address: as it is today."""
+    refs = [prepared, *evaluations, *(load(store, each).inputs["model"] for each in evaluations), *beside]
     return {ref.uri: load(store, ref).made_by for ref in refs}
 
 
 def made_by_others(store: Store, report: Manifest) -> list[str]:
     """The addresses of what was lost, or taken away, and made anew since the report was made."""
-    today = makers_of(store, report.inputs["prepared"], evaluations_of(report))
+    today = makers_of(store, report.inputs["prepared"], evaluations_of(report), beside_of(report))
     recorded = report.made_by.get("makers", today)
     known = recorded if isinstance(recorded, dict) else {}
     return [address for address, maker in today.items() if known.get(address) != maker]
@@ -29,7 +31,7 @@ def made_by_others(store: Store, report: Manifest) -> list[str]:
 
 def shown_makers(store: Store, report: Ref, manifest: Manifest) -> Makers:
     """Those that `manifest` records; of a report that is older than the record, those of today."""
-    found = makers_of(store, manifest.inputs["prepared"], evaluations_of(manifest))
+    found = makers_of(store, manifest.inputs["prepared"], evaluations_of(manifest), beside_of(manifest))
     try:
         recorded = MAKERS.validate_python(manifest.made_by.get("makers", found))
     except ValidationError as error:
@@ -41,4 +43,19 @@ def shown_makers(store: Store, report: Ref, manifest: Manifest) -> Makers:
 
 def evaluations_of(report: Manifest) -> list[Ref]:
     """Those that it was made of."""
-    return [ref for name, ref in report.inputs.items() if name != "prepared"]
+    return [ref for name, ref in report.inputs.items() if name == input_name(ref) and name.startswith("evaluation-")]
+
+
+def beside_of(report: Manifest) -> list[Ref]:
+    """What it shows besides the data and the evaluations."""
+    evaluations = evaluations_of(report)
+    return [ref for name, ref in report.inputs.items() if name != "prepared" and ref not in evaluations]
+
+
+def input_name(output: Ref) -> str:
+    """Of what a report is made of: evaluation-<recipe>-<key>, from evaluations/<dataset>/<recipe>/<key>.
+
+    A recipe can stand there twice.
+    """
+    root, _, *rest = output.uri.split("/")
+    return "-".join([root.removesuffix("s"), *rest])

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -29,7 +29,15 @@ from lib.reporting.leaderboard import (
     read_entry,
     shown,
 )
-from lib.reporting.makers import MAKERS, evaluations_of, made_by_others, makers_of, shown_makers
+from lib.reporting.makers import (
+    MAKERS,
+    beside_of,
+    evaluations_of,
+    input_name,
+    made_by_others,
+    makers_of,
+    shown_makers,
+)
 from lib.reporting.pages import moment, render
 from lib.reporting.sections import (
     Art,
@@ -65,22 +73,27 @@ class Report:
 
 
 def build_report(
-    store: Store, prepared: Ref, evaluations: list[Ref], left_out: Mapping[str, str] | None = None, started_by: str = ""
+    store: Store,
+    prepared: Ref,
+    evaluations: list[Ref],
+    left_out: Mapping[str, str] | None = None,
+    started_by: str = "",
+    beside: Sequence[Ref] = (),
 ) -> Ref:
     """Commit index.html and leaderboard.csv over `evaluations`, unless they are there.
 
     `left_out` has the models that were asked for and gave no result, each with the reason; `started_by` says in words
-    what started the run. Raises PermanentError where an evaluation is of other prepared data: they do not compare.
+    what started the run; `beside` are outputs of other steps on these models or data that the report shows too. Raises PermanentError where an evaluation is of other prepared data: they do not compare.
     """
-    evaluations, left_out = list(dict.fromkeys(evaluations)), dict(left_out or {})
+    evaluations, left_out, shown_too = list(dict.fromkeys(evaluations)), dict(left_out or {}), [*dict.fromkeys(beside)]
     facts, names = load(store, prepared).facts, sorted(left_out)
-    key = {"dataset_name": facts["dataset"], "prepared": prepared, "evaluations": evaluations, "left_out": names}
-    address = STEPS["report"].address(**key)
+    made_of = {"prepared": prepared, "evaluations": evaluations, "left_out": names, "beside": shown_too}
+    address = STEPS["report"].address(dataset_name=facts["dataset"], **made_of)
     done = find(store, address)
     if done and not made_by_others(store, done[1]):
         return done[0]
     started = time.monotonic()
-    recorded = {"changes": _changes(store, evaluations), "makers": makers_of(store, prepared, evaluations)}
+    recorded = {"changes": _changes(store, evaluations), "makers": makers_of(store, prepared, evaluations, shown_too)}
     record = made_by(0, left_out=left_out, started_by=started_by, **recorded)
     art = _draw(store, prepared, evaluations)
     report = _report(store, prepared, evaluations, art, record, MAKERS.validate_python(record["makers"]))
@@ -93,7 +106,7 @@ def build_report(
     shown = {"dataset": facts["dataset"], "limit": facts["limit"], "leaderboard": report.leaderboard, "left_out": names}
     manifest = Manifest(
         kind="report",
-        inputs={"prepared": prepared, **{_input_name(ref): ref for ref in evaluations}},
+        inputs={"prepared": prepared, **{input_name(ref): ref for ref in [*evaluations, *shown_too]}},
         facts=shown,
         content={"leaderboard": digest_json(report.leaderboard)},
         files=files,
@@ -118,7 +131,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     """For verify: the leaderboard from the evaluations, the page rendered again, and the pictures drawn again."""
     from lib.reporting.redrawn import check_pictures  # with matplotlib
 
-    prepared, evaluations = manifest.inputs["prepared"], evaluations_of(manifest)
+    prepared, evaluations, beside = manifest.inputs["prepared"], evaluations_of(manifest), beside_of(manifest)
     if others := made_by_others(store, manifest):
         raise PermanentError(
             f"{address} must show who made {others[0]}, which was changed or made anew since; remove "
@@ -126,9 +139,9 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         )
     facts, left_out = load(store, prepared).facts, sorted(manifest.made_by.get("left_out", {}))
     names = {"dataset_name": facts["dataset"], "left_out": left_out}
-    check_address("report", address, prepared=prepared, evaluations=evaluations, **names)
+    check_address("report", address, prepared=prepared, evaluations=evaluations, beside=beside, **names)
     pictures, note = check_pictures(
-        store, address, manifest, [_input_name(ref) for ref in evaluations], lambda: _draw(store, prepared, evaluations)
+        store, address, manifest, [input_name(ref) for ref in evaluations], lambda: _draw(store, prepared, evaluations)
     )
     report = read_report(store, manifest.ref(address))
     right = {"index": _render("index.html.j2", report).encode(), "leaderboard": leaderboard_csv(report.leaderboard)}
@@ -136,7 +149,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         stored = local_file(store, manifest, name).read_bytes()
         must_equal(address, f"sha256 of {name}", sha256(data).hexdigest(), sha256(stored).hexdigest())
     return Recomputed(
-        inputs=frozenset({"prepared", *(_input_name(ref) for ref in evaluations)}),
+        inputs=frozenset({"prepared", *(input_name(ref) for ref in [*evaluations, *beside])}),
         facts={
             "dataset": facts["dataset"],
             "limit": facts["limit"],
@@ -163,7 +176,7 @@ def leaderboard_table(store: Store, report: Ref) -> list[dict[str, str]]:
     )
     makers = shown_makers(store, report, manifest)
     models = [makers[evaluation.inputs["model"].uri] for evaluation, _ in ordered]
-    changed = [manifest.made_by["changes"][_input_name(ref)] for _, ref in ordered]
+    changed = [manifest.made_by["changes"][input_name(ref)] for _, ref in ordered]
     return [
         {
             **{title: cell(row, key) for key, title in columns(classes).items()},
@@ -207,7 +220,7 @@ def report_url(store: Store, report: Ref) -> str:
 def _load(store: Store, report: Ref) -> Manifest:
     """Its manifest. Raises PermanentError where its leaderboard is not one of its evaluations."""
     manifest = load(store, report)
-    names = {_input_name(ref) for ref in evaluations_of(manifest)}
+    names = {input_name(ref) for ref in evaluations_of(manifest)}
     lines = manifest.facts["leaderboard"]
     lacking = {name for line in lines for name in FACTS if name not in line} | names - {*manifest.made_by["changes"]}
     if lacking or len(lines) != len(names):
@@ -216,15 +229,10 @@ def _load(store: Store, report: Ref) -> Manifest:
     return manifest
 
 
-def _input_name(evaluation: Ref) -> str:
-    """evaluation-<recipe>-<key>, from evaluations/<dataset>/<recipe>/<key>: a recipe can stand there twice."""
-    return "-".join(["evaluation", *evaluation.uri.split("/")[2:]])
-
-
 def _draw(store: Store, prepared: Ref, evaluations: list[Ref]) -> Art:
     from lib.reporting.pictures import draw  # with matplotlib and pandas: who shows a leaderboard needs neither
 
-    manifests = {_input_name(ref): load(store, ref) for ref in evaluations}
+    manifests = {input_name(ref): load(store, ref) for ref in evaluations}
     for name, manifest in manifests.items():
         if manifest.inputs["prepared"] != prepared:
             raise PermanentError(
@@ -241,7 +249,7 @@ def _report(
     rows = leaderboard_rows(read_entry(store, evaluation) for evaluation in manifests.values())
     ordered = sorted(manifests, key=lambda ref: by_validation(manifests[ref]))
     models = [
-        model_section(store, ref, row["model"], _input_name(ref), art, made_by["changes"][_input_name(ref)], makers)
+        model_section(store, ref, row["model"], input_name(ref), art, made_by["changes"][input_name(ref)], makers)
         for ref, row in zip(ordered, rows, strict=True)
     ]
     seeds = sorted({row["seed"] for row in rows})
@@ -258,7 +266,7 @@ def _report(
 
 def _changes(store: Store, evaluations: list[Ref]) -> dict[str, list[str]]:
     """What each model changed of its recipe. It is recorded: the recipes of this code may be others tomorrow."""
-    models = {_input_name(ref): load(store, load(store, ref).inputs["model"]) for ref in evaluations}
+    models = {input_name(ref): load(store, load(store, ref).inputs["model"]) for ref in evaluations}
     return {name: changes(model.facts) for name, model in models.items()}
 
 
