@@ -74,7 +74,7 @@ GOLDEN = {
     "features": (2, "features/toy/8bb2e3743e53c82b"),
     "model": (5, "models/toy/toy-net/a0d8d4567862b2d2"),
     "evaluation": (4, "evaluations/toy/toy-net/6bde24b6875f04e1"),
-    "report": (5, ""),
+    "report": (5, "reports/toy/8c20a0e3f094b183"),
 }
 
 
