@@ -12,14 +12,14 @@ from lib.planning.outputs import find_evaluation, why_left_out
 from lib.planning.plan import Plan
 from lib.planning.preview import Line
 from lib.planning.titles import asked
-from lib.reporting.report import best_model, leaderboard_table, report_url
+from lib.reporting.leaderboard import COLUMNS, NARROW
+from lib.reporting.summary import best_model, leaderboard_table, report_url
 from lib.reporting.wording import duration
 from lib.runtime.hardware import WHY_LEFT_OUT
 from lib.settings import read_settings
 from lib.store import Store
 
 SAID_SHORTLY = {WHY_LEFT_OUT: "no GPU here; --allow-cpu trains without, slowly"}
-LEADERBOARD_COLUMNS = ("Rank", "Model", "Validation accuracy", "Test accuracy")
 
 
 def show_plan(plan: Plan, lines: list[Line]) -> None:
@@ -62,16 +62,17 @@ def show_leaderboard(store: Store, plan: Plan, report: Ref, allow_cpu: bool, mir
     manifest, rows = load(store, report), leaderboard_table(store, report)
     title = ", ".join([f"Leaderboard of {plan.dataset.name}", *asked(plan), "ranked by validation accuracy"])
     table = _table(title)
-    for name in LEADERBOARD_COLUMNS:
-        table.add_column(name, justify="left" if name == "Model" else "right", no_wrap=True)
+    names = [COLUMNS[key] for key in (*NARROW, "seeds") if COLUMNS[key] in rows[0]]
+    for name in names:
+        table.add_column(name, justify="left" if name == COLUMNS["model"] else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(row[name] for name in LEADERBOARD_COLUMNS))
+        table.add_row(*(row[name] for name in names))
     _print(table)
     prepared = manifest.inputs["prepared"]
     left_out: dict[str, list[str]] = {}
     for trial in plan.trials:
         if not find_evaluation(store, plan, trial, prepared):
-            title, why = trial.recipe.title, why_left_out(store, trial.recipe, allow_cpu, mirror_url)
+            title, why = plan.title(trial), why_left_out(store, trial.recipe, allow_cpu, mirror_url)
             # What only a mirror could tell is said by the report.
             why = why or manifest.made_by["left_out"].get(title, "it is not in this report")
             left_out.setdefault(SAID_SHORTLY.get(why, why), []).append(title)

@@ -23,11 +23,11 @@ from lib.errors import PermanentError, PipelineError, SomeModelsFailed, shortene
 from lib.lineage.index import read_index
 from lib.lineage.manifests import Ref
 from lib.planning.outputs import find_report
-from lib.planning.plan import Outcome, make_plan
+from lib.planning.plan import Outcome, Plan, Trial, make_plan
 from lib.planning.preview import preview
 from lib.planning.request import Seed, TrainingRequest, read_request
 from lib.planning.titles import run_title
-from lib.reporting.report import report_summary
+from lib.reporting.summary import report_summary
 from tasks.endings import completed, started_by
 from tasks.inputs import untraced
 from tasks.launching import train_models
@@ -54,8 +54,10 @@ def train_all(
     limit: int | None = None,
     seed: Seed = 0,
     overrides: dict[str, Any] | None = None,
+    seeds: int = 1,
     baselines: bool = False,
     weights: str | list[str] | None = None,
+    show_test: bool = False,
 ) -> Ref:
     """Ingest, prepare, train each model, evaluate, report. Returns the report's ref.
 
@@ -72,14 +74,19 @@ def train_all(
     errors = [outcome.error for outcome in [*failed, *outcomes] if outcome.error]
     if not evaluations:
         raise errors[0]
-    left_out = {each.recipe.title: _why(each) for each in outcomes if each.error}
-    report = with_retries(publish_report)(dataset, untraced(prepared), untraced(evaluations), left_out, started_by())
+    left_out = {_title(plan, each): _why(each) for each in outcomes if each.error}
+    made_of = dataset, untraced(prepared), untraced(evaluations), left_out
+    report = with_retries(publish_report)(*made_of, started_by(), show_test)
     for each in failed:
         get_run_logger().warning("no result: %s", each.error)
     if failed:
-        said = "; ".join(f"{outcome.recipe.title}: {outcome.error}" for outcome in failed)
+        said = "; ".join(f"{_title(plan, outcome)}: {outcome.error}" for outcome in failed)
         raise SomeModelsFailed(said, report)
     return completed(report, report_summary(current_store(), report))
+
+
+def _title(plan: Plan, outcome: Outcome) -> str:
+    return plan.title(Trial(outcome.recipe, outcome.seed))
 
 
 def _why(outcome: Outcome) -> str:

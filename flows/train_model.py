@@ -101,9 +101,9 @@ def command(arguments: list[str] | None = None) -> None:
 
 
 def accuracies(store: Store, evaluation: Ref) -> str:
-    """What the model of `evaluation` reaches, in words."""
+    """What the model of `evaluation` reaches, in words. Only a report shows test, where that is asked for."""
     metrics = load(store, evaluation).facts["metrics"]
-    found = ", ".join(f"{metrics[split]['accuracy']:.4f} on {split}" for split in ("train", "validation", "test"))
+    found = ", ".join(f"{metrics[split]['accuracy']:.4f} on {split}" for split in ("train", "validation"))
     return f"accuracy {found}"
 
 

@@ -8,7 +8,7 @@ from prefect.events import emit_event
 
 from lib.lineage.manifests import Ref, load
 from lib.reporting.leaderboard import shown
-from lib.reporting.report import report_url
+from lib.reporting.summary import report_url
 from lib.store import Store
 
 REPORT_PUBLISHED = "report.published"
@@ -26,7 +26,7 @@ def last_best(dataset: str, facts: dict[str, Any]) -> str | None:
     if board is None or board.description != board_description(facts):
         return None
     best = json.loads(str(board.data))[0]
-    return f"{best['Model']}: {best['Test accuracy']}"
+    return f"{best['Model']}: {best['Validation accuracy']}"
 
 
 def announce(store: Store, report: Ref, last: str | None) -> None:
@@ -44,7 +44,9 @@ def announce(store: Store, report: Ref, last: str | None) -> None:
 def headline(facts: dict[str, Any], last: str | None) -> str:
     """The best model of a report of `facts`, what it was trained on, and the `last` best."""
     best = facts["leaderboard"][0]
-    accuracies = f"{shown(best['test_accuracy'])} on test, {shown(best['validation_accuracy'])} on validation"
+    accuracies = f"{shown(best['validation_accuracy'])} on validation"
+    if facts["show_test"]:
+        accuracies = f"{shown(best['test_accuracy'])} on test, {accuracies}"
     epochs = f"{best['epochs']:,} epoch{'' if best['epochs'] == 1 else 's'}"
     tried = f" on {facts['limit']:,} training rows only" if facts["limit"] else ""
     before = f"; last time {last}" if last else ""

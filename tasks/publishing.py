@@ -8,13 +8,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from lib.lineage.manifests import Ref, load
-from lib.reporting.report import build_report, leaderboard_table, report_markdown, report_summary, report_url
+from lib.reporting.report import build_report, report_markdown
 from lib.reporting.report_list import write_report_list
+from lib.reporting.summary import leaderboard_table, report_summary, report_url
 from lib.store import Store
 from tasks.announcing import announce, board_description, last_best
 from tasks.settings import current_store
 
-SHOWN = ("Model", "Validation accuracy", "Test accuracy", "Test loss", "Training time", "Kind")
+SHOWN = ("Model", "Seeds", "Validation accuracy", "Test accuracy", "Test loss", "Training time", "Kind")
 """Best first, and as many columns as the Prefect UI shows at 1,280 px without cutting one off."""
 LARGEST_ARTIFACT_BYTES = 500_000
 """Prefect keeps each artifact of each run in its database."""
@@ -25,7 +26,7 @@ CUT = "\n\n*The rest is left out here; the report in the store has it.*\n"
 
 @task(task_run_name="report on {dataset}", cache_policy=NO_CACHE)
 def publish_report(
-    dataset: str, prepared: Ref, evaluations: list[Ref], left_out: dict[str, str], started_by: str
+    dataset: str, prepared: Ref, evaluations: list[Ref], left_out: dict[str, str], started_by: str, show_test: bool
 ) -> Ref:
     """Evaluations → index.html in the store, the same as Prefect artifacts, and an event that tells of it.
 
@@ -33,7 +34,7 @@ def publish_report(
     there or shown in Prefect is a warning.
     """
     store = current_store()
-    report = build_report(store, prepared, evaluations, left_out, started_by)
+    report = build_report(store, prepared, evaluations, left_out, started_by, show_test=show_test)
     _list_reports(store, dataset, report)
     for show in (_show_leaderboard, _show_report, _show_link):
         try:
@@ -57,7 +58,7 @@ def _list_reports(store: Store, dataset: str, report: Ref) -> None:
 def _show_leaderboard(store: Store, dataset: str, report: Ref) -> None:
     rows, facts = leaderboard_table(store, report), load(store, report).facts
     last = last_best(dataset, facts)  # before this leaderboard takes the place of the last one
-    shown = [{name: row[name] for name in SHOWN if any(each[name] for each in rows)} for row in rows]
+    shown = [{name: row[name] for name in SHOWN if any(each.get(name) for each in rows)} for row in rows]
     create_table_artifact(shown, key=f"leaderboard-{dataset}", description=board_description(facts))
     announce(store, report, last)
 

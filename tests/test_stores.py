@@ -22,7 +22,8 @@ from lib.planning.outputs import find_report
 from lib.planning.plan import make_plan
 from lib.planning.preview import preview
 from lib.planning.request import TrainingRequest
-from lib.reporting.report import leaderboard_table, read_report
+from lib.reporting.report import read_report
+from lib.reporting.summary import leaderboard_table
 from lib.store import LocalStore
 from tests.pinned_stores import BEFORE, PNG, PRESENT
 from tests.toy import RECIPE, SPEC

@@ -133,3 +133,26 @@ def over_seeds(values: Sequence[float]) -> Seeds:
     deviation = float(np.std(values, ddof=1))
     half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * deviation / n**0.5
     return Seeds(mean, deviation, n, Interval(mean - half, mean + half))
+
+
+def accuracy_over_seeds(right: np.ndarray) -> Seeds:
+    """Of models that differ in nothing but their seed: `right` (seeds, N) bool says which of the same images each has.
+
+    The interval is of what any number of seeds would reach on any number of such images. Its variance is that over
+    images of each one's mean over seeds, plus that of the accuracies over seeds; degrees of freedom are Welch's. Both
+    hold the chance of single answers, so that it errs on the wide side. Where all seeds agree on all images it is
+    Wilson's. It stays within 0 and 1.
+    """
+    n, rows = right.shape
+    accuracies = [float(each) for each in right.mean(axis=1)]
+    seeds = over_seeds(accuracies)
+    if n == 1:
+        return seeds
+    if (right == right[0]).all():
+        return seeds._replace(interval=wilson(int(right[0].sum()), rows))
+    from scipy import stats  # as above
+
+    by_image, by_seed = float(right.mean(axis=0).var(ddof=1)) / rows, float(np.var(accuracies, ddof=1)) / n
+    freedom = (by_image + by_seed) ** 2 / (by_image**2 / (rows - 1) + by_seed**2 / (n - 1))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * (by_image + by_seed) ** 0.5
+    return seeds._replace(interval=Interval(max(0.0, seeds.mean - half), min(1.0, seeds.mean + half)))

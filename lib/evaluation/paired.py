@@ -5,6 +5,7 @@ second has right.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import ceil, sqrt
 from typing import Literal, NamedTuple
 
@@ -108,26 +109,51 @@ def rows_needed(
     return ceil(rows / 4 * (1 + sqrt(1 + 4 / (rows * apart))) ** 2)
 
 
+def p_of_difference(first: np.ndarray, second: np.ndarray) -> float:
+    """p, two-sided, that two models are right equally often: `first` and `second` are (seeds, N) bool.
+
+    Of one seed each, McNemar's exact test: it is about these two models. Of more, a t test of the mean difference over
+    images and seeds: its variance is that of the paired differences over images, each a mean over seeds, plus that of
+    each model's accuracy over its seeds, as far as it has several; its degrees of freedom are Welch's. It is about the
+    two ways of training, and says what chance of images and of training allows. Seeds are in both variances, so that
+    it errs on the careful side.
+    """
+    if len(first) == len(second) == 1:
+        return mcnemar(*discordant(first[0], second[0])[:2])
+    from scipy import stats  # as above
+
+    apart = first.mean(axis=0) - second.mean(axis=0)
+    over_images = float(apart.var(ddof=1)) / len(apart)
+    several = [each.mean(axis=1) for each in (first, second) if len(each) > 1]
+    over_seeds = [float(each.var(ddof=1)) / len(each) for each in several]
+    variance = over_images + sum(over_seeds)
+    if variance == 0:
+        return 1.0 if not apart.any() else 0.0
+    lost = sum(each**2 / (len(of) - 1) for each, of in zip(over_seeds, several, strict=True))
+    freedom = variance**2 / (lost + over_images**2 / (len(apart) - 1))
+    return float(2 * stats.t.sf(abs(float(apart.mean())) / sqrt(variance), freedom))
+
+
 def shared_ranks(right: Sequence[np.ndarray], level: float = LEVEL) -> list[int]:
     """Ranks, from 1, of models by accuracy, where chance may have decided the order.
 
-    `right` has one row a model, (N,) bool, which of the same images it has right; most accurate first (ValueError
-    otherwise), equals in the order that the leaderboard gives them. The first model leads the first group, at rank 1.
-    Each next model takes the rank of its group's leader unless McNemar's exact two-sided test against that leader has
-    p ≤ `level`: then it leads a group of its own, at the rank of its place in the list. So ranks go 1, 1, 1, 4.
+    `right` has for each model (seeds, N) bool, which of the same images each of its seeds has right; highest mean first
+    (ValueError otherwise), equals in the order that the leaderboard gives them. The first model leads the first group,
+    at rank 1. Each next model takes the rank of its group's leader unless the two-sided test against that leader
+    (`p_of_difference`) has p ≤ `level`: then it leads a group of its own, at the rank of its place in the list. So
+    ranks go 1, 1, 1, 4.
 
     What it claims: none of a group could be told from its leader, and each leader could be told from the leader before.
     What it does not: that those of a group are equal, only that these images do not show a difference; that a model of
     one group could be told from every model of another; that `level` bounds all these tests together. The leader is the
     most accurate of several on these very images, which favours it: among many equal models it may be told from some.
     """
-    hits = [int(np.sum(each)) for each in right]
-    if hits != sorted(hits, reverse=True):
-        raise ValueError(f"models must come most accurate first; received {hits} right")
+    shares = [float(each.sum()) / len(each) for each in right]
+    if any(next_ > each + 1e-6 for each, next_ in pairwise(shares)):
+        raise ValueError(f"models must come most accurate first; received {shares} right")
     ranks: list[int] = []
     leader = 0
     for place, model in enumerate(right):
-        gained, lost, _ = discordant(right[leader], model)
-        leader = place if mcnemar(gained, lost) <= level else leader
+        leader = place if p_of_difference(right[leader], model) <= level else leader
         ranks.append(leader + 1)
     return ranks

@@ -5,6 +5,7 @@ import os
 import platform
 import shlex
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,10 @@ class Maker(BaseModel):
     packages: dict[str, str]
     hardware: Hardware
     resumed_on: list[dict[str, Any]] = []
+
+
+Makers = Mapping[str, Maker]
+"""Of what is shown, by its address."""
 
 
 @cache

@@ -6,6 +6,10 @@ from typing import NamedTuple
 from lib.errors import PermanentError
 
 MOST_IN_A_DAY = 100
+MOST_SEEDS = 20
+"""Of one run."""
+NEXT_OF_A_DATE = 100_000_000
+"""From one seed of a date to its next: what stands before the date counts them, and no other date has the same."""
 
 
 class Start(NamedTuple):
@@ -31,3 +35,8 @@ def fresh_seed(start: Start) -> int:
         )
     date = int(f"{start.at:%Y%m%d}")
     return date * MOST_IN_A_DAY + start.earlier if start.earlier else date
+
+
+def further_seeds(seed: int, count: int, of_a_date: bool) -> tuple[int, ...]:
+    """`count` seeds from `seed` on: 7, 8, 9; of a date 20261126, 120261126, 220261126."""
+    return tuple(seed + number * (NEXT_OF_A_DATE if of_a_date else 1) for number in range(count))

@@ -41,7 +41,7 @@ def dataset_outputs(store: Store, spec: DatasetSpec, limit: int | None) -> list[
 def model_outputs(store: Store, plan: Plan, trial: Trial, prepared: Ref | None) -> list[Output]:
     """All that one training needs and leads to, from its weights to its evaluation and what is made of that."""
     recipe, seed = trial
-    shared: dict[str, Any] = {"dataset_name": plan.dataset.name, "title": recipe.title}
+    shared: dict[str, Any] = {"dataset_name": plan.dataset.name, "title": plan.title(trial)}
     if prepared:
         shared["prepared"] = prepared
     outputs, weights = list[Output](), dict[str, Ref]()
@@ -49,7 +49,7 @@ def model_outputs(store: Store, plan: Plan, trial: Trial, prepared: Ref | None) 
         if found := find_weights(store, backbone):
             weights[backbone.name] = found
         alone = recipe.alone(backbone)
-        outputs += _walk(store, "backbone", {**shared, **_known(alone, seed, weights)}, alone)
+        outputs += _walk(store, "backbone", {**shared, "title": recipe.title, **_known(alone, seed, weights)}, alone)
     return [*outputs, *_walk(store, "model", {**shared, **_known(recipe, seed, weights)}, recipe)]
 
 
@@ -70,6 +70,7 @@ def report_output(
         "evaluations": evaluations,
         "left_out": left_out,
         "beside": [*beside],
+        "show_test": plan.request.show_test,
     }
     (output,) = _walk(store, "report", values)
     return output
@@ -134,7 +135,7 @@ def find_report(store: Store, plan: Plan, allow_cpu: bool, mirror_url: str | Non
     missing = [trial for trial, evaluation in found.items() if not evaluation]
     if not evaluations or not all(why_left_out(store, trial.recipe, allow_cpu, mirror_url) for trial in missing):
         return None
-    return report_output(store, plan, prepared, evaluations, [trial.recipe.title for trial in missing]).ref
+    return report_output(store, plan, prepared, evaluations, [plan.title(trial) for trial in missing]).ref
 
 
 def _ref_of(kind: str, outputs: list[Output]) -> Ref | None:

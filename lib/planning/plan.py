@@ -14,7 +14,7 @@ from lib.models.backbone_schema import IMAGENET, RANDOM
 from lib.models.overrides import override, settings_for
 from lib.models.recipes import RECIPES, choose_recipes, recipes_for_own
 from lib.models.schema import ALL_ALIKE, IMAGE_NETWORKS, Recipe
-from lib.planning.dates import Start, fresh_seed, start_now
+from lib.planning.dates import Start, fresh_seed, further_seeds, start_now
 from lib.planning.request import DataRequest, ModelRequest, RecipeRequest, Seed, TrainingRequest, read_request
 from lib.store import Store
 
@@ -36,7 +36,7 @@ class Plan(BaseModel):
     request: TrainingRequest
     dataset: DatasetSpec
     recipes: tuple[Recipe, ...]
-    seed: int
+    seeds: tuple[int, ...]
     notes: tuple[str, ...] = ()
     """What a person should know of it before it runs."""
 
@@ -48,7 +48,11 @@ class Plan(BaseModel):
     @property
     def trials(self) -> list[Trial]:
         """All trainings, in the order in which they run."""
-        return [Trial(recipe, self.seed) for recipe in self.recipes]
+        return [Trial(recipe, seed) for recipe in self.recipes for seed in self.seeds]
+
+    def title(self, trial: Trial) -> str:
+        """The recipe's, with the seed where the plan has several."""
+        return f"{trial.recipe.title}, seed {trial.seed}" if len(self.seeds) > 1 else trial.recipe.title
 
     def request_for(self, trial: Trial, prepared: Ref) -> ModelRequest:
         """What train-model is asked to do of this plan."""
@@ -92,8 +96,13 @@ def make_plan(request: TrainingRequest, start: Callable[[], Start] = start_now, 
         _check_side(recipe, spec)
         _check_augmentation(recipe, spec)
     recipes = _starting_from(request.starts, resolved)
-    seed = resolve_seed(request.seed, start)
-    return Plan(request=request, dataset=spec, recipes=recipes, seed=seed, notes=(*filter(None, [why]), *notes))
+    return Plan(
+        request=request,
+        dataset=spec,
+        recipes=recipes,
+        seeds=resolve_seeds(request.seed, request.seeds, start),
+        notes=(*filter(None, [why]), *notes),
+    )
 
 
 def _overridden(chosen: list[Recipe], request: TrainingRequest) -> tuple[list[Recipe], tuple[str, ...]]:
@@ -191,10 +200,12 @@ def check_limit(spec: DatasetSpec, limit: int | None) -> None:
         )
 
 
-def resolve_seed(seed: Seed, start: Callable[[], Start]) -> int:
-    """`seed`, or for `fresh` that of the run's start: the same over its retries."""
+def resolve_seeds(seed: Seed, count: int, start: Callable[[], Start]) -> tuple[int, ...]:
+    """`count` seeds from `seed` on, or for `fresh` from that of the run's start on: the same over its retries."""
     if seed == "fresh":
-        return fresh_seed(start())
-    if not 0 <= seed <= LARGEST_SEED:
-        raise PermanentError(f"seed (--seed N) must be 'fresh' or from 0 to {LARGEST_SEED}; received {seed}")
-    return seed
+        return further_seeds(fresh_seed(start()), count, of_a_date=True)
+    seeds = further_seeds(seed, count, of_a_date=False)
+    if not 0 <= seed <= seeds[-1] <= LARGEST_SEED:
+        received = seed if count == 1 else f"{seed} with {count} seeds"
+        raise PermanentError(f"seed (--seed N) must be 'fresh' or from 0 to {LARGEST_SEED}; received {received}")
+    return seeds

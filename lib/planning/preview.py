@@ -53,10 +53,11 @@ def preview(store: Store, plan: Plan, allow_cpu: bool, mirror_url: str | None = 
     for trial in plan.trials:
         made = model_outputs(store, plan, trial, prepared.ref)
         why = why_left_out(store, trial.recipe, allow_cpu, mirror_url)
-        lines += _model_lines(store, plan, trial, prepared, made, why)
+        known = {line.name for line in lines}  # several trials share weights and features
+        lines += [line for line in _model_lines(store, plan, trial, prepared, made, why) if line.name not in known]
         found = [each.ref for each in made if each.step.kind == "evaluation" and each.ref]
         evaluations += found
-        left_out += [] if found else [trial.recipe.title]
+        left_out += [] if found else [plan.title(trial)]
     if not (prepared.ref and evaluations and all(line.state in {"done", "left out"} for line in lines)):
         return [*lines, Line(f"report on {plan.dataset.name}", "would run", "its models are not all done")]
     return [*lines, _line(report_output(store, plan, prepared.ref, evaluations, left_out), NOT_THERE)]

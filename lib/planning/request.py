@@ -19,6 +19,7 @@ from lib.lineage.kept import GRACE_S
 from lib.lineage.manifests import Ref
 from lib.models.backbone_schema import WeightsName, check_starts
 from lib.models.recipes import RECIPES
+from lib.planning.dates import MOST_SEEDS
 
 AnyRequest = TypeVar("AnyRequest", bound=BaseModel)
 Count = Annotated[int | None, Field(ge=1)]
@@ -81,9 +82,20 @@ class TrainingRequest(RecipeRequest):
     models: list[RecipeName] | None = Field(
         None, min_length=1, description="Recipes to train (default: all of the dataset's own)"
     )
+    seeds: int = Field(
+        1,
+        ge=1,
+        le=MOST_SEEDS,
+        description="Train each model N times, from seed on: one row of the leaderboard with mean and deviation",
+    )
     baselines: bool = Field(False, description="Also train the 2023 notebook's own settings, for comparison")
     weights: Annotated[WeightsName | list[WeightsName] | None, AfterValidator(check_starts)] = Field(
         None, description=f"Initial backbone weights; with several values, one model from each: {START}"
+    )
+
+    show_test: bool = Field(
+        False,
+        description="Also show figures on test; choose on validation first, or test is no test any more",
     )
 
     @property

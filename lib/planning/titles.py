@@ -17,7 +17,8 @@ def asked(plan: Plan) -> list[str]:
     """What a plan does otherwise than its recipes say: its seed, epochs, limit and overrides."""
     request, seed = plan.request, TrainingRequest.model_fields["seed"].default
     given = {
-        f"seed {plan.seed}": plan.seed != seed,
+        f"seed {plan.seeds[0]}": plan.seeds[0] != seed,
+        f"{len(plan.seeds)} seeds": len(plan.seeds) > 1,
         f"at most {request.epochs} epoch{'' if request.epochs == 1 else 's'}": request.epochs,
         f"{plan.limit} training images only": plan.limit,
         "with baselines": request.baselines,

@@ -6,8 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from lib.lineage.manifests import MANIFEST, Manifest, Ref, foreign, load
-from lib.lineage.provenance import Maker
-from lib.reporting.sections import Makers
+from lib.lineage.provenance import Maker, Makers
 from lib.store import Store
 
 MAKERS = TypeAdapter(dict[str, Maker])

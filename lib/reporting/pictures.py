@@ -1,7 +1,7 @@
 """The pictures of a report, drawn from what the store holds."""
 
-from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from lib.data.rows import StoredRows, open_rows
 from lib.data.splits import limited_rows
 from lib.data.stored_profile import read_profile
+from lib.evaluation.intervals import Interval
 from lib.evaluation.metrics import calibration_of, read_metrics
 from lib.evaluation.prediction_table import read_probabilities
 from lib.lineage.manifests import Manifest, load
 from lib.reporting import plots
-from lib.reporting.leaderboard import by_validation, names_of
 from lib.reporting.sections import Art
 from lib.reporting.tiles import Caption, sheet
 from lib.store import Store
@@ -33,22 +33,24 @@ def names_of_pictures(models: Collection[str]) -> list[str]:
 
 
 class Examples(NamedTuple):
-    """Test images that are shown of each model."""
+    """Validation images that are shown of each model."""
 
     rows: np.ndarray
     labels: np.ndarray
     sheet: bytes
 
 
-def draw(store: Store, prepared: Manifest, evaluations: Mapping[str, Manifest]) -> Art:
+def draw(
+    store: Store, prepared: Manifest, evaluations: Mapping[str, Manifest], leaderboard: Sequence[Mapping[str, Any]]
+) -> Art:
     """The pictures of `names_of_pictures`, whose `models` are the names of `evaluations`."""
-    rows = open_rows(store, prepared, ("train", "test") if evaluations else ("train",))
+    rows = open_rows(store, prepared, ("train", "validation") if evaluations else ("train",))
     names = prepared.facts["class_names"]
     drawn = _of_data(store, prepared, rows["train"], names)
     if not evaluations:
         return drawn
-    drawn.pictures[ACCURACIES] = plots.png(_accuracies(store, [*evaluations.values()]))
-    examples = _examples(rows["test"])
+    drawn.pictures[ACCURACIES] = plots.png(_accuracies(leaderboard))
+    examples = _examples(rows["validation"])
     for name, evaluation in evaluations.items():
         of_model = _of_model(store, evaluation, examples, names)
         drawn.pictures.update({f"{name}-{picture}": png for picture, png in of_model.pictures.items()})
@@ -67,22 +69,21 @@ def _of_data(store: Store, prepared: Manifest, train: StoredRows, names: list[st
     return Art(pictures, {"samples": captions}, plots.fonts_for(names))
 
 
-def _accuracies(store: Store, evaluations: list[Manifest]) -> Figure:
-    ordered = sorted(evaluations, key=by_validation)
-    validation = [read_metrics(store, each)["validation"] for each in ordered]
-    intervals = [each.intervals["accuracy"] for each in validation]
-    return plots.accuracies(names_of(ordered), [each.accuracy for each in validation], intervals)
+def _accuracies(leaderboard: Sequence[Mapping[str, Any]]) -> Figure:
+    values = [row["validation_accuracy"] for row in leaderboard]
+    ends = [Interval(row["validation_accuracy_low"], row["validation_accuracy_high"]) for row in leaderboard]
+    return plots.accuracies([row["model"] for row in leaderboard], values, ends)
 
 
-def _examples(test: StoredRows) -> Examples:
-    rows = np.random.default_rng(0).choice(len(test.labels), min(EXAMPLES, len(test.labels)), replace=False)
-    return Examples(rows, test.labels[rows], sheet(test.images.take(rows)))
+def _examples(validation: StoredRows) -> Examples:
+    rows = np.random.default_rng(0).choice(len(validation.labels), min(EXAMPLES, len(validation.labels)), replace=False)
+    return Examples(rows, validation.labels[rows], sheet(validation.images.take(rows)))
 
 
 def _of_model(store: Store, evaluation: Manifest, examples: Examples, names: list[str]) -> Art:
     history = read_history(store, load(store, evaluation.inputs["model"]))
-    metrics = read_metrics(store, evaluation)["test"]
-    probabilities = read_probabilities(store, evaluation, "test")
+    metrics = read_metrics(store, evaluation)["validation"]
+    probabilities = read_probabilities(store, evaluation, "validation")
     figures = {
         "curves": plots.learning_curves(history),
         "confusion": plots.confusion_matrix(metrics.confusion, names),

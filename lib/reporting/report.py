@@ -5,29 +5,27 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
 from lib.errors import PermanentError
 from lib.lineage.digests import digest_json
-from lib.lineage.manifests import MANIFEST, Manifest, Ref, commit, find, foreign, load, local_file, put_file
+from lib.lineage.index import read_index
+from lib.lineage.manifests import MANIFEST, Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import SPLITS, STEPS
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.models.changes import changes
 from lib.reporting.leaderboard import (
     BASELINE,
-    FACTS,
     NARROW,
     PHONE,
-    by_validation,
-    cell,
+    Group,
     columns,
+    grouped,
     leaderboard_csv,
     leaderboard_rows,
     read_entry,
-    shown,
 )
 from lib.reporting.makers import (
     MAKERS,
@@ -38,18 +36,17 @@ from lib.reporting.makers import (
     makers_of,
     shown_makers,
 )
-from lib.reporting.pages import moment, render
+from lib.reporting.pages import render
 from lib.reporting.sections import (
     Art,
     DataSection,
-    Makers,
     ModelSection,
     address,
     data_section,
     model_section,
 )
+from lib.reporting.summary import load_report, made_when, seeds_of
 from lib.reporting.tiles import read_captions
-from lib.reporting.wording import duration
 from lib.store import Store
 
 FILES = {"index": "index.html", "leaderboard": "leaderboard.csv", "captions": "captions.json"}
@@ -63,6 +60,10 @@ class Report:
     data: DataSection
     models: list[ModelSection]
     leaderboard: list[dict[str, Any]]
+    show_test: bool
+    """Whether figures on test are shown."""
+    readings: int
+    """How many reports have shown them of one of these models, this one included; 0 where they are not shown."""
     accuracies: str
     """data: address of the picture of the leaderboard; empty without models."""
     left_out: dict[str, str]
@@ -79,31 +80,38 @@ def build_report(
     left_out: Mapping[str, str] | None = None,
     started_by: str = "",
     beside: Sequence[Ref] = (),
+    show_test: bool = False,
 ) -> Ref:
     """Commit index.html and leaderboard.csv over `evaluations`, unless they are there.
 
     `left_out` has the models that were asked for and gave no result, each with the reason; `started_by` says in words
-    what started the run; `beside` are outputs of other steps on these models or data that the report shows too. Raises PermanentError where an evaluation is of other prepared data: they do not compare.
+    what started the run; `beside` are outputs of other steps on these models or data that the report shows too;
+    `show_test` says whether it shows figures on test: it then counts how often that was done before. Raises
+    PermanentError where an evaluation is of other prepared data: they do not compare.
     """
     evaluations, left_out, shown_too = list(dict.fromkeys(evaluations)), dict(left_out or {}), [*dict.fromkeys(beside)]
     facts, names = load(store, prepared).facts, sorted(left_out)
     made_of = {"prepared": prepared, "evaluations": evaluations, "left_out": names, "beside": shown_too}
+    made_of["show_test"] = show_test
     address = STEPS["report"].address(dataset_name=facts["dataset"], **made_of)
     done = find(store, address)
     if done and not made_by_others(store, done[1]):
         return done[0]
     started = time.monotonic()
     recorded = {"changes": _changes(store, evaluations), "makers": makers_of(store, prepared, evaluations, shown_too)}
+    recorded["readings"] = 1 + _readings(store, facts["dataset"], evaluations) if show_test else 0
     record = made_by(0, left_out=left_out, started_by=started_by, **recorded)
-    art = _draw(store, prepared, evaluations)
-    report = _report(store, prepared, evaluations, art, record, MAKERS.validate_python(record["makers"]))
+    groups = _grouped(store, prepared, evaluations)
+    art = _draw(store, prepared, groups)
+    report = _report(store, prepared, groups, art, record, show_test)
     files = {
         **{name: put_file(store, address, f"{name}.png", picture) for name, picture in art.pictures.items()},
         "captions": put_file(store, address, FILES["captions"], json.dumps(art.captions).encode()),
         "index": put_file(store, address, FILES["index"], _render("index.html.j2", report).encode()),
-        "leaderboard": put_file(store, address, FILES["leaderboard"], leaderboard_csv(report.leaderboard)),
+        "leaderboard": put_file(store, address, FILES["leaderboard"], leaderboard_csv(report.leaderboard, show_test)),
     }
     shown = {"dataset": facts["dataset"], "limit": facts["limit"], "leaderboard": report.leaderboard, "left_out": names}
+    shown["show_test"] = show_test
     manifest = Manifest(
         kind="report",
         inputs={"prepared": prepared, **{input_name(ref): ref for ref in [*evaluations, *shown_too]}},
@@ -119,12 +127,13 @@ def build_report(
 
 def read_report(store: Store, report: Ref) -> Report:
     """All that the report at `report` shows, read anew from what it was made of."""
-    manifest = _load(store, report)
+    manifest = load_report(store, report)
     names = [name for name, file in manifest.files.items() if file.path.endswith(".png")]
     pictures = {name: local_file(store, manifest, name).read_bytes() for name in names}
-    art = Art(pictures, read_captions(store, manifest))
-    makers = shown_makers(store, report, manifest)
-    return _report(store, manifest.inputs["prepared"], evaluations_of(manifest), art, manifest.made_by, makers)
+    art, prepared = Art(pictures, read_captions(store, manifest)), manifest.inputs["prepared"]
+    record = {"readings": 0, **manifest.made_by, "makers": shown_makers(store, report, manifest)}
+    groups = _grouped(store, prepared, evaluations_of(manifest))
+    return _report(store, prepared, groups, art, record, manifest.facts["show_test"])
 
 
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
@@ -132,6 +141,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     from lib.reporting.redrawn import check_pictures  # with matplotlib
 
     prepared, evaluations, beside = manifest.inputs["prepared"], evaluations_of(manifest), beside_of(manifest)
+    show_test = manifest.facts["show_test"]
     if others := made_by_others(store, manifest):
         raise PermanentError(
             f"{address} must show who made {others[0]}, which was changed or made anew since; remove "
@@ -139,12 +149,18 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         )
     facts, left_out = load(store, prepared).facts, sorted(manifest.made_by.get("left_out", {}))
     names = {"dataset_name": facts["dataset"], "left_out": left_out}
-    check_address("report", address, prepared=prepared, evaluations=evaluations, beside=beside, **names)
+    check_address(
+        "report", address, prepared=prepared, evaluations=evaluations, beside=beside, show_test=show_test, **names
+    )
+    groups = _grouped(store, prepared, evaluations)
     pictures, note = check_pictures(
-        store, address, manifest, [input_name(ref) for ref in evaluations], lambda: _draw(store, prepared, evaluations)
+        store, address, manifest, [group[0].name for group in groups], lambda: _draw(store, prepared, groups)
     )
     report = read_report(store, manifest.ref(address))
-    right = {"index": _render("index.html.j2", report).encode(), "leaderboard": leaderboard_csv(report.leaderboard)}
+    right = {
+        "index": _render("index.html.j2", report).encode(),
+        "leaderboard": leaderboard_csv(report.leaderboard, show_test),
+    }
     for name, data in right.items():
         stored = local_file(store, manifest, name).read_bytes()
         must_equal(address, f"sha256 of {name}", sha256(data).hexdigest(), sha256(stored).hexdigest())
@@ -155,6 +171,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
             "limit": facts["limit"],
             "leaderboard": report.leaderboard,
             "left_out": left_out,
+            "show_test": show_test,
         },
         content={"leaderboard": digest_json(report.leaderboard)},
         files={**FILES, **{name: f"{name}.png" for name in pictures}},
@@ -167,101 +184,52 @@ def report_markdown(store: Store, report: Ref) -> str:
     return _render("report.md.j2", read_report(store, report))
 
 
-def leaderboard_table(store: Store, report: Ref) -> list[dict[str, str]]:
-    """The leaderboard as a person reads it: one row a model, best validation accuracy first."""
-    manifest = _load(store, report)
-    classes = len(load(store, manifest.inputs["prepared"]).facts["class_names"])
-    ordered = sorted(
-        ((load(store, ref), ref) for ref in evaluations_of(manifest)), key=lambda pair: by_validation(pair[0])
-    )
-    makers = shown_makers(store, report, manifest)
-    models = [makers[evaluation.inputs["model"].uri] for evaluation, _ in ordered]
-    changed = [manifest.made_by["changes"][input_name(ref)] for _, ref in ordered]
-    return [
-        {
-            **{title: cell(row, key) for key, title in columns(classes).items()},
-            "Training time": duration(model.seconds),
-            "Kind": ", ".join(["baseline"] * row["baseline"] + ["try"] * bool(differences)),
-            "Note": "; ".join([BASELINE] * row["baseline"] + differences),
-        }
-        for row, model, differences in zip(manifest.facts["leaderboard"], models, changed, strict=True)
-    ]
-
-
-def best_model(store: Store, report: Ref) -> tuple[str, Ref]:
-    """The first model of the leaderboard: its name there, and its ref."""
-    manifest = _load(store, report)
-    first = min((load(store, ref) for ref in evaluations_of(manifest)), key=by_validation)
-    return manifest.facts["leaderboard"][0]["model"], first.inputs["model"]
-
-
-def report_summary(store: Store, report: Ref) -> str:
-    """A report in one line: the best model, what was left out, when and of which seed."""
-    manifest = _load(store, report)
-    rows, left_out = manifest.facts["leaderboard"], manifest.facts["left_out"]
-    seeds = ", ".join(sorted({f"seed {row['seed']}" for row in rows}))
-    parts = [
-        f"best of {len(rows)}: {rows[0]['model']}, {shown(rows[0]['test_accuracy'])} on test" if rows else "no model",
-        f"{manifest.facts['limit']:,} training images only" if manifest.facts["limit"] else "",
-        seeds,
-        f"left out: {', '.join(left_out)}" if left_out else "",
-        f"made {_made(manifest.made_by)}",
-    ]
-    return "; ".join(part for part in parts if part)
-
-
-def report_url(store: Store, report: Ref) -> str:
-    """Where a browser finds index.html. Raises PermanentError where it is gone or changed."""
-    manifest = load(store, report)
-    local_file(store, manifest, "index")
-    return store.url(manifest.files["index"].path)
-
-
-def _load(store: Store, report: Ref) -> Manifest:
-    """Its manifest. Raises PermanentError where its leaderboard is not one of its evaluations."""
-    manifest = load(store, report)
-    names = {input_name(ref) for ref in evaluations_of(manifest)}
-    lines = manifest.facts["leaderboard"]
-    lacking = {name for line in lines for name in FACTS if name not in line} | names - {*manifest.made_by["changes"]}
-    if lacking or len(lines) != len(names):
-        received = f"{len(lines)} lines for {len(names)} evaluations"
-        raise foreign(store, f"{report.uri}/{MANIFEST}", f"{received}, without {', '.join(sorted(lacking))}")
-    return manifest
-
-
-def _draw(store: Store, prepared: Ref, evaluations: list[Ref]) -> Art:
-    from lib.reporting.pictures import draw  # with matplotlib and pandas: who shows a leaderboard needs neither
-
-    manifests = {input_name(ref): load(store, ref) for ref in evaluations}
-    for name, manifest in manifests.items():
-        if manifest.inputs["prepared"] != prepared:
+def _grouped(store: Store, prepared: Ref, evaluations: list[Ref]) -> list[Group]:
+    """The evaluations, one group a row of the leaderboard. Raises PermanentError where one is of other data."""
+    entries = [read_entry(store, ref) for ref in evaluations]
+    for entry in entries:
+        if entry.evaluation.inputs["prepared"] != prepared:
             raise PermanentError(
                 f"a report's evaluations must all be of {prepared.uri}; "
-                f"received {name}, which is of {manifest.inputs['prepared'].uri}"
+                f"received {entry.name}, which is of {entry.evaluation.inputs['prepared'].uri}"
             )
-    return draw(store, load(store, prepared), manifests)
+    return grouped(entries)
+
+
+def _draw(store: Store, prepared: Ref, groups: Sequence[Group]) -> Art:
+    from lib.reporting.pictures import draw  # with matplotlib and pandas: who shows a leaderboard needs neither
+
+    best = {group[0].name: group[0].evaluation for group in groups}
+    return draw(store, load(store, prepared), best, leaderboard_rows(groups, show_test=False))
 
 
 def _report(
-    store: Store, prepared: Ref, evaluations: list[Ref], art: Art, made_by: Mapping[str, Any], makers: Makers
+    store: Store, prepared: Ref, groups: Sequence[Group], art: Art, record: Mapping[str, Any], show_test: bool
 ) -> Report:
-    manifests = {ref: load(store, ref) for ref in evaluations}
-    rows = leaderboard_rows(read_entry(store, evaluation) for evaluation in manifests.values())
-    ordered = sorted(manifests, key=lambda ref: by_validation(manifests[ref]))
+    rows, makers = leaderboard_rows(groups, show_test), MAKERS.validate_python(record["makers"])
     models = [
-        model_section(store, ref, row["model"], input_name(ref), art, made_by["changes"][input_name(ref)], makers)
-        for ref, row in zip(ordered, rows, strict=True)
+        model_section(store, group, row["model"], art, record["changes"][group[0].name], makers)
+        for group, row in zip(groups, rows, strict=True)
     ]
-    seeds = sorted({row["seed"] for row in rows})
     return Report(
         data=data_section(store, prepared, art, makers),
         models=models,
         leaderboard=rows,
+        show_test=show_test,
+        readings=record["readings"],
         accuracies=address(art.pictures["accuracies"]) if rows else "",
-        left_out=made_by["left_out"],
-        made=_made(made_by),
-        seeds=f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else "",
+        left_out=record["left_out"],
+        made=made_when(record),
+        seeds=seeds_of(rows),
     )
+
+
+def _readings(store: Store, dataset: str, evaluations: Sequence[Ref]) -> int:
+    """How often reports that lie in the store, or were read when one of them was made, showed test of one of these."""
+    folder = STEPS["report"].folder.format(dataset_name=dataset)
+    reports = read_index(store, store.list(folder)).outputs.values()
+    shown = [each for each in reports if each.facts.get("show_test") and {*evaluations} & {*evaluations_of(each)}]
+    return max([len(shown), *(int(each.made_by.get("readings", 0)) for each in shown)], default=0)
 
 
 def _changes(store: Store, evaluations: list[Ref]) -> dict[str, list[str]]:
@@ -270,20 +238,16 @@ def _changes(store: Store, evaluations: list[Ref]) -> dict[str, list[str]]:
     return {name: changes(model.facts) for name, model in models.items()}
 
 
-def _made(made_by: Mapping[str, Any]) -> str:
-    """`26 November 2026, 21:04 UTC, started by hand`, of the record in a manifest."""
-    when = moment(datetime.fromisoformat(made_by["at"]))
-    return f"{when}, started by {made_by['started_by']}" if made_by["started_by"] else when
-
-
 def _render(template: str, report: Report) -> str:
     return render(
         template,
         **vars(report),
-        columns=columns(len(report.data.labels)),
+        columns=columns(
+            len(report.data.labels), report.show_test, any(len(model.seeds) > 1 for model in report.models)
+        ),
         narrow=NARROW,
         phone=PHONE,
-        splits=SPLITS,
+        splits=SPLITS if report.show_test else SPLITS[:2],
         baseline=BASELINE,
         guess_loss=math.log(len(report.data.labels)),
     )

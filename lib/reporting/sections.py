@@ -2,26 +2,25 @@
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lib.data.datasets import DATASETS, readable
 from lib.data.stored_profile import read_profile
-from lib.evaluation.metrics import SplitMetrics, read_metrics
+from lib.evaluation.metrics import SplitMetrics
 from lib.lineage.manifests import Manifest, Ref, load
-from lib.lineage.provenance import Maker
+from lib.lineage.provenance import Maker, Makers
 from lib.lineage.steps import SPLITS
 from lib.models.changes import start_of
 from lib.models.schema import settings_of
+from lib.reporting.leaderboard import Group
 from lib.reporting.tiles import Caption, boxes, cut
 from lib.reporting.wording import Line, duration, inline, settings
 from lib.store import Store
 
 SHOWN_PIXELS = 4
 SHOWN_CONFUSIONS = 10
-Makers = Mapping[str, Maker]
-"""Of what is shown, by its address."""
 
 
 class Art(NamedTuple):
@@ -85,7 +84,7 @@ class DataSection:
 
 @dataclass(frozen=True)
 class ModelSection:
-    """One model: how it was trained and what it reaches."""
+    """One model, of several seeds that which is best on validation: how it was trained and what it reaches."""
 
     name: str
     facts: dict[str, Any]
@@ -98,13 +97,17 @@ class ModelSection:
     settings: list[Line]
     layers: list[dict[str, Any]]
     metrics: dict[str, SplitMetrics]
+    seeds: list[tuple[int, dict[str, SplitMetrics]]]
+    """Of each of them by number, this one's included."""
     confused: list[tuple[str, str, int, int]]
-    """On test, most frequent first: true class, the class taken for it, how many, and of how many."""
+    """On validation, most frequent first: true class, the class taken for it, how many, and of how many."""
     seconds: float
     """Of training."""
+    seconds_in_all: float
+    """Of training all seeds."""
     origin: list[Line]
     examples: list[Example]
-    """On test."""
+    """On validation."""
     pictures: dict[str, str]
     """Name → data: address of curves, confusion, per_class, reliability and examples."""
 
@@ -162,18 +165,15 @@ def _collected(images: Manifest, rows_per_class: dict[str, list[int]]) -> list[L
 
 
 def model_section(
-    store: Store, evaluation: Ref, name: str, drawn_as: str, art: Art, changes: Sequence[str], makers: Makers
+    store: Store, group: Group, name: str, art: Art, changes: Sequence[str], makers: Makers
 ) -> ModelSection:
-    """The model of `evaluation`, to be called `name`, whose pictures begin with `drawn_as`.
-
-    `changes` are what its run changed of the recipe's settings.
-    """
-    manifest = load(store, evaluation)
+    """The best of `group`, to be called `name`; `changes` are what its run changed of the recipe's settings."""
+    drawn_as, evaluation, manifest = group[0].name, group[0].ref, group[0].evaluation
     model = load(store, manifest.inputs["model"])
     recipe = settings_of(model.facts["recipe"])
     start = start_of(model.facts["weights"]) if model.facts["weights"] else ""
     started = [("weights at the start", start)] if start else []
-    metrics = read_metrics(store, manifest)
+    metrics = group[0].metrics
     trained, evaluated = makers[manifest.inputs["model"].uri], makers[evaluation.uri]
     return ModelSection(
         name=name,
@@ -183,9 +183,13 @@ def model_section(
         start=start,
         settings=[*settings(recipe), *started, ("seed", str(manifest.facts["seed"]))],
         layers=model.facts.get("layers", []),
-        metrics=metrics,
-        confused=confused(metrics["test"]),
+        metrics=dict(metrics),
+        seeds=sorted(
+            ((entry.evaluation.facts["seed"], dict(entry.metrics)) for entry in group), key=lambda each: each[0]
+        ),
+        confused=confused(metrics["validation"]),
         seconds=trained.seconds,
+        seconds_in_all=sum(makers[entry.evaluation.inputs["model"].uri].seconds for entry in group),
         origin=[
             ("training time", duration(trained.seconds)),
             ("evaluation time", duration(evaluated.seconds)),

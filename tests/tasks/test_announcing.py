@@ -11,13 +11,14 @@ from tasks.announcing import board_description, headline, last_best
 
 BEST = {"model": "densenet121", "test_accuracy": 0.0, "validation_accuracy": 0.0125, "epochs": 1}
 FULL = {"dataset": "cifar100", "limit": None, "leaderboard": [{**BEST, "test_accuracy": 0.74185, "epochs": 12}]}
-TRY = {"dataset": "cifar100", "limit": 200, "leaderboard": [BEST]}
+FULL["show_test"] = True
+TRY = {"dataset": "cifar100", "limit": 200, "leaderboard": [BEST], "show_test": False}
 
 
 @pytest.mark.parametrize(
     ("facts", "last", "says"),
     [
-        (TRY, None, "densenet121: 0.0000 on test, 0.0125 on validation, after 1 epoch on 200 training rows only"),
+        (TRY, None, "densenet121: 0.0125 on validation, after 1 epoch on 200 training rows only"),
         (FULL, None, "densenet121: 0.7419 on test, 0.0125 on validation, after 12 epochs"),
         (
             FULL,
@@ -33,7 +34,7 @@ def test_a_headline_says_what_was_trained_on_and_what_was_best_before(
 
 
 def test_only_a_report_of_as_many_rows_is_compared_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = json.dumps([{"Model": "mobilenet", "Test accuracy": "0.7000"}])
+    shown = json.dumps([{"Model": "mobilenet", "Validation accuracy": "0.7000"}])
     board = SimpleNamespace(description=board_description(FULL), data=shown)
     monkeypatch.setattr(announcing.Artifact, "get", lambda key: board if key == "leaderboard-cifar100" else None)
     assert last_best("cifar100", FULL) == "mobilenet: 0.7000"

@@ -9,6 +9,7 @@ from sklearn.metrics import f1_score
 
 from lib.evaluation.intervals import (
     Interval,
+    accuracy_over_seeds,
     bootstrap,
     macro_f1_interval,
     macro_f1_of_cells,
@@ -162,3 +163,19 @@ def test_the_interval_over_seeds_holds_the_mean_as_often_as_it_says(n: int) -> N
     drawn = np.random.default_rng(6).normal(0.9, 0.01, (SIMULATIONS, n))
     intervals = [each.interval for each in map(over_seeds, drawn)]
     assert held([each for each in intervals if each], 0.9) == HELD
+
+
+@pytest.mark.parametrize(("seeds", "images", "apart"), [(3, 144, 0.0), (3, 500, 0.01), (5, 2_000, 0.01)])
+def test_an_interval_over_seeds_and_images_holds_the_truth(seeds: int, images: int, apart: float) -> None:
+    random = np.random.default_rng(0)
+    bounds = []
+    for _ in range(SIMULATIONS // 2):
+        # Each image is hard or easy for all seeds alike, and seeds are better or worse.
+        easy = random.random(images) < 0.7
+        share = np.where(easy, 0.95, 0.45) + random.normal(0, apart, (seeds, 1))
+        bounds.append(accuracy_over_seeds(random.random((seeds, images)) < share).interval)
+    assert 0.93 <= held(bounds, 0.8) <= 0.98
+
+
+def test_seeds_that_agree_on_all_images_have_the_interval_of_one() -> None:
+    assert accuracy_over_seeds(np.array([[True] * 19 + [False]] * 3)).interval == wilson(19, 20)

@@ -7,9 +7,22 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lib.evaluation.paired import discordant, holm, lowest_difference, mcnemar, rows_needed, shared_ranks
+from lib.evaluation.paired import (
+    discordant,
+    holm,
+    lowest_difference,
+    mcnemar,
+    p_of_difference,
+    rows_needed,
+    shared_ranks,
+)
 
 SIMULATIONS = 2_000
+
+
+def models(*right: np.ndarray) -> list[np.ndarray]:
+    """Of one seed each."""
+    return [each[np.newaxis] for each in right]
 
 
 def row(right: str) -> np.ndarray:
@@ -146,25 +159,49 @@ def test_three_models_share_ranks_where_the_images_do_not_tell_them_apart() -> N
     near = row("0" * 3 + "1" * 10 + "0" + "1" + "0" * 5)  # loses 4 and gains 1: p = 2 · 6 / 2⁵ = 0.375
     far = row("0" * 8 + "1" * 6 + "0" * 6)  # loses 8 and gains none: p = 2 / 2⁸ = 0.0078
     assert [int(each.sum()) for each in (best, near, far)] == [14, 11, 6]
-    assert shared_ranks([best, near, far]) == [1, 1, 3]
+    assert shared_ranks(models(best, near, far)) == [1, 1, 3]
     # At 0.005 the last cannot be told apart either.
-    assert shared_ranks([best, near, far], level=0.005) == [1, 1, 1]
+    assert shared_ranks(models(best, near, far), level=0.005) == [1, 1, 1]
 
 
 def test_a_leader_of_the_second_group_is_the_one_that_the_next_are_compared_with() -> None:
     # The third loses 8 to the first; the fourth loses 1 to the third; the fifth loses 10 to the third.
-    models = [row("1" * n + "0" * (30 - n)) for n in (30, 27, 22, 21, 12)]
+    rows = [row("1" * n + "0" * (30 - n)) for n in (30, 27, 22, 21, 12)]
     # Though the second and the third (5 lost: p = 0.0625) cannot be told apart, they have different ranks.
-    assert mcnemar(*discordant(models[1], models[2])[:2]) == 0.0625
-    assert shared_ranks(models) == [1, 1, 3, 3, 5]
+    assert mcnemar(*discordant(rows[1], rows[2])[:2]) == 0.0625
+    assert shared_ranks(models(*rows)) == [1, 1, 3, 3, 5]
 
 
 def test_ranks_of_equal_models_and_of_none() -> None:
-    assert shared_ranks([row("0110")] * 3) == [1, 1, 1]
-    assert shared_ranks([row("1")]) == [1]
+    assert shared_ranks(models(*[row("0110")] * 3)) == [1, 1, 1]
+    assert shared_ranks(models(row("1"))) == [1]
     assert shared_ranks([]) == []
 
 
 def test_ranks_ask_for_the_most_accurate_first() -> None:
-    with pytest.raises(ValueError, match=r"most accurate first; received \[1, 2\] right"):
-        shared_ranks([row("010"), row("011")])
+    with pytest.raises(ValueError, match=r"most accurate first; received \[1.0, 2.0\] right"):
+        shared_ranks(models(row("010"), row("011")))
+
+
+def test_p_of_several_seeds_is_of_differences_over_images_and_over_seeds() -> None:
+    # Means over two seeds of 4 images: 1, 1, 0.5, 0 against 0.5, 0.5, 0, 0; differences 0.5, 0.5, 0.5, 0: mean 0.375,
+    # variance 0.0625, over 4 images 0.015625. Accuracies 0.75 and 0.5, 0.25 and 0.25: variances 0.03125 and 0, each
+    # over 2. In all 0.03125; t = 0.375 / √0.03125 = 2.1213 with 0.03125² / (0.015625² / 3 + 0.015625² / 1) = 3 degrees.
+    first = np.array([[1, 1, 1, 0], [1, 1, 0, 0]], bool)
+    second = np.array([[1, 0, 0, 0], [0, 1, 0, 0]], bool)
+    assert p_of_difference(first, second) == pytest.approx(2 * stats.t.sf(2.12132, 3), rel=1e-4)
+    assert p_of_difference(second, first) == pytest.approx(p_of_difference(first, second))
+    assert p_of_difference(first[:1], second[:1]) == mcnemar(2, 0), "of one seed each, McNemar's"
+    assert p_of_difference(first, first) == 1.0
+
+
+def test_equal_ways_of_training_are_told_apart_in_at_most_a_twentieth_of_the_cases() -> None:
+    random = np.random.default_rng(0)
+    images, seeds, told = 400, 3, 0
+    for _ in range(SIMULATIONS):
+        # Images of different difficulty, and seeds that are better or worse by 2 points.
+        difficulty = random.beta(2, 1, images)
+        drawn = [np.clip(difficulty + random.normal(0, 0.02, (seeds, 1)), 0, 1) for _ in range(2)]
+        first, second = (random.random((seeds, images)) < each for each in drawn)
+        told += p_of_difference(first, second) <= 0.05
+    assert 0.01 <= told / SIMULATIONS <= 0.05

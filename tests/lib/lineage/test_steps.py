@@ -62,6 +62,7 @@ VALUES = {
         "evaluations": [A, B],
         "left_out": [],
         "beside": [],
+        "show_test": False,
         "collected": "d" * 64,
     },
     **dict.fromkeys(("dataset", "prepared", "model"), A),
@@ -74,7 +75,7 @@ GOLDEN = {
     "features": (2, "features/toy/8bb2e3743e53c82b"),
     "model": (5, "models/toy/toy-net/a0d8d4567862b2d2"),
     "evaluation": (4, "evaluations/toy/toy-net/6bde24b6875f04e1"),
-    "report": (5, "reports/toy/8c20a0e3f094b183"),
+    "report": (5, "reports/toy/44bf82d3e527b35e"),
 }
 
 
@@ -210,7 +211,7 @@ def test_a_model_of_several_backbones_moves_with_each_and_with_the_weights_of_ea
 
 def test_a_report_does_not_depend_on_the_order_of_its_evaluations() -> None:
     def address(*evaluations: Ref) -> str:
-        made_of = {"prepared": A, "evaluations": list(evaluations), "left_out": [], "beside": []}
+        made_of = {"prepared": A, "evaluations": list(evaluations), "left_out": [], "beside": [], "show_test": False}
         return STEPS["report"].address(dataset_name="toy", **made_of)
 
     assert address(A, B) == address(B, A)

@@ -166,7 +166,7 @@ ROWS: dict[str, list[tuple[str, Forge, str]]] = {
         ("another model", of_another_model, "its address must be evaluations/toy/toy-softmax/"),
     ],
     "report": [
-        ("a leaderboard's accuracy", first_of_leaderboard, "facts.leaderboard.0.test_accuracy must be "),
+        ("a leaderboard's accuracy", first_of_leaderboard, "facts.leaderboard.0.validation_accuracy must be "),
         (
             "its table",
             file("leaderboard", b"rank,model\n1,other\n", "leaderboard.csv"),

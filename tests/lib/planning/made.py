@@ -9,5 +9,5 @@ def evaluation_address(recipe: str, model: Ref) -> str:
 
 
 def report_address(prepared: Ref, evaluations: list[Ref], left_out: tuple[str, ...] = ()) -> str:
-    named = {"dataset_name": "digits", "left_out": list(left_out)}
+    named = {"dataset_name": "digits", "left_out": list(left_out), "beside": [], "show_test": False}
     return STEPS["report"].address(prepared=prepared, evaluations=evaluations, **named)

@@ -14,8 +14,9 @@ from lib.models import recipes
 from lib.models.schema import Backbone, Phase, Recipe, model_address
 from lib.planning.dates import Start, fresh_seed
 from lib.planning.outputs import check_prepared, find_evaluation, find_prepared, find_report
-from lib.planning.plan import Plan, make_plan, resolve_seed
+from lib.planning.plan import Plan, make_plan
 from lib.planning.request import TrainingRequest, read_request
+from lib.planning.titles import asked
 from lib.store import LocalStore
 from tests.whole import whole_manifest
 
@@ -65,7 +66,7 @@ def test_a_plan_has_the_data_sets_own_recipes_and_baselines_when_asked() -> None
 
 def test_a_plan_holds_what_was_asked_resolved() -> None:
     plan = planned(models=["two"], epochs=3, limit=10, seed=7, overrides={"batch_size": "32"})
-    assert (plan.dataset, plan.limit, plan.seed) == (DATASETS["digits"], 10, 7)
+    assert (plan.dataset, plan.limit, plan.seeds) == (DATASETS["digits"], 10, (7,))
     assert plan.recipes == (
         TOYS["two"].model_copy(update={"phases": (Phase(epochs=3, learning_rate=0.1),), "batch_size": 32}),
     )
@@ -89,6 +90,10 @@ def test_a_plan_holds_what_was_asked_resolved() -> None:
         ),
         ({"seed": -1}, "seed (--seed N) must be 'fresh' or from 0 to 4294967295; received -1"),
         ({"seed": 2**32}, "seed (--seed N) must be 'fresh' or from 0 to 4294967295; received 4294967296"),
+        (
+            {"seed": 2**32 - 2, "seeds": 3},
+            "seed (--seed N) must be 'fresh' or from 0 to 4294967295; received 4294967294 with 3 seeds",
+        ),
         (
             {"overrides": {"learning_rate": "0"}},
             "recipe one is not valid: phases.0.learning_rate: Input should be greater than 0; received 0",
@@ -186,13 +191,33 @@ def test_prepared_data_that_a_run_is_given_must_be_what_it_asks_for(store: Local
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
 def test_a_seed_within_range_is_taken_as_it_is(seed: int) -> None:
-    assert planned(seed=seed).seed == seed
+    assert planned(seed=seed).seeds == (seed,)
 
 
 def test_a_fresh_seed_is_the_date_of_the_runs_start() -> None:
     late = datetime(2024, 3, 9, 23, 59, tzinfo=UTC)
-    assert make_plan(TrainingRequest(seed="fresh"), lambda: Start(late)).seed == 20240309
-    assert resolve_seed("fresh", lambda: Start(late.astimezone(ZoneInfo("Europe/Berlin")))) == 20240310
+    request = TrainingRequest(seed="fresh")
+    assert make_plan(request, lambda: Start(late)).seeds == (20240309,)
+    assert make_plan(request, lambda: Start(late.astimezone(ZoneInfo("Europe/Berlin")))).seeds == (20240310,)
+
+
+def test_several_seeds_train_each_recipe_several_times_under_titles_of_their_own() -> None:
+    plan = planned(models=["two", "one"], seed=7, seeds=2)
+    assert [plan.title(trial) for trial in plan.trials] == [
+        *("two, seed 7", "two, seed 8"),
+        *("one, seed 7", "one, seed 8"),
+    ]
+    assert asked(plan) == ["seed 7", "2 seeds"]
+
+
+def test_further_seeds_of_a_date_are_of_no_other_date() -> None:
+    noon, next_day = (datetime(2031, 12, day, 12, tzinfo=UTC) for day in (1, 2))
+    request = TrainingRequest(seed="fresh", seeds=20)
+    starts = [Start(noon), Start(noon, 1), Start(noon, 99), Start(next_day)]
+    seeds = [seed for start in starts for seed in make_plan(request, lambda start=start: start).seeds]
+    assert seeds[:3] == [20311201, 120311201, 220311201]
+    assert len(set(seeds)) == 80
+    assert max(seeds) < 2**32
 
 
 def test_further_starts_on_one_date_have_seeds_of_their_own() -> None:
@@ -206,7 +231,7 @@ def test_further_starts_on_one_date_have_seeds_of_their_own() -> None:
 
 def test_a_fresh_seed_without_a_start_is_todays() -> None:
     before = datetime.now().astimezone()
-    seed = planned(seed="fresh").seed
+    (seed,) = planned(seed="fresh").seeds
     assert seed in {int(f"{day:%Y%m%d}") for day in (before, before + timedelta(minutes=1))}
 
 

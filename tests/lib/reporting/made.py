@@ -32,7 +32,7 @@ SURE = 0.9
 """What a model here gives to the class that it predicts; the others share the rest."""
 
 
-def undrawn(store: Store, prepared: Manifest, evaluations: Mapping[str, Manifest]) -> Art:
+def undrawn(store: Store, prepared: Manifest, evaluations: Mapping[str, Manifest], leaderboard: object) -> Art:
     """In place of `lib.reporting.pictures.draw`: sheets of one image, and PNG for all that matplotlib draws."""
     names = names_of_pictures(evaluations)
     sheets = {name: name == "samples" or name.endswith("-examples") for name in names}

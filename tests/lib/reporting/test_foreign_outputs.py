@@ -21,7 +21,8 @@ from lib.errors import PermanentError
 from lib.lineage.manifests import Ref, load
 from lib.lineage.steps import SPLITS
 from lib.reporting.pictures import draw
-from lib.reporting.report import best_model, build_report, leaderboard_table, read_report, recompute, report_summary
+from lib.reporting.report import build_report, read_report, recompute
+from lib.reporting.summary import best_model, leaderboard_table, report_summary
 from lib.store import LocalStore
 from tests.lib.lineage.forger import Forger, read
 
@@ -77,7 +78,7 @@ def first(table: pd.DataFrame, column: str, value: object) -> pd.DataFrame:
 
 FILES: dict[tuple[str, str], dict[str, Change]] = {
     ("evaluation", "metrics.json"): {
-        "no accuracy": without("test", "accuracy"),
+        "no accuracy": without("validation", "accuracy"),
         "accuracy in words": set_in("test", "accuracy", to="0.9"),
         "no split": without("test"),
         "another split": set_in("dev", to={}),
@@ -161,7 +162,7 @@ def use(store: LocalStore, prepared: Ref, report: Ref) -> None:
     """All that reads such files: training and evaluation read rows, a report the rest."""
     data = load(store, prepared)
     read_rows(store, data, SPLITS)
-    draw(store, data, {"model": read(store, "evaluation")})
+    draw(store, data, {"model": read(store, "evaluation")}, [])
     read_report(store, report)
 
 
