@@ -69,15 +69,15 @@ def show_leaderboard(store: Store, plan: Plan, report: Ref, allow_cpu: bool, mir
         table.add_row(*(row[name] for name in names))
     _print(table)
     prepared = manifest.inputs["prepared"]
+    missing = [trial for trial in plan.trials if not find_evaluation(store, plan, trial, prepared)]
+    here = {trial: why_left_out(store, trial.recipe, allow_cpu, mirror_url) for trial in missing}
     left_out: dict[str, list[str]] = {}
-    for trial in plan.trials:
-        if not find_evaluation(store, plan, trial, prepared):
-            title, why = plan.title(trial), why_left_out(store, trial.recipe, allow_cpu, mirror_url)
-            # What only a mirror could tell is said by the report.
-            why = why or manifest.made_by["left_out"].get(title, "it is not in this report")
-            left_out.setdefault(SAID_SHORTLY.get(why, why), []).append(title)
-    for why, titles in left_out.items():
-        print(f"Left out: {', '.join(titles)}: {why}")
+    for title, why in plan.by_title(here).items():
+        # What only a mirror could tell is said by the report.
+        said = why or manifest.made_by["left_out"].get(title, "it is not in this report")
+        left_out.setdefault(SAID_SHORTLY.get(said, said), []).append(title)
+    for said, titles in left_out.items():
+        print(f"Left out: {', '.join(titles)}: {said}")
     show_use(store, *best_model(store, report))
     elsewhere = "" if store.uri == read_settings().store_uri else f" --store {shlex.quote(store.uri)}"
     print(f"Verify it back to the raw files: {this_python()} -m flows verify {report.uri}{elsewhere}")

@@ -23,7 +23,7 @@ from lib.errors import PermanentError, PipelineError, SomeModelsFailed, shortene
 from lib.lineage.index import read_index
 from lib.lineage.manifests import Ref
 from lib.planning.outputs import find_report
-from lib.planning.plan import Outcome, Plan, Trial, make_plan
+from lib.planning.plan import Outcome, make_plan
 from lib.planning.preview import preview
 from lib.planning.request import Seed, TrainingRequest, read_request
 from lib.planning.titles import run_title
@@ -74,23 +74,19 @@ def train_all(
     errors = [outcome.error for outcome in [*failed, *outcomes] if outcome.error]
     if not evaluations:
         raise errors[0]
-    left_out = {_title(plan, each): _why(each) for each in outcomes if each.error}
+    left_out = plan.by_title({each.trial: _why(each) for each in outcomes if each.error})
     made_of = dataset, untraced(prepared), untraced(evaluations), left_out
     report = with_retries(publish_report)(*made_of, started_by(), show_test)
     for each in failed:
         get_run_logger().warning("no result: %s", each.error)
     if failed:
-        said = "; ".join(f"{_title(plan, outcome)}: {outcome.error}" for outcome in failed)
+        said = "; ".join(f"{plan.title(outcome.trial)}: {outcome.error}" for outcome in failed)
         raise SomeModelsFailed(said, report)
     return completed(report, report_summary(current_store(), report))
 
 
-def _title(plan: Plan, outcome: Outcome) -> str:
-    return plan.title(Trial(outcome.recipe, outcome.seed))
-
-
 def _why(outcome: Outcome) -> str:
-    return str(outcome.error).removeprefix(f"{outcome.recipe.name} ")
+    return str(outcome.error).removeprefix(f"{outcome.trial.recipe.name} ")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -76,7 +76,7 @@ def _outcome(trial: Trial, train: Callable[[], Ref | BaseException]) -> Outcome:
         result = train()
     except PipelineError as error:
         result = error
-    return Outcome(*trial, evaluation=result) if isinstance(result, Ref) else Outcome(*trial, error=result)
+    return Outcome(trial, evaluation=result) if isinstance(result, Ref) else Outcome(trial, error=result)
 
 
 def _here(train_model: Callable[..., Any], plan: Plan, trial: Trial, prepared: Ref) -> Ref | BaseException:
@@ -96,12 +96,12 @@ def _on_workers(plan: Plan, prepared: Ref) -> list[Outcome]:
             try:
                 stored = Trial(_starting_from_store(trial.recipe), trial.seed)
                 if done := find_evaluation(store, plan, stored, prepared):
-                    outcomes[trial] = Outcome(*trial, evaluation=done)
+                    outcomes[trial] = Outcome(trial, evaluation=done)
                 else:
                     run = _submit(client, trial, plan.request_for(stored, prepared))
                     waiting[run.id] = Waiting(trial, stored, run)
             except PipelineError as error:
-                outcomes[trial] = Outcome(*trial, error=error)
+                outcomes[trial] = Outcome(trial, error=error)
         for each, failure in _ends(client, waiting):
             found = partial(_evaluation, plan, each.stored, prepared, failure)
             outcomes[each.trial] = _outcome(each.trial, found)

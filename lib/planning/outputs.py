@@ -135,7 +135,7 @@ def find_report(store: Store, plan: Plan, allow_cpu: bool, mirror_url: str | Non
     missing = [trial for trial, evaluation in found.items() if not evaluation]
     if not evaluations or not all(why_left_out(store, trial.recipe, allow_cpu, mirror_url) for trial in missing):
         return None
-    return report_output(store, plan, prepared, evaluations, [plan.title(trial) for trial in missing]).ref
+    return report_output(store, plan, prepared, evaluations, [*plan.by_title(dict.fromkeys(missing, ""))]).ref
 
 
 def _ref_of(kind: str, outputs: list[Output]) -> Ref | None:

@@ -54,6 +54,14 @@ class Plan(BaseModel):
         """The recipe's, with the seed where the plan has several."""
         return f"{trial.recipe.title}, seed {trial.seed}" if len(self.seeds) > 1 else trial.recipe.title
 
+    def by_title(self, reasons: Mapping[Trial, str]) -> dict[str, str]:
+        """The same by title: that of the recipe alone where all its seeds are named."""
+        titles = dict[str, str]()
+        for trial, why in reasons.items():
+            all_seeds = all(Trial(trial.recipe, seed) in reasons for seed in self.seeds)
+            titles.setdefault(trial.recipe.title if all_seeds else self.title(trial), why)
+        return titles
+
     def request_for(self, trial: Trial, prepared: Ref) -> ModelRequest:
         """What train-model is asked to do of this plan."""
         shared = self.request.model_dump(include=set(RecipeRequest.model_fields))
@@ -67,8 +75,7 @@ class Plan(BaseModel):
 class Outcome:
     """What became of a training: its evaluation, or why there is none."""
 
-    recipe: Recipe
-    seed: int
+    trial: Trial
     evaluation: Ref | None = None
     error: BaseException | None = None
 

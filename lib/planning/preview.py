@@ -49,7 +49,7 @@ def preview(store: Store, plan: Plan, allow_cpu: bool, mirror_url: str | None = 
     ]
     if store.list(f"raw/{plan.dataset.name}"):
         lines[0] = replace(lines[0], fetched_bytes=0)
-    prepared, evaluations, left_out = outputs[-1], list[Ref](), list[str]()
+    prepared, evaluations, left_out = outputs[-1], list[Ref](), list[Trial]()
     for trial in plan.trials:
         made = model_outputs(store, plan, trial, prepared.ref)
         why = why_left_out(store, trial.recipe, allow_cpu, mirror_url)
@@ -57,10 +57,16 @@ def preview(store: Store, plan: Plan, allow_cpu: bool, mirror_url: str | None = 
         lines += [line for line in _model_lines(store, plan, trial, prepared, made, why) if line.name not in known]
         found = [each.ref for each in made if each.step.kind == "evaluation" and each.ref]
         evaluations += found
-        left_out += [] if found else [plan.title(trial)]
+        left_out += [] if found else [trial]
     if not (prepared.ref and evaluations and all(line.state in {"done", "left out"} for line in lines)):
         return [*lines, Line(f"report on {plan.dataset.name}", "would run", "its models are not all done")]
-    return [*lines, _line(report_output(store, plan, prepared.ref, evaluations, left_out), NOT_THERE)]
+    return [
+        *lines,
+        _line(
+            report_output(store, plan, prepared.ref, evaluations, [*plan.by_title(dict.fromkeys(left_out, ""))]),
+            NOT_THERE,
+        ),
+    ]
 
 
 def _model_lines(

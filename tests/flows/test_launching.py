@@ -49,7 +49,7 @@ def launched(*models: str) -> dict[str, Outcome]:
     def train_all() -> list[Outcome]:
         return launching.train_models(train_model, planned(*models), PREPARED)
 
-    return {outcome.recipe.name: outcome for outcome in train_all()}
+    return {outcome.trial.recipe.name: outcome for outcome in train_all()}
 
 
 def newest(client: SyncPrefectClient) -> FlowRun:

@@ -180,7 +180,7 @@ ROWS: dict[str, list[tuple[str, Forge, str]]] = {
         ("an input's kind", of_a_dataset, "its input 'prepared' must be of that kind; received dataset"),
         ("its own kind", lambda f: f.manifest(kind="model"), "its address must be in models, as it is a model"),
         ("a kind that there is not", lambda f: f.manifest(kind="medal"), "is a 'medal', which no step makes"),
-        ("one evaluation twice", twice, "its address must be reports/toy/"),
+        ("one evaluation twice", twice, "the list of inputs must be "),
     ],
 }
 

@@ -320,3 +320,9 @@ def test_weights_that_fit_nothing_are_refused(models: list[str], message: str, m
     with pytest.raises(PermanentError) as caught:
         planned(models=models, weights="my.h5")
     assert str(caught.value).startswith(message)
+
+
+def test_a_recipe_without_any_of_its_seeds_is_named_once() -> None:
+    plan = planned(models=["two", "one"], seeds=2)
+    first, second, third, _ = plan.trials
+    assert plan.by_title({first: "a", second: "b", third: "c"}) == {"two": "a", "one, seed 0": "c"}
