@@ -24,6 +24,7 @@ OF_A_PHASE: dict[str, tuple[Callable[[Recipe, Phase], bool], str]] = {
 }
 OF_A_RECIPE: dict[str, tuple[Callable[[Recipe], bool], str]] = {
     "dropout": (lambda recipe: recipe.network not in FIXED_DROPOUT, "a network whose dropout is not fixed"),
+    "early_stopping_on": (lambda recipe: recipe.early_stopping_epochs is not None, "early_stopping_epochs"),
     "precision": (lambda recipe: recipe.runs_on == "gpu", "a recipe that runs on a GPU"),
 }
 """Field → whether it counts, and what it needs to count."""

@@ -47,6 +47,7 @@ def override(recipe: Recipe, epochs: int | None, settings: dict[str, str]) -> Re
                 f"which {recipe.name} has not: leave it out, or set what it needs"
             )
     check_backbone(changed)
+    _check_watched(changed)
     return changed
 
 
@@ -85,6 +86,19 @@ def _check_backbone(backbone: Backbone, place: str) -> None:
             f"{place}.pooled must name layers of {backbone.name}; received {shortened(repr(unknown[0]))}; "
             f"known: {', '.join(get_close_matches(unknown[0], layers, CLOSE) or layers[-CLOSE:])}, … "
             f"(all in {TABLE.name})"
+        )
+
+
+def _check_watched(recipe: Recipe) -> None:
+    """Raise PermanentError where another figure ends a training than the one that chooses the epoch to keep.
+
+    It is no rule of the schema, as models of such recipes are stored, and stay what they are.
+    """
+    if recipe.keep == "best" and recipe.early_stopping_epochs and recipe.early_stopping_on != "accuracy":
+        raise PermanentError(
+            f"recipe {recipe.name}: keep=best keeps the epoch of the highest validation accuracy, and early stopping "
+            f"must watch the same figure; received early_stopping_on={recipe.early_stopping_on}: "
+            "--set early_stopping_on=accuracy, or --set keep=last"
         )
 
 

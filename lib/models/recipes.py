@@ -187,6 +187,7 @@ RECIPES: dict[str, Recipe] = by_name(
                 ),
             ),
             early_stopping_epochs=10,
+            early_stopping_on="accuracy",
             keep="best",
             baseline=True,
         ),

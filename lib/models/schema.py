@@ -13,7 +13,10 @@ from lib.models.values import Described, Float32
 
 NOT_IN_KEY = {"datasets", "description", "baseline", "runs_on"}
 """Fields of a recipe that change no model."""
-SHOWN_IF_SET = {"averaging", "beside", "both_views", "class_weight", "nesterov", "sizes", "stream_above_mb", "warmup"}
+SHOWN_IF_SET = {
+    "averaging", "beside", "both_views", "class_weight", "early_stopping_on", "nesterov", "sizes", "stream_above_mb",
+    "warmup",
+}  # fmt: skip
 """Fields that are younger than the pages of reports: a page without them still is what its recipe gives."""
 
 # Names alone, since the builders load TensorFlow: `lib.models.networks.NETWORKS`.
@@ -112,7 +115,9 @@ class Recipe(Described):
     both_views: bool = False
     """The finished model gives the mean of what its network says of an image and of its mirror image."""
     early_stopping_epochs: int | None = Field(default=None, gt=0, le=MOST_EPOCHS)
-    """End a phase after this many epochs without a lower validation loss."""
+    """End a phase after this many epochs without a better validation figure."""
+    early_stopping_on: Literal["loss", "accuracy"] = "loss"
+    """Which figure that is: a lower loss, or a higher accuracy."""
     stream_above_mb: int = Field(default=1_000, ge=0, le=1_000_000_000)
     """Training images, or features, of more megabytes stay on disk and are read a part at a time, in an order that is
     random in parts and within some of them together. It counts what they take, not what a machine has: everywhere, the

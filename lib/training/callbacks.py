@@ -17,7 +17,7 @@ from lib.runtime.jobs import Emit
 PROGRESS_EVERY_S = 0.5
 USUAL_RATE = 0.001
 """What any of the optimizers can begin with."""
-HARMLESS = {"both_views", "early_stopping_epochs", "epochs", "keep", "stream_above_mb"}
+HARMLESS = {"both_views", "early_stopping_epochs", "early_stopping_on", "epochs", "keep", "stream_above_mb"}
 """Settings that no loss depends on before the end of an epoch."""
 
 

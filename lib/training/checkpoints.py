@@ -46,6 +46,7 @@ class Progress:
     best: dict[str, float] = field(default_factory=dict)
     """Epoch and validation accuracy of the weights kept by `keep: best`."""
     lowest_validation_loss: float | None = None
+    """Of this phase; where early stopping watches accuracy, the highest of it, with its sign turned."""
     epochs_without_gain: int = 0
     seconds: float = 0.0
     """Spent training, over all attempts."""

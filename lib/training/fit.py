@@ -239,12 +239,12 @@ class Trainer:
             self.best_weights = weights
         if recipe.keep == "last":
             self.best_weights = weights if self._phase.averaging else []
-        gained = progress.lowest_validation_loss is None or validation["loss"] < progress.lowest_validation_loss
-        progress.lowest_validation_loss = validation["loss"] if gained else progress.lowest_validation_loss
+        watched = validation["loss"] if recipe.early_stopping_on == "loss" else -validation["accuracy"]
+        gained = progress.lowest_validation_loss is None or watched < progress.lowest_validation_loss
+        progress.lowest_validation_loss = watched if gained else progress.lowest_validation_loss
         progress.epochs_without_gain = 0 if gained else progress.epochs_without_gain + 1
-        stopping = (
-            recipe.early_stopping_epochs is not None and progress.epochs_without_gain >= recipe.early_stopping_epochs
-        )
+        patience = recipe.early_stopping_epochs
+        stopping = patience is not None and progress.epochs_without_gain >= patience
         progress.epoch, progress.chunk, progress.sums = progress.epoch + 1, 0, {}
         progress.phase_epoch += 1
         self.emit({"event": "epoch", **self._epoch_facts(), **line, "stopping": stopping})

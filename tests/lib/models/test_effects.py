@@ -41,6 +41,7 @@ WITHOUT_EFFECT: list[tuple[str, dict[str, str], str]] = [
     ("digits-cnn", {"precision": "mixed_float16"}, "precision does so only with a recipe that runs on a GPU"),
     ("digits-cnn", {"trains": "all"}, "trains does so only with a backbone that is trained"),
     ("mobilenet-frozen", {"trains": "head"}, "trains does so only with a backbone that is trained"),
+    ("digits-cnn", {"early_stopping_on": "accuracy"}, "early_stopping_on does so only with early_stopping_epochs"),
     (
         "digits-softmax",
         {"phases": '[{"epochs": 2, "optimizer": "adam", "learning_rate": 0.1, "momentum": 0.5}]'},

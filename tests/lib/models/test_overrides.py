@@ -37,16 +37,22 @@ def test_a_dotted_path_sets_one_place() -> None:
 
 
 def test_a_field_of_the_recipe_is_json_or_text() -> None:
-    changed = override(
-        TOY, None, {"batch_size": "64", "keep": "best", "deterministic": "false", "early_stopping_epochs": "7"}
-    )
-    assert (changed.batch_size, changed.keep, changed.deterministic, changed.early_stopping_epochs) == (
-        64,
-        "best",
-        False,
-        7,
-    )
+    changed = override(TOY, None, {"batch_size": "64", "deterministic": "false", "early_stopping_epochs": "7"})
+    assert (changed.batch_size, changed.deterministic, changed.early_stopping_epochs) == (64, False, 7)
     assert override(changed, None, {"early_stopping_epochs": "null"}).early_stopping_epochs is None
+
+
+def test_the_epoch_that_is_kept_and_early_stopping_watch_the_same_figure() -> None:
+    both = {"keep": "best", "early_stopping_epochs": "7"}
+    with pytest.raises(PermanentError) as error:
+        override(TOY, None, both)
+    assert str(error.value) == (
+        "recipe toy: keep=best keeps the epoch of the highest validation accuracy, and early stopping must watch the "
+        "same figure; received early_stopping_on=loss: --set early_stopping_on=accuracy, or --set keep=last"
+    )
+    assert override(TOY, None, {**both, "early_stopping_on": "accuracy"}).keep == "best"
+    for recipe in RECIPES.values():
+        assert override(recipe, None, {}) == recipe
 
 
 def test_epochs_cap_what_was_set() -> None:

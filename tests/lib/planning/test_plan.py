@@ -102,8 +102,9 @@ def test_a_plan_holds_what_was_asked_resolved() -> None:
             {"overrides": {"nothing": "1"}},
             "overrides (--set KEY=VALUE) must name fields of a recipe; received 'nothing'; known: augmentation, "
             "averaging, backbone, batch_size, beside, both_views, class_weight, decay_per_epoch, deterministic, "
-            "dropout, early_stopping_epochs, epochs, keep, label_smoothing, learning_rate, momentum, nesterov, "
-            "network, optimizer, phases, precision, schedule, sizes, stream_above_mb, trains, warmup, weight_decay",
+            "dropout, early_stopping_epochs, early_stopping_on, epochs, keep, label_smoothing, learning_rate, "
+            "momentum, nesterov, network, optimizer, phases, precision, schedule, sizes, stream_above_mb, trains, "
+            "warmup, weight_decay",
         ),
         (
             {"overrides": {"augmentation.shift_px": "32"}},

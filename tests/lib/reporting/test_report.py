@@ -180,6 +180,16 @@ def test_the_page_says_what_a_run_changed_of_its_recipe(store: LocalStore, prepa
     assert "Changed for this run" not in page
 
 
+def test_figures_by_which_an_epoch_was_chosen_are_said_to_be_optimistic(
+    store: LocalStore, prepared: Ref, report: Ref
+) -> None:
+    chosen = build_report(store, prepared, [made.evaluated(store, prepared, keep="best")])
+    says = "The kept epoch was chosen on validation, so its validation figures are optimistic."
+    for text in (made.index(store, chosen), report_markdown(store, chosen)):
+        assert text.count(says) == 1
+    assert says not in made.index(store, report)
+
+
 @pytest.mark.parametrize(
     ("weights", "start", "change"),
     [("none", "random weights", "weights imagenet → none"), ("imagenet", "ImageNet weights", "")],

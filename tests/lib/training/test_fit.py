@@ -111,6 +111,14 @@ def test_early_stopping_ends_a_phase_after_so_many_epochs_without_a_lower_valida
     assert [event["stopping"] for event in epochs] == [False, False, True]
 
 
+@pytest.mark.parametrize(("watched", "epochs"), [("loss", 9), ("accuracy", 3)])
+def test_early_stopping_watches_loss_or_accuracy(watched: str, epochs: int) -> None:
+    # The loss falls a little in every epoch; too little for any image to change its class.
+    phase = Phase(epochs=9, learning_rate=1e-4, optimizer="sgd")
+    trainer, _ = trained(recipe(phases=(phase,), early_stopping_epochs=2, early_stopping_on=watched))
+    assert len(trainer.progress.history) == epochs
+
+
 def test_the_best_weights_are_those_of_the_epoch_with_the_highest_validation_accuracy() -> None:
     trainer, _ = trained(recipe(keep="best"))
     accuracies = [line["validation_accuracy"] for line in trainer.progress.history]
