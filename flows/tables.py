@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lib.command_line import this_python
-from lib.lineage.manifests import Ref, load, local_file
+from lib.lineage.manifests import Ref, find, load, local_file
+from lib.lineage.steps import STEPS
 from lib.planning.outputs import find_evaluation, why_left_out
 from lib.planning.plan import Plan
 from lib.planning.preview import Line
@@ -85,7 +86,10 @@ def show_leaderboard(store: Store, plan: Plan, report: Ref, allow_cpu: bool, mir
 
 
 def show_use(store: Store, name: str, model: Ref) -> None:
-    """Print where a model is and how plain Keras loads it. From S3 a copy is kept in CACHE_DIR."""
+    """Print where an evaluated model and its card are, and how plain Keras loads it.
+
+    From S3 a copy of the model is kept in CACHE_DIR.
+    """
     manifest = load(store, model)
     facts = load(store, manifest.inputs["prepared"]).facts
     shape = ", ".join(map(str, facts["image_shape"]))
@@ -93,6 +97,10 @@ def show_use(store: Store, name: str, model: Ref) -> None:
     print("    import keras, numpy as np")
     print(f"    model = keras.saving.load_model({str(local_file(store, manifest, 'model').absolute())!r})")
     print(f"    model.predict(np.zeros((1, {shape}), np.uint8))  # (1, {len(facts['class_names'])}) probabilities")
+    names = {"dataset_name": manifest.facts["dataset"], "recipe_name": manifest.facts["recipe"]["name"]}
+    evaluation = find(store, STEPS["evaluation"].address(model=model, **names))
+    if evaluation and (card := evaluation[1].files.get("card")):
+        print(f"Model card: {store.url(card.path)}")
 
 
 def _table(title: str, *left: str) -> Table:

@@ -8,7 +8,9 @@ import io
 import json
 import math
 import sys
+import tempfile
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +272,18 @@ def images_that_were_held_out() -> Any:
     found = held_out(metrics, guesses, labels(60), fit_temperature(guesses, labels(60)))
     calibration = calibration_of(found).model_dump(exclude={"raw": {"points"}, "scaled": {"points"}})
     return {**found.model_dump(mode="json", include={"intervals"}), **calibration}
+
+
+@of_step("evaluation")
+def card_of_a_model() -> Any:
+    from lib.evaluation.card import model_card
+    from lib.store import LocalStore
+    from tests.cards import TRAINED, metrics_of, stored_model
+
+    names = [*"abcdef"]
+    with tempfile.TemporaryDirectory() as folder:
+        store = LocalStore(Path(folder))
+        return sha256(model_card(store, stored_model(store, names), metrics_of(names), TRAINED)).hexdigest()
 
 
 @of_step("report")

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from lib.data.grouped import GroupedRows
 from lib.data.rows import StoredRows, open_rows
 from lib.errors import PermanentError, cause
 from lib.evaluation.calibration import fit_temperature
+from lib.evaluation.card import model_card
 from lib.evaluation.held_out import as_resampled, held_out
 from lib.evaluation.metrics import SplitMetrics, from_confusion, measure, measure_blocks, read_metrics
 from lib.evaluation.prediction_table import HELD_OUT, check_predictions, encode_predictions, read_probabilities
@@ -30,6 +32,7 @@ from lib.store import Store
 from lib.training.devices import machine, start_tensorflow, within_memory
 from lib.training.stored_features import open_features, predicting_features
 
+CARD = "README.md"
 BATCH_ROWS = 512
 """At most; half as many where memory does not suffice."""
 BLOCK_BYTES = 64_000_000
@@ -53,7 +56,7 @@ def run(store: Store, settings: Settings, emit: Emit, *, model: dict[str, Any]) 
 
 
 def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
-    """Commit metrics and predictions of `model` on train, validation and test."""
+    """Commit metrics and predictions of `model` on train, validation and test, and its card."""
     made = load(store, model)
     dataset, recipe = made.facts["dataset"], made.facts["recipe"]["name"]
     address = STEPS["evaluation"].address(dataset_name=dataset, recipe_name=recipe, model=model)
@@ -72,6 +75,7 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
     files = {
         "metrics": put_file(store, address, "metrics.json", json.dumps(written).encode()),
         "predictions": put_file(store, address, "predictions.parquet", encode_predictions(scored)),
+        "card": put_file(store, address, CARD, model_card(store, model, metrics, made.made_by)),
     }
     content = {f"{split}-probabilities": digest_array(values) for split, (_, values) in scored.items()}
     manifest = Manifest(
@@ -85,13 +89,13 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
         },
         content={**content, "metrics": digest_json(written)},
         files=files,
-        made_by=made_by(time.monotonic() - started, machine=machine()),
+        made_by=made_by(time.monotonic() - started, machine=machine(), model=made.made_by),
     )
     return commit(store, address, manifest)
 
 
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
-    """For verify: metrics from the stored predictions, and facts from the model.
+    """For verify: metrics from the stored predictions, facts from the model, and the card from both.
 
     Raises PermanentError where predictions of a random sample are not the model's. Of train, whose predictions are not
     stored, metrics must follow from the confusion matrix; that, top-5 and loss are taken as they stand.
@@ -101,7 +105,8 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     check_address("evaluation", address, **name, model=manifest.inputs["model"])
     prepared = load(store, model.inputs["prepared"])
     must_equal(address, "inputs.prepared", model.inputs["prepared"].uri, manifest.inputs["prepared"].uri)
-    metrics = {split: values.model_dump(mode="json") for split, values in read_metrics(store, manifest).items()}
+    stated = read_metrics(store, manifest)
+    metrics = {split: values.model_dump(mode="json") for split, values in stated.items()}
     file, names = local_file(store, manifest, "predictions"), prepared.facts["class_names"]
     rows = open_rows(store, prepared, SPLITS)
     scored = {split: (rows[split], read_probabilities(store, manifest, split)) for split in HELD_OUT}
@@ -113,6 +118,8 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         for split, values in _held_out(scored, names, temperature).items()
     }
     must_equal(address, "metrics", {"train": from_confusion(metrics["train"], rows["train"].labels), **right}, metrics)
+    card = model_card(store, manifest.inputs["model"], stated, manifest.made_by["model"])
+    must_equal(address, "sha256 of card", sha256(card).hexdigest(), manifest.files["card"].sha256)
     return Recomputed(
         inputs=frozenset({"model", "prepared"}),
         facts={
@@ -125,7 +132,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
             "metrics": digest_json(metrics),
             **{f"{split}-probabilities": digest_array(values) for split, (_, values) in scored.items()},
         },
-        files={"metrics": "metrics.json", "predictions": "predictions.parquet"},
+        files={"metrics": "metrics.json", "predictions": "predictions.parquet", "card": CARD},
     )
 
 

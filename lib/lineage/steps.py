@@ -214,7 +214,7 @@ STEPS: dict[str, Step] = {
         ),
         Step(
             kind="evaluation",
-            version=4,
+            version=5,
             does="evaluate {title}",
             folder="evaluations/{dataset_name}/{recipe_name}",
             key=("model",),

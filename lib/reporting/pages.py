@@ -1,12 +1,12 @@
 """Pages made of templates: how they are rendered, and how a time is written on them."""
 
-import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from lib.evaluation.card import plain
 from lib.reporting.leaderboard import bounds, cell, shown
 from lib.reporting.wording import calibration, duration, interval
 
@@ -30,7 +30,7 @@ def render(template: str, **values: Any) -> str:
         "calibration": calibration,
         "duration": duration,
         "moment": moment,
-        "plain": _plain,
+        "plain": plain,
     }
     return templates.get_template(template).render(**values)
 
@@ -38,9 +38,3 @@ def render(template: str, **values: Any) -> str:
 def moment(at: datetime) -> str:
     """`26 November 2026, 21:04 UTC`, of a time in UTC."""
     return f"{at.day} {at:%B %Y, %H:%M} UTC"
-
-
-def _plain(text: str) -> str:
-    """`text` with nothing in it that markdown or HTML would act on."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", text)

@@ -106,7 +106,7 @@ def test_a_file_that_an_output_does_not_have_does_not_hold(commands: Commands, s
 def test_a_byte_flipped_in_any_file_is_found_and_its_file_named(store: LocalStore) -> None:
     lists = {"index.json", "index.html"}  # of outputs and of reports, written anew from the manifests
     files = sorted(path for path in store.root.rglob("*") if path.is_file() and path.name not in lists)
-    assert {path.suffix for path in files} == {".json", ".parquet", ".keras", ".png", ".html", ".csv"}
+    assert {path.suffix for path in files} == {".json", ".parquet", ".keras", ".png", ".html", ".csv", ".md"}
     for path in files:
         honest = path.read_bytes()
         middle = len(honest) // 2

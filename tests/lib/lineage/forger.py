@@ -206,6 +206,10 @@ def another_page(forger: Forger) -> None:
     forger.file("index", forger.stored("index").replace(b"toy-softmax", b"other"), "index.html")
 
 
+def another_card(forger: Forger) -> None:
+    forger.file("card", forger.stored("card").replace(b"uint8)", b"int8)"), "README.md")
+
+
 def another_maker(forger: Forger) -> None:
     """Outside of every digest; but the page says who made each model."""
     made = read(forger.store, "model").made_by

@@ -74,7 +74,7 @@ GOLDEN = {
     "weights": (4, "weights/mobilenet/537416b70be19f66"),
     "features": (2, "features/toy/8bb2e3743e53c82b"),
     "model": (5, "models/toy/toy-net/a0d8d4567862b2d2"),
-    "evaluation": (4, "evaluations/toy/toy-net/6bde24b6875f04e1"),
+    "evaluation": (5, "evaluations/toy/toy-net/d140d998be668b83"),
     "report": (5, "reports/toy/44bf82d3e527b35e"),
 }
 

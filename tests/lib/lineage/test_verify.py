@@ -31,6 +31,7 @@ from .forger import (
     Forger,
     address_of,
     another_architecture,
+    another_card,
     another_maker,
     another_name,
     another_network,
@@ -163,6 +164,7 @@ ROWS: dict[str, list[tuple[str, Forge, str]]] = {
         ("whether it is a baseline", fact("baseline", True), "facts.baseline must be false,"),
         ("predictions, and all that follows", better_predictions, "predictions on validation must be those of its"),
         ("labels beside the predictions", other_labels, "column label of the predictions does not follow"),
+        ("the card", another_card, "sha256 of card must be "),
         ("another model", of_another_model, "its address must be evaluations/toy/toy-softmax/"),
     ],
     "report": [

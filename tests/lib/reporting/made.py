@@ -11,6 +11,7 @@ from lib.data.datasets import DATASETS, DatasetSpec
 from lib.data.ingest import ingest
 from lib.data.prepare import prepare
 from lib.data.rows import Rows, read_rows
+from lib.evaluation.card import model_card
 from lib.evaluation.held_out import held_out
 from lib.evaluation.metrics import SplitMetrics, measure
 from lib.evaluation.prediction_table import encode_predictions
@@ -138,6 +139,7 @@ def _evaluation(store: Store, model: Ref, metrics: dict[str, SplitMetrics], pred
     files = {
         "metrics": put_file(store, address, "metrics.json", json.dumps(written).encode()),
         "predictions": put_file(store, address, "predictions.parquet", predictions),
+        "card": put_file(store, address, "README.md", model_card(store, model, metrics, made.made_by)),
     }
     manifest = Manifest(
         kind="evaluation",
