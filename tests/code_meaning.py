@@ -290,7 +290,7 @@ def card_of_a_model() -> Any:
 def leaderboard() -> Any:
     from lib.evaluation.metrics import WITH_INTERVALS, SplitMetrics
     from lib.lineage.manifests import Manifest, Ref
-    from lib.reporting.leaderboard import Entry, leaderboard_rows
+    from lib.reporting.leaderboard import Entry, grouped, leaderboard_rows
 
     def entry(recipe: str, accuracy: float, seed: int) -> Entry:
         split = {"accuracy": accuracy, "loss": 1 - accuracy, "top5_accuracy": 1.0, "macro_f1": accuracy}
@@ -300,9 +300,12 @@ def leaderboard() -> Any:
         evaluation = Manifest(kind="evaluation", inputs=inputs, facts=facts, content={}, files={}, made_by={})
         bounds = dict.fromkeys(WITH_INTERVALS, (accuracy / 2, accuracy))
         metrics = SplitMetrics(rows=40, per_class=[], confusion=[], intervals=bounds, **split)
-        return Entry(evaluation, {"validation": metrics, "test": metrics}, np.arange(40) < 40 * accuracy)
+        right = dict.fromkeys(("validation", "test"), np.arange(40) < 40 * accuracy)
+        ref = Ref(uri=f"evaluations/toy/{recipe}/{seed}", sha256="0" * 64)
+        return Entry(ref, evaluation, {"validation": metrics, "test": metrics}, right, settings=recipe)
 
-    return leaderboard_rows([entry("a", 0.5, 0), entry("b", 0.7, 0), entry("a", 0.6, 1)])
+    groups = grouped([entry("a", 0.5, 0), entry("b", 0.7, 0), entry("a", 0.6, 1)])
+    return [leaderboard_rows(groups, show_test=show) for show in (False, True)]
 
 
 def main() -> None:
