@@ -15,7 +15,7 @@ def test_real_imagenet_weights_are_worth_more_than_a_random_start(
     commands: Commands, real_mirror: str, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
-    small = ("--set", "backbone.image_px=64")  # validation and test stay whole: at 128 px their features take minutes
+    small = ("--set", "backbone.image_px=32")  # validation and test stay whole: at 128 px their features take minutes
     asked = ("--dataset", "cifar100", "--models", "mobilenet-frozen", "--limit", "2000", *small)
     done = commands.run(
         "flows.train", *asked, "--weights", "imagenet", "none", "--store", str(store),
@@ -27,5 +27,5 @@ def test_real_imagenet_weights_are_worth_more_than_a_random_start(
     assert [row["model"] for row in rows] == [
         "mobilenet-frozen, weights imagenet", "mobilenet-frozen, weights none",
     ]  # fmt: skip
-    assert rows[0]["test_accuracy"] > 0.4
-    assert rows[1]["test_accuracy"] < 0.2
+    assert rows[0]["validation_accuracy"] > 0.2
+    assert rows[1]["validation_accuracy"] < 0.05
