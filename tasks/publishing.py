@@ -1,6 +1,9 @@
 """Write the report, show it in the Prefect UI, and tell who listens."""
 
+import json
 import re
+from bisect import bisect_right
+from itertools import accumulate
 
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -17,8 +20,8 @@ from tasks.settings import current_store
 
 SHOWN = ("Model", "Seeds", "Validation accuracy", "Test accuracy", "Test loss", "Training time", "Kind")
 """Best first, and as many columns as the Prefect UI shows at 1,280 px without cutting one off."""
-LARGEST_ARTIFACT_BYTES = 500_000
-"""Prefect keeps each artifact of each run in its database."""
+LARGEST_MARKDOWN_BYTES, LARGEST_TABLE_BYTES = 250_000, 40_000
+"""Prefect keeps each artifact of each run in its database: those of a report have at most 300 kB in all."""
 PICTURE = re.compile(r"!\[[^\]]*\]\(data:[^)]*\)")
 LEFT_OUT = "*A picture is left out here; the report in the store has it.*"
 CUT = "\n\n*The rest is left out here; the report in the store has it.*\n"
@@ -28,7 +31,7 @@ CUT = "\n\n*The rest is left out here; the report in the store has it.*\n"
 def publish_report(
     dataset: str, prepared: Ref, evaluations: list[Ref], left_out: dict[str, str], started_by: str, show_test: bool
 ) -> Ref:
-    """Evaluations → index.html in the store, the same as Prefect artifacts, and an event that tells of it.
+    """Evaluations → index.html in the store, a summary as Prefect artifacts, and an event that tells of it.
 
     `left_out` says of each model without a result why it has none. A report that is in the store but cannot be listed
     there or shown in Prefect is a warning.
@@ -59,12 +62,13 @@ def _show_leaderboard(store: Store, dataset: str, report: Ref) -> None:
     rows, facts = leaderboard_table(store, report), load(store, report).facts
     last = last_best(dataset, facts)  # before this leaderboard takes the place of the last one
     shown = [{name: row[name] for name in SHOWN if any(each.get(name) for each in rows)} for row in rows]
+    shown = _first_rows(shown, LARGEST_TABLE_BYTES)
     create_table_artifact(shown, key=f"leaderboard-{dataset}", description=board_description(facts))
     announce(store, report, last)
 
 
 def _show_report(store: Store, dataset: str, report: Ref) -> None:
-    text = fitting(report_markdown(store, report), LARGEST_ARTIFACT_BYTES)
+    text = fitting(report_markdown(store, report), LARGEST_MARKDOWN_BYTES)
     create_markdown_artifact(text, key=f"report-{dataset}", description=report_summary(store, report))
 
 
@@ -75,6 +79,12 @@ def _show_link(store: Store, dataset: str, report: Ref) -> None:
         link_text="The report as one page",
         description=f"{store.uri}/{report.uri}; an S3 link is valid for a day; a new run makes a new one",
     )
+
+
+def _first_rows(rows: list[dict[str, str]], largest_bytes: int) -> list[dict[str, str]]:
+    """Those of `rows` that have room in so many bytes, the best models first."""
+    ends = list(accumulate(len(json.dumps(row)) + 2 for row in rows))
+    return rows[: bisect_right(ends, largest_bytes)]
 
 
 def fitting(markdown: str, largest_bytes: int) -> str:

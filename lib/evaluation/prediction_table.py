@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -64,21 +64,37 @@ def read_probabilities(store: Store, evaluation: Manifest, split: str) -> np.nda
     return read_file(store, evaluation, "predictions", read)
 
 
-def read_right(store: Store, evaluation: Manifest, split: str) -> np.ndarray:
-    """Which images of `split` are classified correctly, (N,) bool, in the order of their rows.
+class Choices(NamedTuple):
+    """What a model took the images of a split for, in the order of their rows."""
 
-    Raises PermanentError where the table is not one of so many rows.
+    labels: np.ndarray  # (N,) the true classes
+    predicted: np.ndarray  # (N,)
+
+
+def read_right(store: Store, evaluation: Manifest, split: str) -> np.ndarray:
+    """Which images of `split` are classified correctly, (N,) bool. Raises as `read_choices` does."""
+    labels, predicted = read_choices(store, evaluation, split)
+    right: np.ndarray = labels == predicted
+    return right
+
+
+def read_choices(store: Store, evaluation: Manifest, split: str) -> Choices:
+    """The true and the predicted classes of `split`.
+
+    Raises PermanentError where the table is not one of so many rows and classes.
     """
     data = load(store, evaluation.inputs["prepared"]).facts
-    rows = data["rows"][split]
+    rows, classes = data["rows"][split], len(data["class_names"])
 
-    def read(path: Path) -> np.ndarray:
+    def read(path: Path) -> Choices:
         _check_count(path, data)
         table = pq.read_table(path, columns=["label", "predicted"], filters=[("split", "=", split)])
         if len(table) != rows or table["label"].null_count or table["predicted"].null_count:
             raise ValueError(f"{len(table):,} rows for {split}, and not {rows:,}")
-        right: np.ndarray = table["label"].to_numpy() == table["predicted"].to_numpy()
-        return right
+        found = Choices(table["label"].to_numpy(), table["predicted"].to_numpy())
+        if any(each.min() < 0 or each.max() >= classes for each in found):
+            raise ValueError(f"classes of {split} beyond the {classes:,} of the data")
+        return found
 
     return read_file(store, evaluation, "predictions", read)
 

@@ -125,15 +125,15 @@ def leaderboard_rows(groups: Sequence[Group], show_test: bool) -> list[dict[str,
     A rank is shared where the validation images do not tell two models apart (`lib.evaluation.paired.shared_ranks`).
     """
     names = names_of([group[0].evaluation for group in groups], [len(group) > 1 for group in groups])
-    ranks = shared_ranks([_right(group, "validation") for group in groups])
+    ranks = shared_ranks([right_of(group, "validation") for group in groups])
     return [
         {"rank": rank, "model": name, **_figures(group, show_test)}
         for rank, name, group in zip(ranks, names, groups, strict=True)
     ]
 
 
-def _right(group: Group, split: str) -> np.ndarray:
-    """(seeds, N) bool."""
+def right_of(group: Group, split: str) -> np.ndarray:
+    """(seeds, N) bool: which images of `split` each seed has right."""
     return np.stack([entry.right[split] for entry in group])
 
 
@@ -141,7 +141,7 @@ def _figures(group: Group, show_test: bool) -> dict[str, Any]:
     best, figures = group[0].evaluation.facts, dict[str, Any]()
     for split in ("validation", "test") if show_test else ("validation",):
         figures |= {f"{split}_{metric}": _mean(group, metric, split) for metric in METRICS}
-        of_seeds = accuracy_over_seeds(_right(group, split))
+        of_seeds = accuracy_over_seeds(right_of(group, split))
         low, high = of_seeds.interval or group[0].metrics[split].intervals["accuracy"]
         ends = {"low": low, "high": high, "deviation": of_seeds.deviation}
         figures |= {f"{split}_accuracy_{name}": value for name, value in ends.items()}

@@ -14,14 +14,17 @@ from lib.evaluation.metrics import calibration_of, read_metrics
 from lib.evaluation.prediction_table import read_probabilities
 from lib.lineage.manifests import Manifest, load
 from lib.reporting import plots
+from lib.reporting.classes import read_superclasses
+from lib.reporting.matrix import draw_matrix, frame_of
 from lib.reporting.sections import Art
 from lib.reporting.tiles import Caption, sheet
 from lib.store import Store
 from lib.training.history import read_history
 
 SAMPLES = 20
-EXAMPLES = 20
-MODEL_PICTURES = ("curves", "confusion", "per_class", "reliability", "examples")
+EXAMPLES = 10
+MISTAKES = 10
+MODEL_PICTURES = ("curves", "confusion", "reliability", "mistakes", "examples")
 DATA_PICTURES = ("samples", "distribution")
 ACCURACIES = "accuracies"
 
@@ -32,27 +35,32 @@ def names_of_pictures(models: Collection[str]) -> list[str]:
     return [*DATA_PICTURES, *([ACCURACIES] if models else []), *own]
 
 
-class Examples(NamedTuple):
-    """Validation images that are shown of each model."""
+class Shown(NamedTuple):
+    """What all models of a report share: validation, the images of it that are drawn of each, the order of classes."""
 
-    rows: np.ndarray
-    labels: np.ndarray
+    validation: StoredRows
+    names: list[str]
+    examples: np.ndarray
+    """Rows drawn by chance."""
     sheet: bytes
+    """Of these."""
+    order: list[int]
 
 
 def draw(
     store: Store, prepared: Manifest, evaluations: Mapping[str, Manifest], leaderboard: Sequence[Mapping[str, Any]]
 ) -> Art:
-    """The pictures of `names_of_pictures`, whose `models` are the names of `evaluations`."""
+    """The pictures of `names_of_pictures`, whose `models` are the names of `evaluations`, the best first."""
     rows = open_rows(store, prepared, ("train", "validation") if evaluations else ("train",))
     names = prepared.facts["class_names"]
     drawn = _of_data(store, prepared, rows["train"], names)
     if not evaluations:
         return drawn
     drawn.pictures[ACCURACIES] = plots.png(_accuracies(leaderboard))
-    examples = _examples(rows["validation"])
+    best = read_metrics(store, next(iter(evaluations.values())))["validation"]
+    shown = _shown(rows["validation"], names, frame_of(best, read_superclasses(store, prepared)).order)
     for name, evaluation in evaluations.items():
-        of_model = _of_model(store, evaluation, examples, names)
+        of_model = _of_model(store, evaluation, shown)
         drawn.pictures.update({f"{name}-{picture}": png for picture, png in of_model.pictures.items()})
         drawn.captions.update({f"{name}-{picture}": captions for picture, captions in of_model.captions.items()})
     return drawn
@@ -75,26 +83,36 @@ def _accuracies(leaderboard: Sequence[Mapping[str, Any]]) -> Figure:
     return plots.accuracies([row["model"] for row in leaderboard], values, ends)
 
 
-def _examples(validation: StoredRows) -> Examples:
-    rows = np.random.default_rng(0).choice(len(validation.labels), min(EXAMPLES, len(validation.labels)), replace=False)
-    return Examples(rows, validation.labels[rows], sheet(validation.images.take(rows)))
+def _shown(validation: StoredRows, names: list[str], order: list[int]) -> Shown:
+    count = len(validation.labels)
+    rows = np.random.default_rng(0).choice(count, min(EXAMPLES, count), replace=False)
+    return Shown(validation, names, rows, sheet(validation.images.take(rows)), order)
 
 
-def _of_model(store: Store, evaluation: Manifest, examples: Examples, names: list[str]) -> Art:
+def _of_model(store: Store, evaluation: Manifest, shown: Shown) -> Art:
     history = read_history(store, load(store, evaluation.inputs["model"]))
     metrics = read_metrics(store, evaluation)["validation"]
     probabilities = read_probabilities(store, evaluation, "validation")
-    figures = {
-        "curves": plots.learning_curves(history),
-        "confusion": plots.confusion_matrix(metrics.confusion, names),
-        "per_class": plots.per_class_accuracy(
-            [each.recall if each.rows else None for each in metrics.per_class], names
-        ),
-        "reliability": plots.reliability_diagram(calibration_of(metrics)),
+    mistakes = surest_mistakes(probabilities, shown.validation.labels)
+    pictures = {
+        "curves": plots.png(plots.learning_curves(history)),
+        "confusion": draw_matrix(metrics, shown.order),
+        "reliability": plots.png(plots.reliability_diagram(calibration_of(metrics))),
+        "mistakes": sheet(shown.validation.images.take(mistakes)),
+        "examples": shown.sheet,
     }
-    pictures = {name: plots.png(figure) for name, figure in figures.items()}
-    captions = [
-        Caption(names[label], names[each.argmax()], float(each.max()))
-        for label, each in zip(examples.labels, probabilities[examples.rows], strict=True)
-    ]
-    return Art({**pictures, "examples": examples.sheet}, {"examples": captions})
+    captions = {
+        name: [
+            Caption(shown.names[shown.validation.labels[row]], shown.names[each.argmax()], float(each.max()))
+            for row, each in zip(rows, probabilities[rows], strict=True)
+        ]
+        for name, rows in (("mistakes", mistakes), ("examples", shown.examples))
+    }
+    return Art(pictures, captions)
+
+
+def surest_mistakes(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The rows, at most MISTAKES, that a model of these `probabilities` (N, classes) has wrong and is surest of."""
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    surest: np.ndarray = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:MISTAKES]
+    return surest

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -101,72 +100,6 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     return figure
 
 
-def confusion_matrix(confusion: Sequence[Sequence[int]], class_names: Sequence[str]) -> Figure:
-    """[true class][predicted class] → rows, shaded by the share of the true class."""
-    rows = np.asarray(confusion)
-    shares = rows / np.maximum(rows.sum(axis=1, keepdims=True), 1)
-    count = len(class_names)
-    many, named = count > MANY_CLASSES, count <= MOST_NAMED
-    side = 0.16 * count + 3.8 if many else 0.55 * count + 2.8
-    side = side if named else 12.0
-    figure = _figure(side, side * 0.95)
-    # The plain one pushes labels beside a square of 100 off the canvas.
-    figure.set_layout_engine("compressed", w_pad=0.1, h_pad=0.1)
-    axis = figure.subplots()
-    # Small shares are where the mistakes are: a square root makes them visible.
-    image = axis.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
-    if named:
-        names = _drawn(class_names)
-        axis.set_xticks(range(count), names.labels, rotation=90, **names.style)
-        axis.set_yticks(range(count), names.labels, **names.style)
-    axis.tick_params(labelsize=7 if many else 10)
-    axis.set_xlabel("predicted class", fontsize=14 if many else 11)
-    axis.set_ylabel("true class", fontsize=14 if many else 11)
-    if many and named:
-        axis.tick_params(right=True, labelright=True, top=True, labeltop=True)
-        for border in np.arange(4.5, count - 1, 5):
-            axis.axhline(border, color=GREY, alpha=0.3, lw=0.5)
-            axis.axvline(border, color=GREY, alpha=0.3, lw=0.5)
-    elif named:
-        for (line, column), images in np.ndenumerate(rows):
-            if images:
-                colour = "white" if shares[line, column] > 0.3 else "black"
-                axis.text(column, line, f"{images:,}", ha="center", va="center", fontsize=9, color=colour)
-    bar = figure.colorbar(image, ax=axis, fraction=0.03, pad=0.02, shrink=0.5, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1])
-    bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-    bar.set_label("share of the true class")
-    return figure
-
-
-def per_class_accuracy(shares: Sequence[float | None], class_names: Sequence[str]) -> Figure:
-    """The share of each class's images that were recognised, 0 to 1, best first, with the mean of these classes.
-
-    A class without images has None, and is left out.
-    """
-    recalls = {number: share for number, share in enumerate(shares) if share is not None}
-    if len(recalls) > MOST_NAMED:
-        series = {"share of the class's images recognised": sorted(recalls.values(), reverse=True)}
-        return _by_number(series, "classes, best first", "share")
-    best_first = sorted(recalls, key=lambda number: -recalls[number])
-    names = _drawn(class_names)
-    best_first_names = names._replace(labels=[names.labels[number] for number in best_first])
-    figure, columns = _columns(best_first_names, 0.26, 1.3)
-    mean = float(np.mean([*recalls.values()]))
-    for axis, chosen in columns:
-        values = [recalls[best_first[place]] for place in chosen]
-        axis.barh(range(len(values)), values, 0.75, color=BLUE)
-        axis.axvline(mean, color=RED, ls="--", lw=1.2, label=f"mean of all classes: {mean * 100:.1f} %")
-        for place, value in enumerate(values):
-            axis.text(value + 0.01, place, _percent(value), va="center", fontsize=8,
-                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85})  # fmt: skip
-        axis.set_xlim(0, 1.12)
-        axis.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
-        axis.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-        axis.set_xlabel("share of the class's images recognised")
-    figure.legend(*columns[0][0].get_legend_handles_labels(), loc="outside upper center", frameon=False)
-    return figure
-
-
 def accuracies(names: Sequence[str], values: Sequence[float], intervals: Sequence[Interval]) -> Figure:
     """Each model's accuracy on validation as a dot and its 95 % interval as a bar, in the order given, from the top."""
     figure = _figure(8, 0.4 * len(names) + 1.1)
@@ -177,6 +110,7 @@ def accuracies(names: Sequence[str], values: Sequence[float], intervals: Sequenc
     axis.set_yticks(places, [_as_drawn(name) for name in names])
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.set_xlabel("accuracy on validation")
+    axis.xaxis.set_major_locator(MaxNLocator(6))
     axis.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axis.grid(axis="x", alpha=0.3)
     axis.set_axisbelow(True)
@@ -237,10 +171,6 @@ def _by_number(values: Mapping[str, Sequence[float]], x: str, y: str) -> Figure:
     _open(axis)
     figure.legend(loc="outside upper center", ncols=len(values), frameon=False)
     return figure
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.0f}\N{NO-BREAK SPACE}%"
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -15,7 +15,7 @@ from lib.lineage.manifests import MANIFEST, Manifest, Ref, commit, find, load, l
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import SPLITS, STEPS
 from lib.lineage.verify import Recomputed, check_address, must_equal
-from lib.models.changes import changes
+from lib.reporting.findings import Findings, findings_of, recorded
 from lib.reporting.leaderboard import (
     BASELINE,
     NARROW,
@@ -37,6 +37,7 @@ from lib.reporting.makers import (
     shown_makers,
 )
 from lib.reporting.pages import render
+from lib.reporting.previous import Previous, previous_of, read_previous
 from lib.reporting.sections import (
     Art,
     DataSection,
@@ -71,6 +72,7 @@ class Report:
     made: str
     """When it was made, and what started the run."""
     seeds: str
+    findings: Findings
 
 
 def build_report(
@@ -98,12 +100,13 @@ def build_report(
     if done and not made_by_others(store, done[1]):
         return done[0]
     started = time.monotonic()
-    recorded = {"changes": _changes(store, evaluations), "makers": makers_of(store, prepared, evaluations, shown_too)}
-    recorded["readings"] = 1 + _readings(store, facts["dataset"], evaluations) if show_test else 0
-    record = made_by(0, left_out=left_out, started_by=started_by, **recorded)
     groups = _grouped(store, prepared, evaluations)
+    kept = recorded(store, address, load(store, prepared), evaluations, groups, show_test)
+    kept["makers"] = makers_of(store, prepared, evaluations, shown_too)
+    kept["readings"] = 1 + _readings(store, facts["dataset"], evaluations) if show_test else 0
+    record = made_by(0, left_out=left_out, started_by=started_by, **kept)
     art = _draw(store, prepared, groups)
-    report = _report(store, prepared, groups, art, record, show_test)
+    report = _report(store, prepared, groups, art, record, show_test, previous_of(record))
     files = {
         **{name: put_file(store, address, f"{name}.png", picture) for name, picture in art.pictures.items()},
         "captions": put_file(store, address, FILES["captions"], json.dumps(art.captions).encode()),
@@ -133,7 +136,8 @@ def read_report(store: Store, report: Ref) -> Report:
     art, prepared = Art(pictures, read_captions(store, manifest)), manifest.inputs["prepared"]
     record = {"readings": 0, **manifest.made_by, "makers": shown_makers(store, report, manifest)}
     groups = _grouped(store, prepared, evaluations_of(manifest))
-    return _report(store, prepared, groups, art, record, manifest.facts["show_test"])
+    previous = read_previous(store, report, manifest)
+    return _report(store, prepared, groups, art, record, manifest.facts["show_test"], previous)
 
 
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
@@ -204,12 +208,20 @@ def _draw(store: Store, prepared: Ref, groups: Sequence[Group]) -> Art:
 
 
 def _report(
-    store: Store, prepared: Ref, groups: Sequence[Group], art: Art, record: Mapping[str, Any], show_test: bool
+    store: Store,
+    prepared: Ref,
+    groups: Sequence[Group],
+    art: Art,
+    record: Mapping[str, Any],
+    show_test: bool,
+    previous: Previous | None,
 ) -> Report:
     rows, makers = leaderboard_rows(groups, show_test), MAKERS.validate_python(record["makers"])
+    findings = findings_of(store, load(store, prepared), groups, rows, previous, record)
     models = [
-        model_section(store, group, row["model"], art, record["changes"][group[0].name], makers)
+        model_section(store, group, row["model"], art, record["changes"][group[0].name], makers, findings.frame)
         for group, row in zip(groups, rows, strict=True)
+        if findings.frame
     ]
     return Report(
         data=data_section(store, prepared, art, makers),
@@ -221,6 +233,7 @@ def _report(
         left_out=record["left_out"],
         made=made_when(record),
         seeds=seeds_of(rows),
+        findings=findings,
     )
 
 
@@ -230,12 +243,6 @@ def _readings(store: Store, dataset: str, evaluations: Sequence[Ref]) -> int:
     reports = read_index(store, store.list(folder)).outputs.values()
     shown = [each for each in reports if each.facts.get("show_test") and {*evaluations} & {*evaluations_of(each)}]
     return max([len(shown), *(int(each.made_by.get("readings", 0)) for each in shown)], default=0)
-
-
-def _changes(store: Store, evaluations: list[Ref]) -> dict[str, list[str]]:
-    """What each model changed of its recipe. It is recorded: the recipes of this code may be others tomorrow."""
-    models = {input_name(ref): load(store, load(store, ref).inputs["model"]) for ref in evaluations}
-    return {name: changes(model.facts) for name, model in models.items()}
 
 
 def _render(template: str, report: Report) -> str:

@@ -18,6 +18,7 @@ from lib.lineage.index import read_index
 from lib.lineage.manifests import MANIFEST, Manifest
 from lib.lineage.steps import STEPS
 from lib.reporting.pages import render
+from lib.reporting.trend import Reading, trend
 from lib.store import Store
 
 LIST = "index.html"
@@ -54,6 +55,8 @@ class Row:
     models: int
     seeds: list[int]
     limit: int | None
+    readings: list[Reading]
+    """Its models by the names of their recipes."""
 
 
 def write_report_list(store: Store, dataset: str) -> None:
@@ -106,6 +109,7 @@ def _page(store: Store, dataset: str, manifests: Sequence[str]) -> str:
         title=DATASETS[dataset].title if dataset in DATASETS else dataset,
         rows=sorted(rows, key=lambda row: (row.at, row.link), reverse=True),
         passed_over=passed_over,
+        trend=trend([reading for row in rows if row.limit is None for reading in row.readings]),
     )
 
 
@@ -115,13 +119,15 @@ def _row(manifest: Manifest) -> Row:
         raise ValueError(f"a manifest in {REPORT.root} must be of kind {REPORT.kind}; received {manifest.kind}")
     page = PurePosixPath(manifest.files["index"].path)
     at = datetime.fromisoformat(manifest.made_by["at"])
+    at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     lines = LINES.validate_python(manifest.facts["leaderboard"])
     return Row(
-        at=at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC),
+        at=at,
         link=quote(f"{page.parent.name}/{page.name}"),
         started_by=manifest.made_by["started_by"],
         best=lines[0] if lines else None,
         models=len(lines),
         seeds=sorted({line.seed for line in lines}),
         limit=manifest.facts["limit"],
+        readings=[Reading(at, line.model.partition(",")[0], line.validation_accuracy) for line in lines],
     )

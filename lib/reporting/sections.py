@@ -14,7 +14,9 @@ from lib.lineage.provenance import Maker, Makers
 from lib.lineage.steps import SPLITS
 from lib.models.changes import start_of
 from lib.models.schema import settings_of
+from lib.reporting.classes import Extremes, extremes
 from lib.reporting.leaderboard import Group
+from lib.reporting.matrix import Frame, Matrix, matrix
 from lib.reporting.tiles import Caption, boxes, cut
 from lib.reporting.wording import Line, duration, inline, settings
 from lib.store import Store
@@ -101,15 +103,21 @@ class ModelSection:
     """Of each of them by number, this one's included."""
     confused: list[tuple[str, str, int, int]]
     """On validation, most frequent first: true class, the class taken for it, how many, and of how many."""
+    matrix: Matrix
+    """Of the same."""
+    extremes: Extremes
+    """On validation."""
     seconds: float
     """Of training."""
     seconds_in_all: float
     """Of training all seeds."""
     origin: list[Line]
+    mistakes: list[Example]
+    """On validation: those that the model is surest of."""
     examples: list[Example]
-    """On validation."""
+    """On validation, drawn by chance."""
     pictures: dict[str, str]
-    """Name → data: address of curves, confusion, per_class, reliability and examples."""
+    """Name → data: address of curves, reliability, mistakes and examples."""
 
 
 def data_section(store: Store, prepared: Ref, art: Art, makers: Makers) -> DataSection:
@@ -165,9 +173,12 @@ def _collected(images: Manifest, rows_per_class: dict[str, list[int]]) -> list[L
 
 
 def model_section(
-    store: Store, group: Group, name: str, art: Art, changes: Sequence[str], makers: Makers
+    store: Store, group: Group, name: str, art: Art, changes: Sequence[str], makers: Makers, frame: Frame
 ) -> ModelSection:
-    """The best of `group`, to be called `name`; `changes` are what its run changed of the recipe's settings."""
+    """The best of `group`, to be called `name`; `changes` are what its run changed of the recipe's settings.
+
+    `frame` is what the matrices of all models share.
+    """
     drawn_as, evaluation, manifest = group[0].name, group[0].ref, group[0].evaluation
     model = load(store, manifest.inputs["model"])
     recipe = settings_of(model.facts["recipe"])
@@ -188,6 +199,8 @@ def model_section(
             ((entry.evaluation.facts["seed"], dict(entry.metrics)) for entry in group), key=lambda each: each[0]
         ),
         confused=confused(metrics["validation"]),
+        matrix=matrix(metrics["validation"], frame, art.pictures[f"{drawn_as}-confusion"]),
+        extremes=extremes(metrics["validation"]),
         seconds=trained.seconds,
         seconds_in_all=sum(makers[entry.evaluation.inputs["model"].uri].seconds for entry in group),
         origin=[
@@ -197,10 +210,11 @@ def model_section(
             *_ref("model", manifest.inputs["model"]),
             *_ref("evaluation", evaluation),
         ],
+        mistakes=_examples(art, f"{drawn_as}-mistakes"),
         examples=_examples(art, f"{drawn_as}-examples"),
         pictures={
             picture: address(art.pictures[f"{drawn_as}-{picture}"])
-            for picture in ("curves", "confusion", "per_class", "reliability", "examples")
+            for picture in ("curves", "reliability", "mistakes", "examples")
         },
     )
 

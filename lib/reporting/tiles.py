@@ -36,9 +36,12 @@ def read_captions(store: Store, report: Manifest) -> dict[str, list[Caption]]:
 
 
 def sheet(images: np.ndarray) -> bytes:
-    """A PNG of images (N, H, W, C) uint8, grey or RGB, in rows of five; each pixel is a square of ENLARGED."""
+    """A PNG of images (N, H, W, C) uint8, grey or RGB, in rows of five; each pixel is a square of ENLARGED.
+
+    Of no image it is one black row.
+    """
     count, height, width, channels = images.shape
-    rows = -(-count // COLUMNS)
+    rows = max(1, -(-count // COLUMNS))
     places = np.zeros((rows * COLUMNS, height, width, channels), np.uint8)
     places[:count] = images
     joined = places.reshape(rows, COLUMNS, height, width, channels).swapaxes(1, 2)

@@ -1,9 +1,11 @@
 """Settings, times and figures of a report, in words."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from lib.data.datasets import readable
 from lib.evaluation.metrics import SplitMetrics, calibration_of
+from lib.evaluation.paired import LEVEL
 
 Line = tuple[str, str]
 """What is said, and of what."""
@@ -64,3 +66,38 @@ def calibration(metrics: SplitMetrics) -> str:
         f"{found.temperature:g}, which was fitted on validation, they differ by {found.scaled.error:.4f} "
         f"(chance: up to {found.scaled.by_chance:.4f})."
     )
+
+
+def percent(share: float) -> str:
+    """`80.3 %` of 0.803."""
+    return f"{share * 100:.1f}\N{NO-BREAK SPACE}%"
+
+
+def points(share: float) -> str:
+    """`0.7 percentage points` of 0.007 and of -0.007: how far two shares are apart."""
+    figure = f"{abs(share) * 100:.1f}"
+    return f"{figure} percentage point{'' if figure == '1.0' else 's'}"
+
+
+def change(share: float) -> str:
+    """`+0.7` of 0.007: a difference of two shares in percentage points; nearly none has two decimals."""
+    nearly_none = share and abs(share) < 0.0005
+    figure = f"{share * 100:+.2f}" if nearly_none else f"{share * 100:+.1f}" if share else "0.0"
+    return figure.replace("-", "\N{MINUS SIGN}")
+
+
+def chance(p: float) -> str:
+    """Whether a difference is more than chance, by the p of a test that there is none."""
+    return "more than chance" if p <= LEVEL else "no more than chance may do"
+
+
+def probability(p: float) -> str:
+    """`p = 0.012`, or that it is very small."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.0995 else f"p = {p:.2f}"
+
+
+def several(names: Sequence[str], most: int = 4) -> str:
+    """`a, b and c`; of more than `most`, the first and how many others."""
+    if len(names) > most:
+        return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} others"
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

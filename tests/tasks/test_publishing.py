@@ -1,5 +1,6 @@
 """A report in the Prefect UI: small, and of no harm where it cannot be shown."""
 
+import json
 import logging
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,13 +57,24 @@ def test_a_report_that_prefect_cannot_show_is_a_report_all_the_same(
     assert caplog.messages == 3 * ["reports/digits/0 is in the store; Prefect does not show all of it: no server"]
 
 
-def test_what_prefect_is_given_of_a_report_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[str] = []
-    monkeypatch.setattr(publishing, "report_markdown", lambda *_: f"# a report\n{picture(600_000)}\n")
+def test_what_prefect_is_given_of_a_report_is_at_most_300_kb_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+    rows = [{"Model": f"{number} {'x' * 200}", "Validation accuracy": "0.9"} for number in range(1_000)]
+    rows = [dict.fromkeys(publishing.SHOWN, "") | row for row in rows]
+    monkeypatch.setattr(publishing, "report_markdown", lambda *_: f"# a report\n{picture(600_000)}\n{'é' * 500_000}")
     monkeypatch.setattr(publishing, "report_summary", lambda *_: "a summary")
-    monkeypatch.setattr(publishing, "create_markdown_artifact", lambda text, **_: given.append(text))
-    publishing._show_report(None, "digits", None)  # type: ignore[arg-type]
-    assert len(given[0].encode()) <= publishing.LARGEST_ARTIFACT_BYTES
+    monkeypatch.setattr(publishing, "report_url", lambda *_: "file:///x")
+    monkeypatch.setattr(publishing, "leaderboard_table", lambda *_: rows)
+    monkeypatch.setattr(publishing, "load", lambda *_: SimpleNamespace(facts={"limit": None}))
+    monkeypatch.setattr(publishing, "last_best", lambda *_: None)
+    monkeypatch.setattr(publishing, "announce", lambda *_: None)
+    for kind in ("table", "markdown", "link"):
+        monkeypatch.setattr(publishing, f"create_{kind}_artifact", lambda *values, **more: given.append([values, more]))
+    for show in (publishing._show_leaderboard, publishing._show_report, publishing._show_link):
+        show(SimpleNamespace(uri="/store"), "digits", REPORT)  # type: ignore[arg-type]
+    assert len(given) == 3
+    assert len(json.dumps(given, ensure_ascii=False).encode()) <= 300_000
+    assert "0 xxx" in str(given[0]), "the best models are kept"
 
 
 def test_a_list_of_reports_that_cannot_be_written_fails_no_run(

@@ -1,9 +1,11 @@
 """One store with a report of two models, for all tests of reports: they add to it and change nothing."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from lib.lineage.manifests import Ref
 from lib.reporting.report import build_report
@@ -54,3 +56,14 @@ def report(store: LocalStore, prepared: Ref, evaluations: list[Ref]) -> Ref:
 @pytest.fixture(scope="session")
 def page(store: LocalStore, report: Ref) -> str:
     return made.index(store, report)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium_path = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium_path is None:
+        pytest.skip("chromium is not installed")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=chromium_path, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()

@@ -2,13 +2,16 @@
 
 import io
 import json
+import tarfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lib.data.datasets import DATASETS, DatasetSpec
+from lib.data.datasets import DATASETS, DatasetSpec, SplitDigests
 from lib.data.ingest import ingest
+from lib.data.parsers import SourceSplit
 from lib.data.prepare import prepare
 from lib.data.rows import Rows, read_rows
 from lib.evaluation.card import model_card
@@ -36,7 +39,7 @@ SURE = 0.9
 def undrawn(store: Store, prepared: Manifest, evaluations: Mapping[str, Manifest], leaderboard: object) -> Art:
     """In place of `lib.reporting.pictures.draw`: sheets of one image, and PNG for all that matplotlib draws."""
     names = names_of_pictures(evaluations)
-    sheets = {name: name == "samples" or name.endswith("-examples") for name in names}
+    sheets = {name: name == "samples" or name.endswith(("-examples", "-mistakes")) for name in names}
     image, label = np.zeros((1, 8, 8, 1), np.uint8), prepared.facts["class_names"][0]
     captions = {name: [Caption(label, None if name == "samples" else label)] for name in names if sheets[name]}
     return Art({name: sheet(image) if sheets[name] else PNG for name in names}, captions)
@@ -45,6 +48,31 @@ def undrawn(store: Store, prepared: Manifest, evaluations: Mapping[str, Manifest
 def prepared_digits(store: Store, limit: int | None = None) -> Ref:
     spec: DatasetSpec = DATASETS["digits"]
     return prepare(spec, store, ingest(spec, store, None, lambda *_: None), limit)
+
+
+def prepared_hundred(store: Store, folder: Path) -> Ref:
+    """100 classes in 20 superclasses, named as CIFAR-100's, of noise, which is what pictures hold worst."""
+    random, known = np.random.default_rng(0), DATASETS["cifar100"]
+    rows, images = {"train": 2_000, "test": 1_000}, io.BytesIO()
+    names = {"fine_label_names.txt": known.class_names, "coarse_label_names.txt": known.superclass_names}
+    members = {name: "\n".join(lines).encode() for name, lines in names.items()}
+    digests = {}
+    for split, count in rows.items():
+        pixels = random.integers(0, 256, (count, 32, 32, 3), np.uint8)
+        labels = np.arange(count, dtype=np.int32) % 100
+        digests[split] = SplitDigests.model_validate(SourceSplit(pixels, labels, labels // 5).digests())
+        lines = [labels[:, np.newaxis] // 5, labels[:, np.newaxis], pixels.transpose(0, 3, 1, 2).reshape(count, -1)]
+        members[f"{split}.bin"] = np.concatenate(lines, axis=1).astype(np.uint8).tobytes()
+    with tarfile.open(fileobj=images, mode="w:gz") as archive:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    (file,) = (each.model_copy(update={"md5": None}) for each in known.files)
+    (folder / file.url.rpartition("/")[2]).write_bytes(images.getvalue())
+    changed = {"rows": rows, "digests": digests, "files": (file,), "validation_rows": 1_000}
+    spec = known.model_copy(update=changed)
+    return prepare(spec, store, ingest(spec, store, folder.as_uri(), lambda *_: None), None)
 
 
 def index(store: Store, report: Ref) -> str:
@@ -60,11 +88,14 @@ def evaluated(
     seed: int = 0,
     seconds: float = 75.0,
     weights: str | None = None,
+    collapsed: int | None = None,
+    scattered: bool = False,
     **changes: object,
 ) -> Ref:
     """A model that is right on those shares of train, validation and test, from the first row on, and its evaluation.
 
-    Where it is wrong it predicts the next class. `changes` go to the recipe.
+    Where it is wrong it predicts the next class; of the class `collapsed` it has no image right. With
+    `scattered` its mistakes are any classes, by chance. `changes` go to the recipe.
     """
     data = load(store, prepared)
     names = data.facts["class_names"]
@@ -75,7 +106,10 @@ def evaluated(
     )  # fmt: skip
     model = _model(store, prepared, resolved, history, seed, seconds, weights)
     rows = read_rows(store, data, SPLITS)
-    guesses = {split: _guess(each, share, len(names)) for (split, each), share in zip(rows.items(), right, strict=True)}
+    guesses = {
+        split: _guess(each, share, len(names), collapsed, scattered)
+        for (split, each), share in zip(rows.items(), right, strict=True)
+    }
     metrics = {split: measure(guesses[split], each.labels, names) for split, each in rows.items()}
     for split in ("validation", "test"):
         metrics[split] = held_out(metrics[split], guesses[split], rows[split].labels, TEMPERATURE)
@@ -83,9 +117,11 @@ def evaluated(
     return _evaluation(store, model, metrics, predictions)
 
 
-def _guess(rows: Rows, share: float, classes: int) -> np.ndarray:
-    wrong = np.arange(len(rows.labels)) >= round(share * len(rows.labels))
-    chosen = (rows.labels + wrong) % classes
+def _guess(rows: Rows, share: float, classes: int, collapsed: int | None, scattered: bool) -> np.ndarray:
+    wrong = (np.arange(len(rows.labels)) >= round(share * len(rows.labels))) | (rows.labels == collapsed)
+    random = np.random.default_rng(len(rows.labels))
+    by = random.integers(1, classes, len(rows.labels)) if scattered else 1
+    chosen = (rows.labels + wrong * by) % classes
     probabilities = np.full((len(chosen), classes), (1 - SURE) / (classes - 1), np.float32)
     probabilities[np.arange(len(chosen)), chosen] = SURE
     return probabilities

@@ -170,7 +170,7 @@ def refused(store: LocalStore, prepared: Ref, report: Ref) -> str:
     with pytest.raises(PermanentError) as error:
         use(store, prepared, report)
     assert "\n" not in str(error.value)
-    assert len(str(error.value)) < 700
+    assert len(str(error.value)) < 800
     return str(error.value)
 
 

@@ -1,7 +1,6 @@
 """Figures are whole: every name is there, and nothing is written beside the canvas."""
 
 import io
-from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 
@@ -18,8 +17,6 @@ from lib.reporting import fonts, plots
 
 FEW = DATASETS["fashion-mnist"].class_names
 MANY = DATASETS["cifar100"].class_names
-Draw = Callable[[tuple[str, ...]], Figure]
-RANDOM = np.random.default_rng(0)
 
 
 def readable(names: tuple[str, ...]) -> set[str]:
@@ -45,22 +42,10 @@ def distribution(names: tuple[str, ...]) -> Figure:
     return plots.class_distribution(counts, names)
 
 
-def confusion(names: tuple[str, ...]) -> Figure:
-    mistakes = RANDOM.integers(0, 60, (len(names), len(names)))
-    return plots.confusion_matrix(mistakes + 900 * np.eye(len(names), dtype=int), names)
-
-
-def per_class(names: tuple[str, ...]) -> Figure:
-    return plots.per_class_accuracy(np.linspace(0, 1, len(names)), names)
-
-
-OF_CLASSES = [distribution, confusion, per_class]
-
-
 @cache
-def drawn(draw: Draw, names: tuple[str, ...]) -> tuple[Figure, bytes]:
+def drawn(names: tuple[str, ...]) -> tuple[Figure, bytes]:
     """The figure as its PNG shows it: not to be drawn again, since a second layout mends the first."""
-    figure = draw(names)
+    figure = distribution(names)
     return figure, plots.png(figure)
 
 
@@ -83,18 +68,16 @@ def shown(figure: Figure) -> list[Text]:
 
 
 @pytest.mark.parametrize("names", [FEW, MANY], ids=["10 classes", "100 classes"])
-@pytest.mark.parametrize("draw", OF_CLASSES)
-def test_no_text_lies_outside_the_canvas_and_the_png_is_small(draw: Draw, names: tuple[str, ...]) -> None:
-    figure, data = drawn(draw, names)
+def test_no_text_lies_outside_the_canvas_and_the_png_is_small(names: tuple[str, ...]) -> None:
+    figure, data = drawn(names)
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     assert len(data) < 400_000
     assert outside(figure) == []
 
 
 @pytest.mark.parametrize("names", [FEW, MANY], ids=["10 classes", "100 classes"])
-@pytest.mark.parametrize("draw", OF_CLASSES)
-def test_every_class_is_named_and_no_name_runs_into_the_next(draw: Draw, names: tuple[str, ...]) -> None:
-    figure, _ = drawn(draw, names)
+def test_every_class_is_named_and_no_name_runs_into_the_next(names: tuple[str, ...]) -> None:
+    figure, _ = drawn(names)
     found = set()
     for axis in figure.axes:
         labels = [tick.label1 for tick in axis.yaxis.get_major_ticks() if tick.label1.get_text() in readable(names)]
@@ -108,33 +91,6 @@ def test_bars_show_the_rows_of_each_split() -> None:
     axis = plots.class_distribution({"train": [5, 6], "validation": [1, 2]}, ["cat", "dog"]).axes[0]
     assert [[bar.get_width() for bar in bars] for bars in axis.containers] == [[5, 6], [1, 2]]
     assert [bars.get_label() for bars in axis.containers] == ["train", "validation"]
-
-
-def test_classes_stand_in_the_order_of_their_accuracy() -> None:
-    axis = plots.per_class_accuracy([0.25, 1.0, 0.5], ["cat", "dog", "oak_tree"]).axes[0]
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["dog", "oak tree", "cat"]
-    assert [bar.get_width() for bar in axis.patches] == [1.0, 0.5, 0.25]
-    assert [text.get_text() for text in axis.texts] == [
-        "100\N{NO-BREAK SPACE}%",
-        "50\N{NO-BREAK SPACE}%",
-        "25\N{NO-BREAK SPACE}%",
-    ]
-    assert axis.yaxis_inverted()
-
-
-def test_a_class_without_images_is_left_out_of_the_accuracy_of_classes() -> None:
-    figure = plots.per_class_accuracy([0.25, None, 0.75], ["cat", "dog", "oak_tree"])
-    (axis,) = figure.axes
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["oak tree", "cat"]
-    assert [bar.get_width() for bar in axis.patches] == [0.75, 0.25]
-    assert figure.legends[0].get_texts()[0].get_text() == "mean of all classes: 50.0 %"
-
-
-def test_the_confusion_is_shaded_by_the_share_of_the_true_class() -> None:
-    axis = plots.confusion_matrix([[3, 1], [0, 0]], ["cat", "dog"]).axes[0]
-    assert axis.images[0].get_array().tolist() == [[0.75, 0.25], [0.0, 0.0]]
-    assert [text.get_text() for text in axis.texts] == ["3", "1"]
-    assert (axis.get_xlabel(), axis.get_ylabel()) == ("predicted class", "true class")
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 50])
@@ -172,15 +128,14 @@ HOSTILE = {
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("draw", OF_CLASSES)
 def test_letters_that_no_font_has_are_the_number_of_the_class_and_those_that_one_has_are_drawn_in_it(
-    draw: Draw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     of_matplotlib = [font for font in fonts.fontManager.ttflist if "mpl-data" in font.fname]
     monkeypatch.setattr(fonts.fontManager, "ttflist", of_matplotlib)
     fonts._fonts_with.cache_clear()
     names = ("rose", "\u73ab\u7470", "arrow \u2900", "\U0001f339 rose")  # DejaVu Serif has \u2900
-    figure = draw(names)
+    figure = distribution(names)
     plots.png(figure)
     labels = figure.axes[0].get_yticklabels()
     assert {label.get_text() for label in labels} == {"rose", "class 1", "arrow \u2900", "class 3"}
@@ -192,9 +147,8 @@ def test_letters_that_no_font_has_are_the_number_of_the_class_and_those_that_one
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("draw", [distribution, confusion])
-def test_a_class_name_is_drawn_as_text_and_cut_to_what_there_is_room_for(draw: Draw) -> None:
-    figure = draw(tuple(HOSTILE))
+def test_a_class_name_is_drawn_as_text_and_cut_to_what_there_is_room_for() -> None:
+    figure = distribution(tuple(HOSTILE))
     plots.png(figure)
     (axis, *_) = figure.axes
     labels = [label.get_text() for label in axis.get_yticklabels()]
@@ -202,11 +156,8 @@ def test_a_class_name_is_drawn_as_text_and_cut_to_what_there_is_room_for(draw: D
     assert [label.replace(r"\$", "$") for label in labels] == list(HOSTILE.values())  # as matplotlib does
 
 
-@pytest.mark.parametrize(
-    "draw", [distribution, confusion, lambda names: plots.per_class_accuracy([0.5] * 2_000, names)]
-)
-def test_more_classes_than_can_be_named_are_drawn_without_names(draw: Draw) -> None:
-    figure = draw(tuple(f"class {number}" for number in range(2_000)))
+def test_more_classes_than_can_be_named_are_drawn_without_names() -> None:
+    figure = distribution(tuple(f"class {number}" for number in range(2_000)))
     assert max(figure.get_size_inches()) < 30
     assert not any("class 1999" in text.get_text() for text in figure.findobj(Text))
 

@@ -80,9 +80,12 @@ def test_the_page_loads_nothing_from_elsewhere(page: str) -> None:
     elements = Elements(page).found
     named = [(tag, name, value) for tag, attributes in elements for name, value in attributes.items()]
     sources = [value for tag, name, value in named if name in loading and tag not in {"a", "use"}]
-    assert len(sources) == 3 + 2 * 5, "two pictures of the data, one of the leaderboard, five of each model"
+    assert len(sources) == 4 + 2 * 4, "two pictures of the data, one of the leaderboard, examples, four of each model"
     assert all(value and value.startswith("data:image/png;base64,") for value in sources)
-    assert not {tag for tag, _ in elements} & {"script", "link", "iframe", "object", "embed"}
+    assert not {tag for tag, _ in elements} & {"link", "iframe", "object", "embed"}
+    scripts = [attributes for tag, attributes in elements if tag == "script"]
+    assert [attributes.get("type") for attributes in scripts] == 3 * ["application/json"] + [None]
+    assert "default-src 'none'" in page
     assert "url(" not in page
     assert "@import" not in page
     links = [attributes["href"] for tag, attributes in elements if tag in {"a", "use"}]
@@ -122,10 +125,10 @@ def test_the_markdown_is_the_same_report_with_the_pictures_of_the_best_model_ins
     assert len({row.count("|") for row in (header, line, first, second)}) == 1
     assert first.startswith("| 1 | digits-cnn | 0.7500 (0.673–0.814) | 1 min 15 s |")
     assert second.startswith(f"| 2 | digits-softmax ({BASELINE}) | 0.5000 (0.419–0.581) | 4.2 s |")
-    assert text.count("](data:image/png;base64,") == 2 + 4
-    assert text.count("Its pictures are on the page of the report.") == 1
-    assert text.count(f"](data:image/png;base64,{TINY})") == 1 + 3
-    assert "| Validation | 144 | 0.7500 (0.673 to 0.814) |" in text
+    assert text.count(f"](data:image/png;base64,{TINY})") == 2, "the leaderboard and the curves of the best model"
+    assert text.count("](data:image/png;base64,") == 2 + 1, "and one mistake"
+    assert "**digits-cnn is best on validation: 75.0" in text
+    assert "    python -m flows.train --dataset digits --models digits-cnn digits-softmax --seed 0\n" in text
     assert "limited run" not in text
 
 
@@ -232,7 +235,7 @@ def test_a_hostile_name_is_shown_and_not_run(store: LocalStore, prepared: Ref) -
     ref = commit(store, "prepared/hostile/key", Manifest(**{**dict(manifest), **changed}))
     report = build_report(store, ref, [made.evaluated(store, ref, right=(1, 0.5, 0.5))])
     page, text = made.index(store, report), report_markdown(store, report)
-    assert "<script" not in page
+    assert "<script>alert" not in page
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in page
     assert "<script" not in text
     assert r"\|\[y\](javascript:z)" in text
