@@ -21,6 +21,7 @@ COMMANDS = (
     "lib.models.layers",
     "tests.faults.__main__",
     "tests.benchmarks.__main__",
+    "tests.benchmarks.evaluation_cost",
     "tests.benchmarks.near_duplicates",
     "tests.benchmarks.orchestration",
 )

@@ -22,7 +22,7 @@ from lib.data.own import read_registration
 from lib.errors import PermanentError, PipelineError, SomeModelsFailed, shortened
 from lib.lineage.index import read_index
 from lib.lineage.manifests import Ref
-from lib.planning.outputs import find_report
+from lib.planning.outputs import find_beside, find_report
 from lib.planning.plan import Outcome, make_plan
 from lib.planning.preview import preview
 from lib.planning.request import Seed, TrainingRequest, read_request
@@ -54,6 +54,7 @@ def train_all(
     limit: int | None = None,
     seed: Seed = 0,
     overrides: dict[str, Any] | None = None,
+    robustness: bool = False,
     seeds: int = 1,
     baselines: bool = False,
     weights: str | list[str] | None = None,
@@ -75,8 +76,9 @@ def train_all(
     if not evaluations:
         raise errors[0]
     left_out = plan.by_title({each.trial: _why(each) for each in outcomes if each.error})
+    beside = untraced(find_beside(current_store(), plan.request, evaluations))
     made_of = dataset, untraced(prepared), untraced(evaluations), left_out
-    report = with_retries(publish_report)(*made_of, started_by(), show_test)
+    report = with_retries(publish_report)(*made_of, started_by(), show_test, beside)
     for each in failed:
         get_run_logger().warning("no result: %s", each.error)
     if failed:

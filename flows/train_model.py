@@ -16,14 +16,14 @@ from flows.tables import show_use
 from lib.command_line import GO_ON, parser
 from lib.errors import PipelineError, shortened
 from lib.lineage.manifests import Ref, load
-from lib.planning.outputs import check_prepared, find_evaluation, find_prepared
+from lib.planning.outputs import check_prepared, find_evaluation, find_prepared, is_complete
 from lib.planning.plan import make_plan
 from lib.planning.request import ModelRequest, Seed, read_request
 from lib.planning.titles import run_title
 from lib.runtime.hardware import require_hardware
 from lib.store import Store
 from tasks.endings import completed
-from tasks.evaluation import evaluate_model
+from tasks.evaluation import add_beside, evaluate_model
 from tasks.ingestion import ingest_backbone
 from tasks.inputs import untraced
 from tasks.retries import with_retries
@@ -50,6 +50,7 @@ def train_model(
     limit: int | None = None,
     seed: Seed = 0,
     overrides: dict[str, Any] | None = None,
+    robustness: bool = False,
     weights: str | None = None,
     prepared: Ref | None = None,
 ) -> Ref:
@@ -63,6 +64,7 @@ def train_model(
     else:
         prepared = ingest(dataset, limit)
     if done := find_evaluation(current_store(), plan, trial, prepared):
+        add_beside(request, recipe, done)
         return completed(done, f"was done before: {accuracies(current_store(), done)}")
     require_hardware(recipe.name, recipe.runs_on, current_settings().allow_cpu, work_pool())
     starts, features = dict[str, Ref](), dict[str, Ref]()
@@ -74,6 +76,7 @@ def train_model(
             features[backbone.name] = with_retries(compute_features)(*asked)
     trained = with_retries(train_recipe)(recipe, untraced(prepared), trial.seed, starts, features)
     evaluation = with_retries(evaluate_model)(recipe, trained)
+    add_beside(request, recipe, evaluation)
     return completed(evaluation, accuracies(current_store(), evaluation))
 
 
@@ -90,7 +93,8 @@ def command(arguments: list[str] | None = None) -> None:
     store = reach_store(settings)
     plan = make_plan(request.alone(), store=store)
     prepared = find_prepared(store, plan.dataset, plan.limit)
-    done = find_evaluation(store, plan, plan.trials[0], prepared) if prepared else None
+    found = find_evaluation(store, plan, plan.trials[0], prepared) if prepared else None
+    done = found if found and is_complete(store, request, found) else None
     if not done:
         check_ready(store)
     with using(settings):

@@ -26,7 +26,7 @@ from lib.models.backbone_schema import IMAGENET
 from lib.models.imagenet import in_a_package
 from lib.models.schema import Recipe
 from lib.models.weights import why_without_weights
-from lib.planning.outputs import find_evaluation
+from lib.planning.outputs import find_evaluation, is_complete
 from lib.planning.plan import Outcome, Plan, Trial, make_plan
 from lib.planning.request import ModelRequest
 from lib.planning.titles import run_title
@@ -95,7 +95,8 @@ def _on_workers(plan: Plan, prepared: Ref) -> list[Outcome]:
         for trial in plan.trials:
             try:
                 stored = Trial(_starting_from_store(trial.recipe), trial.seed)
-                if done := find_evaluation(store, plan, stored, prepared):
+                done = find_evaluation(store, plan, stored, prepared)
+                if done and is_complete(store, plan.request, done):
                     outcomes[trial] = Outcome(trial, evaluation=done)
                 else:
                     run = _submit(client, trial, plan.request_for(stored, prepared))
@@ -221,7 +222,10 @@ def _failure(run: FlowRun, state: State | None) -> BaseException | None:
 
 def _evaluation(plan: Plan, stored: Trial, prepared: Ref, failure: BaseException | None) -> Ref | BaseException:
     """What the run of a trial has left in the store, or why there is nothing."""
-    return failure or find_evaluation(current_store(), plan, stored, prepared) or _not_found(stored.recipe)
+    done = find_evaluation(current_store(), plan, stored, prepared)
+    if done and failure:
+        get_run_logger().warning("%s is evaluated; what came after was not done: %s", stored.recipe.title, failure)
+    return done or failure or _not_found(stored.recipe)
 
 
 def _not_found(recipe: Recipe) -> PermanentError:

@@ -29,15 +29,21 @@ CUT = "\n\n*The rest is left out here; the report in the store has it.*\n"
 
 @task(task_run_name="report on {dataset}", cache_policy=NO_CACHE)
 def publish_report(
-    dataset: str, prepared: Ref, evaluations: list[Ref], left_out: dict[str, str], started_by: str, show_test: bool
+    dataset: str,
+    prepared: Ref,
+    evaluations: list[Ref],
+    left_out: dict[str, str],
+    started_by: str,
+    show_test: bool,
+    beside: list[Ref],
 ) -> Ref:
-    """Evaluations → index.html in the store, a summary as Prefect artifacts, and an event that tells of it.
+    """Evaluations and what stands `beside` them → index.html in the store, a summary in Prefect, and an event of it.
 
     `left_out` says of each model without a result why it has none. A report that is in the store but cannot be listed
     there or shown in Prefect is a warning.
     """
     store = current_store()
-    report = build_report(store, prepared, evaluations, left_out, started_by, show_test=show_test)
+    report = build_report(store, prepared, evaluations, left_out, started_by, beside, show_test)
     _list_reports(store, dataset, report)
     for show in (_show_leaderboard, _show_report, _show_link):
         try:

@@ -286,6 +286,26 @@ def card_of_a_model() -> Any:
         return sha256(model_card(store, stored_model(store, names), metrics_of(names), TRAINED)).hexdigest()
 
 
+@of_step("robustness")
+def corrupted_images() -> Any:
+    from lib.evaluation.corruptions import CORRUPTIONS, corrupt
+    from lib.evaluation.robustness import _sample
+
+    stronger = {
+        name: [moments(corrupt(images(4, 32, channels), name, 3, np.arange(4), 0)) for channels in (1, 3)]
+        for name in CORRUPTIONS
+    }
+    return {**stronger, "rows": _sample(2_500)[[0, 1, -1]].tolist()}
+
+
+@of_step("robustness")
+def figures_of_corrupted_images() -> Any:
+    from lib.evaluation.corrupted import VERSIONS, figures
+
+    predicted = np.random.default_rng(0).integers(0, 3, (len(VERSIONS), 30))
+    return {name: [each.model_dump() for each in line] for name, line in figures(predicted, labels(30)).items()}
+
+
 @of_step("report")
 def leaderboard() -> Any:
     from lib.evaluation.metrics import WITH_INTERVALS, SplitMetrics

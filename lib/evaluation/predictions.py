@@ -17,16 +17,19 @@ from lib.evaluation.card import model_card
 from lib.evaluation.held_out import as_resampled, held_out
 from lib.evaluation.metrics import SplitMetrics, from_confusion, measure, measure_blocks, read_metrics
 from lib.evaluation.prediction_table import HELD_OUT, check_predictions, encode_predictions, read_probabilities
+from lib.evaluation.speed import images_per_second
 from lib.lineage.digests import digest_array, digest_json
 from lib.lineage.manifests import Manifest, Ref, commit, find, foreign, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import SPLITS, STEPS
 from lib.lineage.verify import Recomputed, check_address, must_equal
+from lib.models.counts import count_flops, find_counts
 from lib.models.networks import HEAD, load_network
 from lib.models.schema import Recipe
 from lib.runtime.failures import of_exception
 from lib.runtime.interrupts import deferred_interrupts
 from lib.runtime.jobs import Emit
+from lib.runtime.usage import processor_seconds, usage
 from lib.settings import Settings
 from lib.store import Store
 from lib.training.devices import machine, start_tensorflow, within_memory
@@ -38,6 +41,8 @@ BATCH_ROWS = 512
 BLOCK_BYTES = 64_000_000
 """Of what is predicted from in one go."""
 SAMPLE = 32
+SHARE_OF_SPEED = 0.01
+"""Of the time of an evaluation, for measuring how fast the model is with batches of one size."""
 TOLERANCE = 0.02
 """Features are kept as float16."""
 SUMMARY = {"rows", "loss", "accuracy", "top5_accuracy", "macro_f1", "intervals"}
@@ -62,10 +67,12 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
     address = STEPS["evaluation"].address(dataset_name=dataset, recipe_name=recipe, model=model)
     if done := find(store, address):
         return done[0]
-    started = time.monotonic()
+    started, processor_s = time.monotonic(), processor_seconds()
     prepared = load(store, made.inputs["prepared"])
     rows = open_rows(store, prepared, SPLITS)
-    predict = _predictor(store, made, rows, emit)
+    some = rows["validation"].images.take(np.arange(min(SAMPLE, len(rows["validation"].labels))))
+    network = open_network(store, made, some)
+    predict = _predictor(store, made, network, some, rows, emit)
     names: list[str] = prepared.facts["class_names"]
     metrics = {"train": measure_blocks(predict("train"), rows["train"].labels, names)}
     scored = {split: (rows[split], np.concatenate([*predict(split)])) for split in HELD_OUT}
@@ -89,9 +96,20 @@ def evaluate(store: Store, emit: Emit, model: Ref) -> Ref:
         },
         content={**content, "metrics": digest_json(written)},
         files=files,
-        made_by=made_by(time.monotonic() - started, machine=machine(), model=made.made_by),
+        made_by=_record(started, processor_s, made, network, some),
     )
     return commit(store, address, manifest)
+
+
+def _record(
+    started: float, processor_s: float, model: Manifest, network: keras.Model, images: np.ndarray
+) -> dict[str, Any]:
+    """What it took, beginning at those times of the clock and of the processor, and what the model takes."""
+    speed = images_per_second(network, images, SHARE_OF_SPEED * (time.monotonic() - started))
+    counts = find_counts(model.facts["dataset"], Recipe(datasets=(), description="", **model.facts["recipe"]))
+    flops = counts.flops if counts else count_flops(network)
+    cost = {"images_per_second": speed, "flops": flops, **usage(processor_seconds() - processor_s)}
+    return made_by(time.monotonic() - started, machine=machine(), model=model.made_by, **cost)
 
 
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
@@ -152,14 +170,14 @@ def _check_sample(
 
 
 def _predictor(
-    store: Store, model: Manifest, rows: dict[str, StoredRows], emit: Emit
+    store: Store, model: Manifest, network: keras.Model, some: np.ndarray, rows: dict[str, StoredRows], emit: Emit
 ) -> Callable[[str], Iterator[np.ndarray]]:
     """Split → blocks of probabilities (n, classes) of its rows, predicted as they are asked for.
 
-    From the images or, where backbones are frozen, from their features in the store.
+    From the images or, where backbones are frozen, from their features in the store; `some` are the first images of
+    validation.
     """
-    some = rows["validation"].images.take(np.arange(min(SAMPLE, len(rows["validation"].labels))))
-    network, inputs = _network(store, model, some), {split: part.images for split, part in rows.items()}
+    inputs = {split: part.images for split, part in rows.items()}
     if "features" in model.inputs:
         names = Recipe(datasets=(), description="", **model.facts["recipe"]).inputs_of("features").values()
         stored = open_features(store, [load(store, model.inputs[name]) for name in names], rows)
@@ -170,7 +188,7 @@ def _predictor(
         emit({"event": "evaluating", "split": split, "rows": len(inputs[split])})
         for block in inputs[split].blocks(_block_rows(inputs[split])):
             with deferred_interrupts():
-                probabilities = _predict(network, block)
+                probabilities = predict_rows(network, block)
             yield probabilities
 
     return predict
@@ -181,11 +199,11 @@ def _block_rows(inputs: GroupedRows) -> int:
     return BATCH_ROWS * max(1, BLOCK_BYTES * len(inputs) // inputs.nbytes // BATCH_ROWS)
 
 
-def _predict(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
+def predict_rows(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
     return within_memory(lambda rows: network.predict(inputs, batch_size=rows, verbose=0), BATCH_ROWS)
 
 
-def _network(store: Store, model: Manifest, images: np.ndarray) -> keras.Model:
+def open_network(store: Store, model: Manifest, images: np.ndarray) -> keras.Model:
     """The model, which must take such images. Raises PermanentError where its file holds another one."""
     network = load_network(store, model)
     classes = len(load(store, model.inputs["prepared"]).facts["class_names"])

@@ -37,6 +37,13 @@ class Maker(BaseModel):
     packages: dict[str, str]
     hardware: Hardware
     resumed_on: list[dict[str, Any]] = []
+    processor_seconds: float | None = None
+    """This and what follows: None, or nothing, where it was not recorded."""
+    peak_memory_bytes: int | None = None
+    images_per_second: dict[str, float] = {}
+    """By batch size, of the model that was evaluated."""
+    flops: int | None = None
+    """To classify one image, by the same."""
 
 
 Makers = Mapping[str, Maker]

@@ -81,6 +81,15 @@ OF_DATA = {
     "facts.class_names": list[str],
     "facts.superclass_names": list[str],
 }
+OF_ITS_MAKER = {
+    "made_by.at": str,
+    "made_by.seconds": float,
+    "made_by.commit": str | None,
+    "made_by.uncommitted_changes": bool | None,
+    "made_by.python": str,
+    "made_by.packages": dict[str, str],
+    "made_by.hardware.cpu": str,
+}
 OF_A_MODEL = {
     "inputs.prepared": Any,
     "facts.dataset": str,
@@ -93,13 +102,7 @@ OF_A_MODEL = {
     "facts.trainable_parameters": int,
     "facts.epochs": int,
     "facts.kept_epoch": int,
-    "made_by.at": str,
-    "made_by.seconds": float,
-    "made_by.commit": str | None,
-    "made_by.uncommitted_changes": bool | None,
-    "made_by.python": str,
-    "made_by.packages": dict[str, str],
-    "made_by.hardware.cpu": str,
+    **OF_ITS_MAKER,
 }
 """Of it and its evaluation."""
 
@@ -234,6 +237,28 @@ STEPS: dict[str, Step] = {
                 "files.predictions": Any,
             },
             job="lib.evaluation.predictions:run",
+        ),
+        Step(
+            kind="robustness",
+            version=1,
+            does="measure robustness of {title}",
+            folder="robustness/{dataset_name}/{recipe_name}",
+            key=("model",),
+            per="model",
+            verified_by="lib.evaluation.robustness:recompute",
+            kept=Kept.WITH_INPUTS,
+            says={
+                "inputs.model": Any,
+                "inputs.prepared": Any,
+                "facts.dataset": str,
+                "facts.recipe": str,
+                "facts.rows": int,
+                "facts.figures": dict[str, list[dict[str, Any]]],
+                "files.predictions": Any,
+                **OF_ITS_MAKER,
+            },
+            job="lib.evaluation.robustness:run",
+            asked_by="robustness",
         ),
         Step(
             kind="report",

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -54,16 +55,22 @@ def _without_weights(recipe: Recipe) -> object:
 def count(recipe: Recipe, image_shape: tuple[int, int, int], classes: int) -> Counts:
     """Build the network and count. Loads TensorFlow."""
     import numpy as np
-    import tensorflow as tf
 
     from lib.models.networks import build
 
     model = build(recipe, image_shape, classes)
-    graph = tf.function(model).get_concrete_function(tf.TensorSpec((1, *image_shape), tf.uint8)).graph
+    trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    return Counts(parameters=model.count_params(), trainable=trainable, flops=count_flops(model))
+
+
+def count_flops(model: Any) -> int:
+    """Of one image, by a Keras model that takes raw images. Loads TensorFlow."""
+    import tensorflow as tf
+
+    graph = tf.function(model).get_concrete_function(tf.TensorSpec((1, *model.input_shape[1:]), tf.uint8)).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder(tf.compat.v1.profiler.ProfileOptionBuilder.float_operation())
     profile = tf.compat.v1.profiler.profile(graph, cmd="op", options=options.with_empty_output().build())
-    trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    return Counts(parameters=model.count_params(), trainable=trainable, flops=profile.total_float_ops)
+    return int(profile.total_float_ops)
 
 
 def update(known: Mapping[str, Mapping[str, Counts]]) -> None:

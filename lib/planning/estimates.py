@@ -17,6 +17,8 @@ BACKWARD = 2
 """Operations of a backward pass, in those of a forward pass."""
 START_S = 15
 SINGLE_BYTES, HALF_BYTES = 4, 2
+MOST_CORRUPTED, CORRUPTED_VERSIONS = 2_000, 19
+"""Of test images, by the step `robustness`."""
 
 
 def seconds_of(kind: str, recipe: Recipe, counts: Counts | None, rows: Mapping[str, int]) -> float | None:
@@ -85,4 +87,13 @@ def _evaluation_flops(recipe: Recipe, counts: Counts, rows: Mapping[str, int]) -
     return (2 * counts.trainable if recipe.frozen else counts.flops) * sum(rows.values())
 
 
-ESTIMATES = {"features": _features_flops, "model": _training_flops, "evaluation": _evaluation_flops}
+def _robustness_flops(recipe: Recipe, counts: Counts, rows: Mapping[str, int]) -> float:
+    return counts.flops * min(MOST_CORRUPTED, rows["test"]) * CORRUPTED_VERSIONS
+
+
+ESTIMATES = {
+    "features": _features_flops,
+    "model": _training_flops,
+    "evaluation": _evaluation_flops,
+    "robustness": _robustness_flops,
+}

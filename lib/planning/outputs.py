@@ -12,6 +12,7 @@ from lib.models.backbone_schema import Backbone
 from lib.models.schema import Recipe
 from lib.models.weights import find_weights, why_without_weights
 from lib.planning.plan import Plan, Trial
+from lib.planning.request import RecipeRequest
 from lib.runtime.hardware import WHY_LEFT_OUT, can_run_here
 from lib.store import Store
 
@@ -50,7 +51,7 @@ def model_outputs(store: Store, plan: Plan, trial: Trial, prepared: Ref | None) 
             weights[backbone.name] = found
         alone = recipe.alone(backbone)
         outputs += _walk(store, "backbone", {**shared, "title": recipe.title, **_known(alone, seed, weights)}, alone)
-    return [*outputs, *_walk(store, "model", {**shared, **_known(recipe, seed, weights)}, recipe)]
+    return [*outputs, *_walk(store, "model", {**shared, **_known(recipe, seed, weights)}, recipe, plan.request)]
 
 
 def _known(recipe: Recipe, seed: int, weights: Mapping[str, Ref]) -> dict[str, Any]:
@@ -81,11 +82,13 @@ def _walk(
     per: Literal["source", "dataset", "backbone", "model", "report"],
     values: dict[str, Any],
     recipe: Recipe | None = None,
+    request: RecipeRequest | None = None,
 ) -> list[Output]:
     """The outputs of these steps in their order; each that is there is among the values of the next."""
     outputs = []
     for step in STEPS.values():
-        if step.per == per and (step.only_for == "all" or getattr(recipe, step.only_for)):
+        asked = step.asked_by is None or getattr(request, step.asked_by, False)
+        if step.per == per and asked and (step.only_for == "all" or getattr(recipe, step.only_for)):
             known: Any = values.get(step.kind)
             address = known.uri if known else step.address(**values) if step.is_known(values) else None
             ref, manifest = (find(store, address) if address else None) or (None, None)
@@ -119,6 +122,29 @@ def find_evaluation(store: Store, plan: Plan, trial: Trial, prepared: Ref) -> Re
     return _ref_of("evaluation", model_outputs(store, plan, trial, prepared))
 
 
+def asked_beside(store: Store, request: RecipeRequest, evaluation: Ref) -> list[Output]:
+    """What the request asks for of the model of `evaluation` besides that, whether it is there or not."""
+    if not any(step.asked_by and getattr(request, step.asked_by) for step in STEPS.values() if step.per == "model"):
+        return []
+    manifest = load(store, evaluation)
+    recipe = manifest.facts["recipe"]
+    names = {"dataset_name": manifest.facts["dataset"], "recipe_name": recipe, "title": recipe}
+    made_of = {name: manifest.inputs[name] for name in ("model", "prepared")}
+    outputs = _walk(store, "model", {**names, **made_of, "evaluation": evaluation}, None, request)
+    return [output for output in outputs if output.step.asked_by]
+
+
+def is_complete(store: Store, request: RecipeRequest, evaluation: Ref) -> bool:
+    """Whether all that the request asks for besides `evaluation` is there."""
+    return all(output.ref for output in asked_beside(store, request, evaluation))
+
+
+def find_beside(store: Store, request: RecipeRequest, evaluations: Sequence[Ref]) -> list[Ref]:
+    """What the request asks for besides these evaluations and what is there: a report shows it too."""
+    found = [output.ref for each in evaluations for output in asked_beside(store, request, each)]
+    return [ref for ref in found if ref]
+
+
 def why_left_out(store: Store, recipe: Recipe, allow_cpu: bool, mirror_url: str | None = None) -> str:
     """Why this machine leaves `recipe` out; empty where it trains it."""
     if not can_run_here(recipe.runs_on, allow_cpu):
@@ -133,9 +159,11 @@ def find_report(store: Store, plan: Plan, allow_cpu: bool, mirror_url: str | Non
     found = {trial: find_evaluation(store, plan, trial, prepared) for trial in plan.trials}
     evaluations = [evaluation for evaluation in found.values() if evaluation]
     missing = [trial for trial, evaluation in found.items() if not evaluation]
-    if not evaluations or not all(why_left_out(store, trial.recipe, allow_cpu, mirror_url) for trial in missing):
+    lacking = [trial for trial, ref in found.items() if ref is None or not is_complete(store, plan.request, ref)]
+    if not evaluations or not all(why_left_out(store, trial.recipe, allow_cpu, mirror_url) for trial in lacking):
         return None
-    return report_output(store, plan, prepared, evaluations, [*plan.by_title(dict.fromkeys(missing, ""))]).ref
+    titles, beside = [*plan.by_title(dict.fromkeys(missing, ""))], find_beside(store, plan.request, evaluations)
+    return report_output(store, plan, prepared, evaluations, titles, beside).ref
 
 
 def _ref_of(kind: str, outputs: list[Output]) -> Ref | None:

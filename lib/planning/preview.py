@@ -49,7 +49,7 @@ def preview(store: Store, plan: Plan, allow_cpu: bool, mirror_url: str | None = 
     ]
     if store.list(f"raw/{plan.dataset.name}"):
         lines[0] = replace(lines[0], fetched_bytes=0)
-    prepared, evaluations, left_out = outputs[-1], list[Ref](), list[Trial]()
+    prepared, evaluations, left_out, beside = outputs[-1], list[Ref](), list[Trial](), list[Ref]()
     for trial in plan.trials:
         made = model_outputs(store, plan, trial, prepared.ref)
         why = why_left_out(store, trial.recipe, allow_cpu, mirror_url)
@@ -57,16 +57,12 @@ def preview(store: Store, plan: Plan, allow_cpu: bool, mirror_url: str | None = 
         lines += [line for line in _model_lines(store, plan, trial, prepared, made, why) if line.name not in known]
         found = [each.ref for each in made if each.step.kind == "evaluation" and each.ref]
         evaluations += found
+        beside += [each.ref for each in made if each.step.asked_by and each.ref]
         left_out += [] if found else [trial]
     if not (prepared.ref and evaluations and all(line.state in {"done", "left out"} for line in lines)):
         return [*lines, Line(f"report on {plan.dataset.name}", "would run", "its models are not all done")]
-    return [
-        *lines,
-        _line(
-            report_output(store, plan, prepared.ref, evaluations, [*plan.by_title(dict.fromkeys(left_out, ""))]),
-            NOT_THERE,
-        ),
-    ]
+    titles = [*plan.by_title(dict.fromkeys(left_out, ""))]
+    return [*lines, _line(report_output(store, plan, prepared.ref, evaluations, titles, beside), NOT_THERE)]
 
 
 def _model_lines(
@@ -84,6 +80,8 @@ def _model_lines(
         kind, seconds = output.step.kind, seconds_of(output.step.kind, recipe, counts, rows)
         if kind == "model" and kind in missing:
             line = _training_line(store, plan, trial, prepared.ref, output, counts, seconds)
+        elif output.step.asked_by and kind in missing and left_out:
+            line = Line(output.does, "left out", left_out)
         else:
             why = _why_weights(recipe) if kind == "weights" else NOT_THERE
             line = _line(output, why, counts if kind == "model" else None, seconds)

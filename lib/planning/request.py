@@ -74,6 +74,11 @@ class RecipeRequest(DataRequest):
         None,
         description="Recipe fields to override, such as learning_rate with 0.001 or augmentation.flip with true",
     )
+    robustness: bool = Field(
+        False,
+        description="Also measure accuracy on up to 2,000 test images made noisy, blurred, bright, pale, coarse and "
+        "compressed; minutes more for large networks",
+    )
 
 
 class TrainingRequest(RecipeRequest):

@@ -7,9 +7,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from lib.lineage.manifests import MANIFEST, Manifest, Ref, foreign, load
 from lib.lineage.provenance import Maker, Makers
+from lib.lineage.steps import STEPS
 from lib.store import Store
 
 MAKERS = TypeAdapter(dict[str, Maker])
+KINDS = {step.root: step.kind for step in STEPS.values()}
+"""By the folder of the store in which outputs of the kind lie."""
 
 
 def makers_of(
@@ -57,4 +60,4 @@ def input_name(output: Ref) -> str:
     A recipe can stand there twice.
     """
     root, _, *rest = output.uri.split("/")
-    return "-".join([root.removesuffix("s"), *rest])
+    return "-".join([KINDS.get(root, root), *rest])

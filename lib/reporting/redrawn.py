@@ -11,12 +11,15 @@ from lib.lineage.manifests import Manifest, local_file
 from lib.lineage.provenance import environment
 from lib.lineage.verify import must_equal
 from lib.reporting.pictures import names_of_pictures
+from lib.reporting.robustness import PICTURE as ROBUSTNESS
 from lib.reporting.sections import Art
 from lib.reporting.tiles import read_captions
 from lib.store import Store
 
 DRAWN_BY = ("matplotlib", "numpy")
 """Another version of these may draw the same data a little differently."""
+OPTIONAL = (ROBUSTNESS,)
+"""Pictures that a report has where their section was asked for."""
 LEVELS = 2
 """Of 255: by how much a pixel may differ from one processor to another."""
 
@@ -29,7 +32,7 @@ def check_pictures(
     They are compared only where the report says that the same packages and fonts drew them. Raises PermanentError for
     the first that is another picture, or has other captions.
     """
-    names = names_of_pictures(models)
+    names = names_of_pictures(models) + [name for name in OPTIONAL if name in report.files]
     made, here = (each["packages"] for each in (report.made_by, environment()))
     if others := [f"{name} {made.get(name)}" for name in DRAWN_BY if made.get(name) != here[name]]:
         return names, f"{address}: its pictures are not compared: they were drawn by {', '.join(others)}"

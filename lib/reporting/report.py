@@ -15,6 +15,7 @@ from lib.lineage.manifests import MANIFEST, Manifest, Ref, commit, find, load, l
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import SPLITS, STEPS
 from lib.lineage.verify import Recomputed, check_address, must_equal
+from lib.reporting.cost import Cost, costs
 from lib.reporting.findings import Findings, findings_of, recorded
 from lib.reporting.leaderboard import (
     BASELINE,
@@ -38,6 +39,7 @@ from lib.reporting.makers import (
 )
 from lib.reporting.pages import render
 from lib.reporting.previous import Previous, previous_of, read_previous
+from lib.reporting.robustness import RobustnessSection, draw_robustness, robustness_section
 from lib.reporting.sections import (
     Art,
     DataSection,
@@ -73,6 +75,9 @@ class Report:
     """When it was made, and what started the run."""
     seeds: str
     findings: Findings
+    costs: list[Cost]
+    robustness: RobustnessSection | None
+    """None where it was not asked for."""
 
 
 def build_report(
@@ -105,8 +110,8 @@ def build_report(
     kept["makers"] = makers_of(store, prepared, evaluations, shown_too)
     kept["readings"] = 1 + _readings(store, facts["dataset"], evaluations) if show_test else 0
     record = made_by(0, left_out=left_out, started_by=started_by, **kept)
-    art = _draw(store, prepared, groups)
-    report = _report(store, prepared, groups, art, record, show_test, previous_of(record))
+    art = _draw(store, prepared, groups, shown_too)
+    report = _report(store, prepared, groups, shown_too, art, record, show_test, previous_of(record))
     files = {
         **{name: put_file(store, address, f"{name}.png", picture) for name, picture in art.pictures.items()},
         "captions": put_file(store, address, FILES["captions"], json.dumps(art.captions).encode()),
@@ -136,8 +141,8 @@ def read_report(store: Store, report: Ref) -> Report:
     art, prepared = Art(pictures, read_captions(store, manifest)), manifest.inputs["prepared"]
     record = {"readings": 0, **manifest.made_by, "makers": shown_makers(store, report, manifest)}
     groups = _grouped(store, prepared, evaluations_of(manifest))
-    previous = read_previous(store, report, manifest)
-    return _report(store, prepared, groups, art, record, manifest.facts["show_test"], previous)
+    previous, show_test = read_previous(store, report, manifest), manifest.facts["show_test"]
+    return _report(store, prepared, groups, beside_of(manifest), art, record, show_test, previous)
 
 
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
@@ -158,7 +163,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     )
     groups = _grouped(store, prepared, evaluations)
     pictures, note = check_pictures(
-        store, address, manifest, [group[0].name for group in groups], lambda: _draw(store, prepared, groups)
+        store, address, manifest, [group[0].name for group in groups], lambda: _draw(store, prepared, groups, beside)
     )
     report = read_report(store, manifest.ref(address))
     right = {
@@ -200,17 +205,21 @@ def _grouped(store: Store, prepared: Ref, evaluations: list[Ref]) -> list[Group]
     return grouped(entries)
 
 
-def _draw(store: Store, prepared: Ref, groups: Sequence[Group]) -> Art:
+def _draw(store: Store, prepared: Ref, groups: Sequence[Group], beside: Sequence[Ref]) -> Art:
     from lib.reporting.pictures import draw  # with matplotlib and pandas: who shows a leaderboard needs neither
 
     best = {group[0].name: group[0].evaluation for group in groups}
-    return draw(store, load(store, prepared), best, leaderboard_rows(groups, show_test=False))
+    rows = leaderboard_rows(groups, show_test=False)
+    art = draw(store, load(store, prepared), best, rows)
+    art.pictures.update(draw_robustness(store, groups, rows, beside))
+    return art
 
 
 def _report(
     store: Store,
     prepared: Ref,
     groups: Sequence[Group],
+    beside: Sequence[Ref],
     art: Art,
     record: Mapping[str, Any],
     show_test: bool,
@@ -234,6 +243,8 @@ def _report(
         made=made_when(record),
         seeds=seeds_of(rows),
         findings=findings,
+        costs=costs(store, groups, rows, makers),
+        robustness=robustness_section(store, groups, rows, beside, art.pictures),
     )
 
 

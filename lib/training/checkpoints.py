@@ -50,6 +50,8 @@ class Progress:
     epochs_without_gain: int = 0
     seconds: float = 0.0
     """Spent training, over all attempts."""
+    processor_seconds: float = 0.0
+    """The same of all cores."""
     checkpoint_seconds: float = 0.0
     """Of these, spent copying and saving state."""
     machine: dict[str, Any] = field(default_factory=dict)

@@ -21,6 +21,7 @@ from lib.models.schema import Phase, Recipe, Size, model_address
 from lib.runtime.interrupts import Interrupted, deferred_interrupts
 from lib.runtime.jobs import Emit, waits, warns
 from lib.runtime.leases import LEASE, lease
+from lib.runtime.usage import Spent
 from lib.settings import Settings
 from lib.store import Store
 from lib.training import checkpoints
@@ -163,8 +164,7 @@ class Trainer:
         A signal lets the chunk under way end, where that takes at most half of `stop_within_s`; then Interrupted is
         raised.
         """
-        started = saved = time.monotonic()
-        before = self.progress.seconds
+        saved, spent = time.monotonic(), Spent(self.progress.seconds, self.progress.processor_seconds)
         safe = self.state()
         try:
             while self.progress.phase < len(self.recipe.phases):
@@ -174,7 +174,7 @@ class Trainer:
                     if at_epoch_end:
                         self._end_epoch()
                     now = time.monotonic()
-                    self.progress.seconds = before + now - started
+                    self.progress.seconds, self.progress.processor_seconds = spent.by_now()
                     safe = self.state()
                 if at_epoch_end or now - saved >= interval_s:
                     save(safe)

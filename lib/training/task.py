@@ -24,6 +24,7 @@ from lib.models.backbone_schema import RANDOM
 from lib.models.networks import HEAD, build, build_for_training, build_head, load_network
 from lib.models.schema import Recipe, features_address
 from lib.models.weights import check_start, weights_files
+from lib.runtime.usage import usage
 from lib.store import Store
 from lib.temporary import temporary_folder
 from lib.training.batches import PaddedImages, TrainingFeatures, TrainingImages, TrainingRows
@@ -118,6 +119,7 @@ class TrainingTask:
             files=files,
             made_by=made_by(
                 progress.seconds,
+                **usage(progress.processor_seconds),
                 checkpoint_seconds=round(progress.checkpoint_seconds, 3),
                 last_state=last.digest(),
                 machine=progress.machine,

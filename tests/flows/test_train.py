@@ -54,6 +54,16 @@ def test_what_is_stored_is_as_the_design_lays_it_out(finished: tuple[Path, str])
     assert not list(finished[0].glob("checkpoints/**/*.*")), "working state goes when the model is committed"
 
 
+def test_what_a_model_costs_is_recorded_beside_its_results(finished: tuple[Path, str]) -> None:
+    store = LocalStore(finished[0])
+    made = {a.split("/")[0]: Manifest.from_json(store.read(f"{a}/{MANIFEST}")).made_by for a in refs(store)}
+    assert all(made[kind]["processor_seconds"] > 0 for kind in ("models", "evaluations"))
+    assert all(made[kind]["peak_memory_bytes"] > 100e6 for kind in ("models", "evaluations")), "TensorFlow takes more"
+    assert {*made["evaluations"]["images_per_second"]} == {"1", "256"}
+    # 1,024 × 10 multiplications and additions, and little else.
+    assert 20_480 < made["evaluations"]["flops"] < 23_000
+
+
 def test_a_second_run_finds_all_done_and_starts_no_server(finished: tuple[Path, str], commands: Commands) -> None:
     store, printed = finished
     before = sorted(store.rglob("*"))

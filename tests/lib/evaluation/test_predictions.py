@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.evaluation.predictions import _predict
+from lib.evaluation.predictions import predict_rows
 
 
 def test_batches_are_halved_where_memory_does_not_suffice() -> None:
@@ -18,5 +18,5 @@ def test_batches_are_halved_where_memory_does_not_suffice() -> None:
             return inputs / 2
 
     network: Any = Network()
-    assert _predict(network, np.arange(4.0)).tolist() == [0, 0.5, 1, 1.5]
+    assert predict_rows(network, np.arange(4.0)).tolist() == [0, 0.5, 1, 1.5]
     assert tried == [512, 256, 128, 64]

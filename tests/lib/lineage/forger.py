@@ -18,7 +18,8 @@ from lib.lineage.manifests import MANIFEST, Manifest, local_file, put_file
 from lib.store import LocalStore
 
 KINDS = {
-    "dataset": "datasets", "prepared": "prepared", "model": "models", "evaluation": "evaluations", "report": "reports",
+    "dataset": "datasets", "prepared": "prepared", "model": "models", "evaluation": "evaluations",
+    "robustness": "robustness", "report": "reports",
 }  # fmt: skip
 
 
@@ -165,6 +166,19 @@ def better_predictions(forger: Forger) -> None:
     forger.manifest(facts=read(forger.store, "evaluation").facts | {"temperature": 1.0})
 
 
+def all_wrong(forger: Forger) -> None:
+    """Of robustness: all predictions, with figures that follow from them."""
+    from lib.evaluation.corrupted import encode_predicted, figures, read_predicted
+    from lib.lineage.digests import digest_array
+
+    stored = read_predicted(forger.store, read(forger.store, "robustness"))
+    classes = np.broadcast_to(1 - stored.labels, stored.classes.shape)
+    forger.file("predictions", encode_predicted(stored.rows, stored.labels, classes), "predictions.parquet")
+    forger.content(predicted=digest_array(classes))
+    found = figures(classes, stored.labels).items()
+    forger.fact("figures", {name: [each.model_dump(mode="json") for each in line] for name, line in found})
+
+
 def other_labels(forger: Forger) -> None:
     predictions = pq.read_table(io.BytesIO(forger.stored("predictions")))
     place = predictions.column_names.index("label")
@@ -227,7 +241,7 @@ def of_a_dataset(forger: Forger) -> None:
 
 def twice(forger: Forger) -> None:
     inputs = read(forger.store, "report").inputs
-    (evaluation,) = (ref for name, ref in inputs.items() if name != "prepared")
+    (evaluation,) = (ref for name, ref in inputs.items() if name.startswith("evaluation-"))
     forger.manifest(inputs=inputs | {"evaluation-b": evaluation})
 
 

@@ -75,6 +75,7 @@ GOLDEN = {
     "features": (2, "features/toy/8bb2e3743e53c82b"),
     "model": (5, "models/toy/toy-net/a0d8d4567862b2d2"),
     "evaluation": (5, "evaluations/toy/toy-net/d140d998be668b83"),
+    "robustness": (1, "robustness/toy/toy-net/b9866e573c17f44d"),
     "report": (5, "reports/toy/44bf82d3e527b35e"),
 }
 

@@ -30,6 +30,7 @@ from .forger import (
     Forge,
     Forger,
     address_of,
+    all_wrong,
     another_architecture,
     another_card,
     another_maker,
@@ -75,7 +76,7 @@ def toys() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory, toys: None) -> LocalStore:
     """A finished run of the toy recipe, with a real model; and a second model, as an honest source of other values."""
-    from lib.evaluation.predictions import evaluate
+    from lib.evaluation import predictions, robustness
     from lib.training.fit import train
     from lib.training.task import TrainingTask
 
@@ -86,7 +87,8 @@ def honest(tmp_path_factory: pytest.TempPathFactory, toys: None) -> LocalStore:
         train(store, Settings(), lambda event: None, TrainingTask(recipe=RECIPE, prepared=prepared, seed=seed))
         for seed in (0, 1)
     ]
-    build_report(store, prepared, [evaluate(store, lambda event: None, trained[0])])
+    given = store, lambda event: None, trained[0]
+    build_report(store, prepared, [predictions.evaluate(*given)], beside=[robustness.measure_robustness(*given)])
     (store.root / "other").mkdir()
     shutil.move(store.root / trained[1].uri, store.root / "other" / "model")
     return store
@@ -166,6 +168,10 @@ ROWS: dict[str, list[tuple[str, Forge, str]]] = {
         ("labels beside the predictions", other_labels, "column label of the predictions does not follow"),
         ("the card", another_card, "sha256 of card must be "),
         ("another model", of_another_model, "its address must be evaluations/toy/toy-softmax/"),
+    ],
+    "robustness": [
+        ("an accuracy", fact("figures.contrast.2.accuracy", 0.987), "facts.figures.contrast.2.accuracy must be "),
+        ("predictions, and all that follows", all_wrong, "must be those of its model, at least 95% of a sample; "),
     ],
     "report": [
         ("a leaderboard's accuracy", first_of_leaderboard, "facts.leaderboard.0.validation_accuracy must be "),
