@@ -7,7 +7,13 @@ import pytest
 
 from lib.data.grouped import GroupedRows
 from lib.evaluation import near_duplicates
-from lib.evaluation.near_duplicates import LEAST_CORRELATION, find_near_duplicates, nearest, pool
+from lib.evaluation.near_duplicates import (
+    LEAST_CORRELATION,
+    LEAST_CORRELATION_OF_GREY,
+    find_near_duplicates,
+    nearest,
+    pool,
+)
 from lib.evaluation.shifted_correlation import shifted_correlation
 
 SIDE = 32
@@ -31,8 +37,10 @@ def of_splits(splits: Mapping[str, np.ndarray]) -> dict[str, GroupedRows]:
     return {name: grouped(rows) for name, rows in splits.items()}
 
 
-def places(images: Mapping[str, np.ndarray], features: Mapping[str, np.ndarray] | None = None) -> set[tuple]:
-    found = find_near_duplicates(of_splits(images), of_splits(features) if features else None)
+def places(
+    images: Mapping[str, np.ndarray], features: Mapping[str, np.ndarray] | None = None, alone: int = 0
+) -> set[tuple]:
+    found = find_near_duplicates(of_splits(images), of_splits(features) if features else None, alone)
     assert [pair.distance for pair in found] == sorted(pair.distance for pair in found)
     return {pair[:4] for pair in found}
 
@@ -78,6 +86,13 @@ def test_the_nearest_rows_are_those_of_brute_force_whatever_the_blocks(monkeypat
         others, values = nearest(vectors, 4)
         assert others.tolist() == expected.tolist()
         assert values == pytest.approx(np.take_along_axis(cosines, expected, 1), abs=1e-6)
+        told = list[tuple[int, int]]()
+
+        def tell(done: int, of: int, told: list[tuple[int, int]] = told) -> None:
+            told.append((done, of))
+
+        assert nearest(vectors, 4, 31, tell)[0].tolist() == expected[31:].tolist()
+        assert told[-1] == (53 * 54 // 2 - 31 * 32 // 2, 53 * 54 // 2 - 31 * 32 // 2)
 
 
 def test_copies_are_found_within_a_split_and_between_splits_and_nothing_else() -> None:
@@ -88,11 +103,12 @@ def test_copies_are_found_within_a_split_and_between_splits_and_nothing_else() -
     train[3] = train[9]
     validation[14] = test[19]
     found = places({"train": train, "validation": validation, "test": test})
-    assert found == {
+    between = {
         *(("train", row, "test", 4 + number) for number, row in enumerate((30, 31, 32))),
-        ("train", 3, "train", 9),
         ("validation", 14, "test", 19),
     }
+    assert found == {*between, ("train", 3, "train", 9)}
+    assert places({"train": train, "validation": validation, "test": test}, alone=1) == between
 
 
 def test_features_find_a_mirrored_copy_and_pixels_reject_other_pictures_of_the_same_features() -> None:
@@ -107,6 +123,15 @@ def test_features_find_a_mirrored_copy_and_pixels_reject_other_pictures_of_the_s
     assert 0.65 < shifted_correlation(train[13:14], test[9:10])[0] < LEAST_CORRELATION
     features = {name: values.astype(np.float16) for name, values in views.items()}
     assert places({"train": train, "test": test}, features) == {("train", 11, "test", 7)}
+
+
+def test_of_grey_images_only_copies_are_found() -> None:
+    """Any two sevens of one hand correlate with more than 0.9."""
+    train, test = (pictures(40, seed)[..., :1] for seed in (1, 2))
+    test[3] = (0.75 * train[5] + 0.25 * test[3]).astype(np.uint8)
+    test[4] = np.roll(train[6], (1, -2), (0, 1)) // 2 + 60
+    assert 0.9 < shifted_correlation(train[5:6], test[3:4])[0] < LEAST_CORRELATION_OF_GREY
+    assert places({"train": train, "test": test}) == {("train", 6, "test", 4)}
 
 
 def test_what_has_many_neighbours_as_near_is_no_duplicate() -> None:
