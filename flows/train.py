@@ -28,6 +28,7 @@ from lib.planning.preview import preview
 from lib.planning.request import Seed, TrainingRequest, read_request
 from lib.planning.titles import run_title
 from lib.reporting.summary import report_summary
+from tasks.duplicates import find_duplicates
 from tasks.endings import completed, started_by
 from tasks.inputs import untraced
 from tasks.launching import train_models
@@ -57,6 +58,7 @@ def train_all(
     robustness: bool = False,
     seeds: int = 1,
     baselines: bool = False,
+    duplicates: bool = False,
     weights: str | list[str] | None = None,
     show_test: bool = False,
 ) -> Ref:
@@ -76,9 +78,10 @@ def train_all(
     if not evaluations:
         raise errors[0]
     left_out = plan.by_title({each.trial: _why(each) for each in outcomes if each.error})
-    beside = untraced(find_beside(current_store(), plan.request, evaluations))
+    found, lacking = find_duplicates(dataset, prepared, duplicates)
+    beside = untraced([*find_beside(current_store(), plan.request, evaluations), *found])
     made_of = dataset, untraced(prepared), untraced(evaluations), left_out
-    report = with_retries(publish_report)(*made_of, started_by(), show_test, beside)
+    report = with_retries(publish_report)(*made_of, started_by(), show_test, beside, lacking)
     for each in failed:
         get_run_logger().warning("no result: %s", each.error)
     if failed:

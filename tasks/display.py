@@ -122,7 +122,7 @@ class WorthTelling:
         return told
 
     def _telling(self, event: Event) -> bool:
-        if event["event"] == "features":
+        if event["event"] in {"features", "comparing"}:
             before, self._tenths = self._tenths, 10 * event["rows"] // event["of"]
             return self._tenths > before
         return event["event"] not in {"progress", "reading"} and (event["event"] != "epoch" or self._epoch(event))
@@ -145,7 +145,7 @@ def _bar(name: str, event: Event) -> dict[str, Any]:
             "description": f"{name} epoch {event['epoch']}/{event['epochs']}",
             "metrics": f"loss {event['loss']:.3f} accuracy {event['accuracy']:.3f}",
         }
-    if event["event"] in {"features", "reading"}:
+    if event["event"] in {"features", "reading", "comparing"}:
         return {"completed": event["rows"], "total": event["of"], "metrics": event["event"]}
     return {"metrics": f"evaluating on {event['split']}"} if event["event"] == "evaluating" else {}
 
@@ -167,6 +167,8 @@ def _log(name: str, logger: Logger, event: Event) -> None:
         )
     elif kind == "features":
         logger.info("%s has features of %s of %s rows", name, f"{event['rows']:,}", f"{event['of']:,}")
+    elif kind == "comparing":
+        logger.info("%s: %s of %s comparisons of images are made", name, f"{event['rows']:,}", f"{event['of']:,}")
     elif kind == "reading":
         logger.info("%s is prepared: %s of %s rows have been read", name, f"{event['rows']:,}", f"{event['of']:,}")
     elif kind == "resumed":

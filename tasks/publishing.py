@@ -36,14 +36,15 @@ def publish_report(
     started_by: str,
     show_test: bool,
     beside: list[Ref],
+    lacking: dict[str, str],
 ) -> Ref:
     """Evaluations and what stands `beside` them → index.html in the store, a summary in Prefect, and an event of it.
 
-    `left_out` says of each model without a result why it has none. A report that is in the store but cannot be listed
-    there or shown in Prefect is a warning.
+    `left_out` says of each model without a result why it has none, and `lacking` the same of what could stand beside
+    them, by its kind. A report that is in the store but cannot be listed there or shown in Prefect is a warning.
     """
     store = current_store()
-    report = build_report(store, prepared, evaluations, left_out, started_by, beside, show_test)
+    report = build_report(store, prepared, evaluations, left_out, started_by, beside, show_test, lacking)
     _list_reports(store, dataset, report)
     for show in (_show_leaderboard, _show_report, _show_link):
         try:

@@ -306,6 +306,26 @@ def figures_of_corrupted_images() -> Any:
     return {name: [each.model_dump() for each in line] for name, line in figures(predicted, labels(30)).items()}
 
 
+@of_step("duplicates")
+def pairs_by_pixels_and_by_features() -> Any:
+    from lib.data.grouped import GroupedRows
+    from lib.evaluation.near_duplicates import find_near_duplicates
+    from lib.evaluation.pair_table import rounded
+
+    def of(rows: np.ndarray) -> dict[str, Any]:
+        parts = {"train": rows[:30], "test": rows[30:]}
+        return {
+            name: GroupedRows([len(part)], part.shape[1:], part.dtype.type, lambda _, part=part: part)
+            for name, part in parts.items()
+        }
+
+    shown, features = images(40), np.random.default_rng(1).normal(size=(40, 1, 20)).astype(np.float16)
+    shown[35], shown[7] = np.roll(shown[3], 1, axis=0), shown[9] // 2
+    features[[35, 7]] = features[[3, 9]] + np.float16(0.1)
+    found = find_near_duplicates(of(shown)), find_near_duplicates(of(shown), of(features), alone=1)
+    return [[list(pair) for pair in rounded(pairs)] for pairs in found]
+
+
 @of_step("report")
 def leaderboard() -> Any:
     from lib.evaluation.metrics import WITH_INTERVALS, SplitMetrics

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from lib.lineage.digests import digest_json
+from lib.lineage.said import OF_A_MODEL, OF_DATA, OF_ITS_MAKER
 
 KEY_LENGTH = 16
 SPLITS = ("train", "validation", "test")
@@ -41,7 +42,7 @@ class Step:
     """Where its outputs lie; braces stand for names."""
     key: tuple[str, ...]
     """What its key is made of: other steps' outputs by their kind, settings by their name."""
-    per: Literal["source", "dataset", "backbone", "model", "report"]
+    per: Literal["source", "dataset", "backbone", "model", "prepared", "report"]
     """Made once for each of these."""
     verified_by: str
     """`(store, address, manifest) → lib.lineage.verify.Recomputed`: what the manifest must say, worked out anew."""
@@ -75,36 +76,6 @@ class Step:
         """The folder of the store in which all its outputs lie."""
         return self.folder.split("/", 1)[0]
 
-
-OF_DATA = {
-    "facts.image_shape": list[int],
-    "facts.class_names": list[str],
-    "facts.superclass_names": list[str],
-}
-OF_ITS_MAKER = {
-    "made_by.at": str,
-    "made_by.seconds": float,
-    "made_by.commit": str | None,
-    "made_by.uncommitted_changes": bool | None,
-    "made_by.python": str,
-    "made_by.packages": dict[str, str],
-    "made_by.hardware.cpu": str,
-}
-OF_A_MODEL = {
-    "inputs.prepared": Any,
-    "facts.dataset": str,
-    "facts.description": str,
-    "facts.baseline": bool,
-    "facts.limit": int | None,
-    "facts.seed": int,
-    "facts.weights": str | None,
-    "facts.parameters": int,
-    "facts.trainable_parameters": int,
-    "facts.epochs": int,
-    "facts.kept_epoch": int,
-    **OF_ITS_MAKER,
-}
-"""Of it and its evaluation."""
 
 STEPS: dict[str, Step] = {
     step.kind: step
@@ -259,6 +230,25 @@ STEPS: dict[str, Step] = {
             },
             job="lib.evaluation.robustness:run",
             asked_by="robustness",
+        ),
+        Step(
+            kind="duplicates",
+            version=1,
+            does="look for near duplicates in {dataset_name}",
+            folder="duplicates/{dataset_name}",
+            key=("prepared", "features"),
+            per="prepared",
+            verified_by="lib.evaluation.duplicates:recompute",
+            kept=Kept.WITH_INPUTS,
+            says={
+                "inputs.prepared": Any,
+                "facts.compared": str,
+                "facts.features": str | None,
+                "facts.pairs": dict[str, int],
+                **{f"facts.twins_in_train.{split}": int for split in SPLITS[1:]},
+                "files.pairs": Any,
+            },
+            job="lib.evaluation.duplicates:run",
         ),
         Step(
             kind="report",

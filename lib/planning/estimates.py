@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 from lib.data.datasets import DatasetSpec
+from lib.evaluation.comparing import comparisons
 from lib.lineage.provenance import usable_cores
 from lib.models.backbone_schema import IMAGENET, Backbone
 from lib.models.counts import Counts
@@ -19,6 +20,8 @@ START_S = 15
 SINGLE_BYTES, HALF_BYTES = 4, 2
 MOST_CORRUPTED, CORRUPTED_VERSIONS = 2_000, 19
 """Of test images, by the step `robustness`."""
+COMPARISONS_PER_S = 14e6
+"""Of images by a backbone's features, on one core."""
 
 
 def seconds_of(kind: str, recipe: Recipe, counts: Counts | None, rows: Mapping[str, int]) -> float | None:
@@ -28,6 +31,12 @@ def seconds_of(kind: str, recipe: Recipe, counts: Counts | None, rows: Mapping[s
     gpu = recipe.runs_on == "gpu" and has_gpu()
     flops_per_s = GPU_FLOPS_PER_S if gpu else CORE_FLOPS_PER_S * usable_cores()
     return START_S + ESTIMATES[kind](recipe, counts, rows) / flops_per_s
+
+
+def seconds_to_compare(rows: Mapping[str, int]) -> float | None:
+    """Seconds that near duplicates among so many rows of each split take; None: about one."""
+    seconds = comparisons(rows) / (COMPARISONS_PER_S * usable_cores())
+    return seconds if seconds >= 1 else None
 
 
 def stored_bytes(

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from lib.data.datasets import DatasetSpec
 from lib.errors import PermanentError
+from lib.evaluation.comparing import choose_features, too_many
 from lib.lineage.manifests import Manifest, Ref, find, load
 from lib.lineage.steps import STEPS, Step
 from lib.models.backbone_schema import Backbone
@@ -77,9 +78,17 @@ def report_output(
     return output
 
 
+def data_beside(store: Store, plan: Plan, prepared: Ref) -> list[Output]:
+    """What a report shows of the data besides their profile, as far as it is looked for."""
+    if not plan.request.duplicates and too_many(load(store, prepared).facts["rows"]):
+        return []
+    features = choose_features(store, prepared)
+    return _walk(store, "prepared", {"dataset_name": plan.dataset.name, "prepared": prepared, "features": features})
+
+
 def _walk(
     store: Store,
-    per: Literal["source", "dataset", "backbone", "model", "report"],
+    per: Literal["source", "dataset", "backbone", "model", "prepared", "report"],
     values: dict[str, Any],
     recipe: Recipe | None = None,
     request: RecipeRequest | None = None,
@@ -162,8 +171,11 @@ def find_report(store: Store, plan: Plan, allow_cpu: bool, mirror_url: str | Non
     lacking = [trial for trial, ref in found.items() if ref is None or not is_complete(store, plan.request, ref)]
     if not evaluations or not all(why_left_out(store, trial.recipe, allow_cpu, mirror_url) for trial in lacking):
         return None
-    titles, beside = [*plan.by_title(dict.fromkeys(missing, ""))], find_beside(store, plan.request, evaluations)
-    return report_output(store, plan, prepared, evaluations, titles, beside).ref
+    beside = [output.ref for output in data_beside(store, plan, prepared)]
+    if not all(beside):
+        return None
+    shown = [*find_beside(store, plan.request, evaluations), *(each for each in beside if each)]
+    return report_output(store, plan, prepared, evaluations, [*plan.by_title(dict.fromkeys(missing, ""))], shown).ref
 
 
 def _ref_of(kind: str, outputs: list[Output]) -> Ref | None:

@@ -6,15 +6,23 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from lib.data.datasets import DatasetSpec
+from lib.evaluation.comparing import too_many
 from lib.lineage.index import newest
 from lib.lineage.manifests import Manifest, Ref
-from lib.lineage.steps import checkpoints_address
+from lib.lineage.steps import STEPS, checkpoints_address
 from lib.models.changes import differences, said
 from lib.models.counts import Counts, find_counts
 from lib.models.schema import Recipe, settings_of
 from lib.models.weights import find_weights
-from lib.planning.estimates import fetched_bytes, seconds_of, split_rows, stored_bytes
-from lib.planning.outputs import Output, dataset_outputs, model_outputs, report_output, why_left_out
+from lib.planning.estimates import fetched_bytes, seconds_of, seconds_to_compare, split_rows, stored_bytes
+from lib.planning.outputs import (
+    Output,
+    data_beside,
+    dataset_outputs,
+    model_outputs,
+    report_output,
+    why_left_out,
+)
 from lib.planning.plan import Plan, Trial
 from lib.store import Store
 
@@ -59,10 +67,26 @@ def preview(store: Store, plan: Plan, allow_cpu: bool, mirror_url: str | None = 
         evaluations += found
         beside += [each.ref for each in made if each.step.asked_by and each.ref]
         left_out += [] if found else [trial]
+    of_data = data_beside(store, plan, prepared.ref) if prepared.ref else []
+    lines.append(_duplicates_line(plan, of_data, prepared.manifest.facts["rows"] if prepared.manifest else rows, lines))
     if not (prepared.ref and evaluations and all(line.state in {"done", "left out"} for line in lines)):
         return [*lines, Line(f"report on {plan.dataset.name}", "would run", "its models are not all done")]
-    titles = [*plan.by_title(dict.fromkeys(left_out, ""))]
-    return [*lines, _line(report_output(store, plan, prepared.ref, evaluations, titles, beside), NOT_THERE)]
+    titles, shown = (
+        [*plan.by_title(dict.fromkeys(left_out, ""))],
+        [*beside, *(each.ref for each in of_data if each.ref)],
+    )
+    return [*lines, _line(report_output(store, plan, prepared.ref, evaluations, titles, shown), NOT_THERE)]
+
+
+def _duplicates_line(plan: Plan, found: list[Output], rows: Mapping[str, int], lines: list[Line]) -> Line:
+    """Near duplicates, which are looked for after the steps of `lines`, by features that these have made."""
+    does = STEPS["duplicates"].does.format(dataset_name=plan.dataset.name)
+    if not plan.request.duplicates and (why := too_many(rows)):
+        return Line(does, "left out", why)
+    why, done = NOT_THERE, found[0].manifest if found else None
+    if done and done.facts["features"] is None and any(line.name.startswith("compute features ") for line in lines):
+        why, done = "found by pixels, and now by features", None
+    return Line(does, "done") if done else Line(does, "would run", why, seconds=seconds_to_compare(rows))
 
 
 def _model_lines(

@@ -94,6 +94,11 @@ class TrainingRequest(RecipeRequest):
         description="Train each model N times, from seed on: one row of the leaderboard with mean and deviation",
     )
     baselines: bool = Field(False, description="Also train the 2023 notebook's own settings, for comparison")
+    duplicates: bool = Field(
+        False,
+        description="Look for near duplicates however many images there are "
+        "(default: up to 200,000, or more if few are held out)",
+    )
     weights: Annotated[WeightsName | list[WeightsName] | None, AfterValidator(check_starts)] = Field(
         None, description=f"Initial backbone weights; with several values, one model from each: {START}"
     )

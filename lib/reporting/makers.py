@@ -1,6 +1,6 @@
 """Who made what a report shows: recorded in its manifest, since what is lost and made anew is the same, by another."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -61,3 +61,9 @@ def input_name(output: Ref) -> str:
     """
     root, _, *rest = output.uri.split("/")
     return "-".join([KINDS.get(root, root), *rest])
+
+
+def why_lacking(made_by: Mapping[str, Any], kind: str) -> str:
+    """Why a report shows no output of this kind, as its record says; empty where that says nothing."""
+    lacking = made_by.get("lacking")
+    return str(lacking.get(kind, "")) if isinstance(lacking, dict) else ""

@@ -10,6 +10,8 @@ from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest, local_file
 from lib.lineage.provenance import environment
 from lib.lineage.verify import must_equal
+from lib.reporting.doubts import names_of_doubts
+from lib.reporting.makers import beside_of
 from lib.reporting.pictures import names_of_pictures
 from lib.reporting.robustness import PICTURE as ROBUSTNESS
 from lib.reporting.sections import Art
@@ -32,7 +34,8 @@ def check_pictures(
     They are compared only where the report says that the same packages and fonts drew them. Raises PermanentError for
     the first that is another picture, or has other captions.
     """
-    names = names_of_pictures(models) + [name for name in OPTIONAL if name in report.files]
+    doubts = names_of_doubts(models, beside_of(report))
+    names = [*names_of_pictures(models), *doubts, *(name for name in OPTIONAL if name in report.files)]
     made, here = (each["packages"] for each in (report.made_by, environment()))
     if others := [f"{name} {made.get(name)}" for name in DRAWN_BY if made.get(name) != here[name]]:
         return names, f"{address}: its pictures are not compared: they were drawn by {', '.join(others)}"

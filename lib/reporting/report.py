@@ -16,6 +16,7 @@ from lib.lineage.provenance import made_by
 from lib.lineage.steps import SPLITS, STEPS
 from lib.lineage.verify import Recomputed, check_address, must_equal
 from lib.reporting.cost import Cost, costs
+from lib.reporting.doubts import Doubts
 from lib.reporting.findings import Findings, findings_of, recorded
 from lib.reporting.leaderboard import (
     BASELINE,
@@ -78,6 +79,7 @@ class Report:
     costs: list[Cost]
     robustness: RobustnessSection | None
     """None where it was not asked for."""
+    doubts: Doubts
 
 
 def build_report(
@@ -88,13 +90,15 @@ def build_report(
     started_by: str = "",
     beside: Sequence[Ref] = (),
     show_test: bool = False,
+    lacking: Mapping[str, str] | None = None,
 ) -> Ref:
     """Commit index.html and leaderboard.csv over `evaluations`, unless they are there.
 
     `left_out` has the models that were asked for and gave no result, each with the reason; `started_by` says in words
     what started the run; `beside` are outputs of other steps on these models or data that the report shows too;
-    `show_test` says whether it shows figures on test: it then counts how often that was done before. Raises
-    PermanentError where an evaluation is of other prepared data: they do not compare.
+    `lacking` says why others are not there, by their kind; `show_test` says whether it shows figures on test: it then
+    counts how often that was done before. Raises PermanentError where an evaluation is of other prepared data: they do
+    not compare.
     """
     evaluations, left_out, shown_too = list(dict.fromkeys(evaluations)), dict(left_out or {}), [*dict.fromkeys(beside)]
     facts, names = load(store, prepared).facts, sorted(left_out)
@@ -109,8 +113,8 @@ def build_report(
     kept = recorded(store, address, load(store, prepared), evaluations, groups, show_test)
     kept["makers"] = makers_of(store, prepared, evaluations, shown_too)
     kept["readings"] = 1 + _readings(store, facts["dataset"], evaluations) if show_test else 0
-    record = made_by(0, left_out=left_out, started_by=started_by, **kept)
-    art = _draw(store, prepared, groups, shown_too)
+    record = made_by(0, left_out=left_out, started_by=started_by, lacking=dict(lacking or {}), **kept)
+    art = _draw(store, prepared, groups, shown_too, show_test)
     report = _report(store, prepared, groups, shown_too, art, record, show_test, previous_of(record))
     files = {
         **{name: put_file(store, address, f"{name}.png", picture) for name, picture in art.pictures.items()},
@@ -162,8 +166,9 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
         "report", address, prepared=prepared, evaluations=evaluations, beside=beside, show_test=show_test, **names
     )
     groups = _grouped(store, prepared, evaluations)
+    models = [group[0].name for group in groups]
     pictures, note = check_pictures(
-        store, address, manifest, [group[0].name for group in groups], lambda: _draw(store, prepared, groups, beside)
+        store, address, manifest, models, lambda: _draw(store, prepared, groups, beside, show_test)
     )
     report = read_report(store, manifest.ref(address))
     right = {
@@ -205,13 +210,15 @@ def _grouped(store: Store, prepared: Ref, evaluations: list[Ref]) -> list[Group]
     return grouped(entries)
 
 
-def _draw(store: Store, prepared: Ref, groups: Sequence[Group], beside: Sequence[Ref]) -> Art:
+def _draw(store: Store, prepared: Ref, groups: Sequence[Group], beside: Sequence[Ref], show_test: bool) -> Art:
     from lib.reporting.pictures import draw  # with matplotlib and pandas: who shows a leaderboard needs neither
+    from lib.reporting.read_doubts import draw_doubts
 
     best = {group[0].name: group[0].evaluation for group in groups}
     rows = leaderboard_rows(groups, show_test=False)
     art = draw(store, load(store, prepared), best, rows)
     art.pictures.update(draw_robustness(store, groups, rows, beside))
+    art.pictures.update(draw_doubts(store, best, beside, show_test))
     return art
 
 
@@ -225,6 +232,8 @@ def _report(
     show_test: bool,
     previous: Previous | None,
 ) -> Report:
+    from lib.reporting.read_doubts import doubts_of  # with pandas
+
     rows, makers = leaderboard_rows(groups, show_test), MAKERS.validate_python(record["makers"])
     findings = findings_of(store, load(store, prepared), groups, rows, previous, record)
     models = [
@@ -232,6 +241,7 @@ def _report(
         for group, row in zip(groups, rows, strict=True)
         if findings.frame
     ]
+    named = {row["model"]: group[0].evaluation for group, row in zip(groups, rows, strict=True)}
     return Report(
         data=data_section(store, prepared, art, makers),
         models=models,
@@ -245,6 +255,7 @@ def _report(
         findings=findings,
         costs=costs(store, groups, rows, makers),
         robustness=robustness_section(store, groups, rows, beside, art.pictures),
+        doubts=doubts_of(store, named, beside, art, record, show_test),
     )
 
 

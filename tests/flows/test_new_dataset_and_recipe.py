@@ -37,6 +37,6 @@ def test_a_new_data_set_and_recipe_run_end_to_end_and_a_repacked_mirror_gives_eq
     found = refs(LocalStore(stores[0]))
     assert found == refs(LocalStore(stores[1]))
     assert sorted(address.split("/")[0] for address in found) == [
-        "datasets", "evaluations", "models", "prepared", "reports",
+        "datasets", "duplicates", "evaluations", "models", "prepared", "reports",
     ]  # fmt: skip
     assert any(address.startswith("models/toy/toy-softmax/") for address in found)

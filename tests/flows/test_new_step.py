@@ -165,5 +165,5 @@ def test_it_is_kept_as_long_as_what_it_was_made_of(store: LocalStore) -> None:
     commit_at(store, "evaluations/digits/digits-softmax/newer", better)
     gone = [each.path for each in retention.plan(store, policy).removals if each.reason.startswith("old")]
     assert [path.split("/")[0] for path in gone if path.endswith("manifest.json")] == [
-        "brightness", "evaluations", "models",
+        "brightness", "duplicates", "evaluations", "models",
     ]  # fmt: skip

@@ -227,5 +227,6 @@ def test_one_command_trains_on_them_and_a_second_one_with_new_images_trains_agai
     verified = commands.run("flows", "verify", report, **places)
     assert verified.returncode == 0, verified.stderr
     assert [line.split("/")[0] for line in verified.stdout.splitlines() if line.startswith("holds: ")] == [
-        f"holds: {kind}" for kind in ("images", "datasets", "prepared", "models", "evaluations", "reports")
+        f"holds: {kind}"
+        for kind in ("images", "datasets", "prepared", "models", "evaluations", "duplicates", "reports")
     ]

@@ -86,7 +86,17 @@ def check(commands: Commands, server: S3Server, folder: Path, code: int, *comman
     signed = "AWS4-HMAC-SHA256 Credential="  # of a header; a link to a report is signed in another form
     assert [secret for secret in (MARKER, server.secret_key, signed) if secret in done.stdout + done.stderr] == []
     store = open_store(uri, folder / "reading")
-    for root in ("raw", "datasets", "prepared", "models", "checkpoints", "evaluations", "reports", "weights"):
+    for root in (
+        "raw",
+        "datasets",
+        "prepared",
+        "models",
+        "checkpoints",
+        "evaluations",
+        "duplicates",
+        "reports",
+        "weights",
+    ):
         assert not any(MARKER.encode() in store.read(path) for path in store.list(root))
     assert not any(MARKER.encode() in path.read_bytes() for path in folder.rglob("*") if path.is_file())
     if "PREFECT_API_URL" not in environment:

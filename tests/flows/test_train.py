@@ -22,7 +22,7 @@ def refs(store: Store) -> dict[str, Ref]:
     """Address → ref of all that is finished in `store`."""
     addresses = [
         path.removesuffix(f"/{MANIFEST}")
-        for kind in ("datasets", "prepared", "models", "evaluations", "reports")
+        for kind in ("datasets", "prepared", "models", "evaluations", "duplicates", "reports")
         for path in store.list(kind)
         if path.endswith(MANIFEST)
     ]
@@ -37,7 +37,7 @@ def test_it_ends_with_a_leaderboard_and_the_path_of_the_report(finished: tuple[P
     report = Path(printed.splitlines()[-1].removeprefix("Report: file://"))
     assert report.is_relative_to(store)
     page = report.read_text()
-    assert page.count("data:image/png;base64,") == 8
+    assert page.count("data:image/png;base64,") == 10
     assert "started by hand, on the command line" in page
     address = report.parent.relative_to(store)
     python = Path(sys.executable)
@@ -49,7 +49,7 @@ def test_it_ends_with_a_leaderboard_and_the_path_of_the_report(finished: tuple[P
 
 def test_what_is_stored_is_as_the_design_lays_it_out(finished: tuple[Path, str]) -> None:
     found = {a.split("/")[0]: a for a in refs(LocalStore(finished[0]))}
-    assert set(found) == {"datasets", "prepared", "models", "evaluations", "reports"}
+    assert set(found) == {"datasets", "prepared", "models", "evaluations", "duplicates", "reports"}
     assert found["models"].startswith("models/digits/digits-softmax/")
     assert not list(finished[0].glob("checkpoints/**/*.*")), "working state goes when the model is committed"
 

@@ -30,11 +30,12 @@ def test_an_honest_report_holds_from_its_address_or_its_file(commands: Commands,
     done = commands.run("flows.verify", *places, "--store", store.uri, MPLBACKEND="none of matplotlib's")
     assert (done.returncode, done.stderr) == (0, f"Store: {store.uri}\n")
     lines = done.stdout.splitlines()
-    assert [line.split("/")[0] for line in lines[:5]] == [
-        "holds: datasets", "holds: prepared", "holds: models", "holds: evaluations", "holds: reports",
+    assert [line.split("/")[0] for line in lines[:6]] == [
+        "holds: datasets", "holds: prepared", "holds: models",
+        "holds: evaluations", "holds: duplicates", "holds: reports",
     ]  # fmt: skip
-    assert lines[5] == lines[-1]
-    assert lines[5].startswith(f"{report_of(store)} holds, and all that it was made of. sha256 ")
+    assert lines[6] == lines[-1]
+    assert lines[6].startswith(f"{report_of(store)} holds, and all that it was made of. sha256 ")
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_a_report_that_prefect_cannot_show_is_a_report_all_the_same(
     for name in ("create_table_artifact", "create_markdown_artifact", "create_link_artifact"):
         monkeypatch.setattr(publishing, name, refuse)
     with caplog.at_level(logging.WARNING):
-        assert publish_report.fn("digits", REPORT, [], {}, "hand", False, []) == REPORT
+        assert publish_report.fn("digits", REPORT, [], {}, "hand", False, [], {}) == REPORT
     assert caplog.messages == 3 * ["reports/digits/0 is in the store; Prefect does not show all of it: no server"]
 
 
@@ -87,7 +87,7 @@ def test_a_list_of_reports_that_cannot_be_written_fails_no_run(
         monkeypatch.setattr(publishing, show, lambda *_: None)
     monkeypatch.setattr(publishing, "get_run_logger", lambda: logging.getLogger("publishing"))
     with caplog.at_level(logging.WARNING):
-        assert publish_report.fn("digits", REPORT, [], {}, "hand", False, []) == REPORT
+        assert publish_report.fn("digits", REPORT, [], {}, "hand", False, [], {}) == REPORT
     (said,) = caplog.messages
     assert said.startswith("reports/digits/0 is in the store; the list of reports lacks it until the next report: ")
     assert "index.html" in said

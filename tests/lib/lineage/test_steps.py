@@ -63,6 +63,7 @@ VALUES = {
         "left_out": [],
         "beside": [],
         "show_test": False,
+        "features": None,
         "collected": "d" * 64,
     },
     **dict.fromkeys(("dataset", "prepared", "model"), A),
@@ -76,6 +77,7 @@ GOLDEN = {
     "model": (5, "models/toy/toy-net/a0d8d4567862b2d2"),
     "evaluation": (5, "evaluations/toy/toy-net/d140d998be668b83"),
     "robustness": (1, "robustness/toy/toy-net/b9866e573c17f44d"),
+    "duplicates": (1, "duplicates/toy/3da5bf7f1689c40b"),
     "report": (5, "reports/toy/44bf82d3e527b35e"),
 }
 

@@ -20,7 +20,7 @@ from lib.planning.titles import asked
 from lib.store import LocalStore
 from tests.whole import whole_manifest
 
-from .made import evaluation_address, report_address
+from .made import duplicates_address, evaluation_address, report_address
 
 TOYS = {
     name: Recipe(
@@ -282,7 +282,11 @@ def test_a_report_is_found_once_each_models_evaluation_and_it_are_there(store: L
         )
         assert find_evaluation(store, plan, trial, prepared) == evaluations[-1]
         assert find_report(store, plan, allow_cpu=False) is None
-    report = put(store, "report", report_address(prepared, evaluations))
+    put(store, "report", report_address(prepared, evaluations))
+    assert find_report(store, plan, allow_cpu=False) is None, "near duplicates were not looked for"
+    duplicates = put(store, "duplicates", duplicates_address(prepared))
+    assert find_report(store, plan, allow_cpu=False) is None
+    report = put(store, "report", report_address(prepared, evaluations, (), duplicates))
     assert find_report(store, plan, allow_cpu=False) == report
     assert find_report(store, planned(seed=6), allow_cpu=False) is None
     assert find_report(store, planned(seed=5, models=["one"]), allow_cpu=False) is None

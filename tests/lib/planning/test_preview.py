@@ -20,7 +20,7 @@ from lib.planning.request import TrainingRequest
 from lib.store import LocalStore
 from tests.whole import whole_manifest
 
-from .made import evaluation_address, report_address
+from .made import duplicates_address, evaluation_address, report_address
 
 LINEAR = Recipe(
     name="linear", datasets=("digits",), description="", network="softmax", phases=(Phase(epochs=4, learning_rate=0.1),)
@@ -92,6 +92,7 @@ def test_of_an_empty_store_all_would_run_and_what_needs_a_gpu_is_left_out(store:
         ("compute features of mobilenet for frozen", "would run", "not in the store yet"),
         ("train frozen", "would run", "never trained"),
         ("evaluate frozen", "would run", "not in the store yet"),
+        ("look for near duplicates in digits", "would run", "not in the store yet"),
         ("report on digits", "would run", "its models are not all done"),
     ]
     assert ("train on-gpu", "would run", "never trained") in told(store, allow_cpu=True)
@@ -112,6 +113,7 @@ def test_of_a_half_done_store_each_step_is_told_by_what_is_there(store: LocalSto
         ("compute features of mobilenet for frozen", "done", ""),
         ("train frozen", "would run", "never trained"),
         ("evaluate frozen", "would run", "not in the store yet"),
+        ("look for near duplicates in digits", "would run", "not in the store yet"),
         ("report on digits", "would run", "its models are not all done"),
     ]
 
@@ -124,13 +126,48 @@ def test_of_a_finished_store_all_is_done(store: LocalStore) -> None:
         ("evaluate linear", "would run", "not in the store yet"),
     ]
     evaluation = put(store, "evaluation", evaluation_address("linear", model))
-    assert [state for _, state, _ in told(store, models=["linear"])] == ["done"] * 4 + ["would run"]
-    put(store, "report", report_address(prepared, [evaluation]))
-    assert [state for _, state, _ in told(store, models=["linear"])] == ["done"] * 5
+    assert [state for _, state, _ in told(store, models=["linear"])] == ["done"] * 4 + ["would run"] * 2
+    found = put(store, "duplicates", duplicates_address(prepared))
+    assert [state for _, state, _ in told(store, models=["linear"])] == ["done"] * 5 + ["would run"]
+    put(store, "report", report_address(prepared, [evaluation], (), found))
+    assert [state for _, state, _ in told(store, models=["linear"])] == ["done"] * 6
     both = {"models": ["linear", "on-gpu"]}
-    assert [state for _, state, _ in told(store, **both)][-2:] == ["left out", "would run"], "a report names these"
-    put(store, "report", report_address(prepared, [evaluation], ("on-gpu",)))
-    assert [state for _, state, _ in told(store, **both)][-2:] == ["left out", "done"]
+    assert [state for _, state, _ in told(store, **both)][-2:] == ["done", "would run"], "a report names these"
+    put(store, "report", report_address(prepared, [evaluation], ("on-gpu",), found))
+    assert [state for _, state, _ in told(store, **both)][-3:] == ["left out", "done", "done"]
+
+
+def test_near_duplicates_are_looked_for_again_once_there_are_features_and_not_among_too_many(
+    store: LocalStore,
+) -> None:
+    prepared = put_prepared(store)
+    put(store, "duplicates", duplicates_address(prepared))
+    why = "found by pixels, and now by features"
+    assert ("look for near duplicates in digits", "would run", why) in told(store, models=["frozen"])
+    assert ("look for near duplicates in digits", "done", "") in told(store, models=["linear"])
+    start = put(store, "weights", weights_address("mobilenet", {"name": "toy.h5", "md5": None, "sha256": None}))
+    made_of = {"prepared": prepared, "weights": start}
+    facts = {"backbone": {"name": "mobilenet"}}
+    at = features_address("digits", FROZEN, prepared, 0, start)
+    features = put(store, "features", at, inputs=made_of, facts=facts)
+    assert ("look for near duplicates in digits", "would run", "not in the store yet") in told(store, models=["linear"])
+    put(store, "duplicates", duplicates_address(prepared, features), facts={"features": "mobilenet"})
+    for model in ("linear", "frozen"):
+        assert ("look for near duplicates in digits", "done", "") in told(store, models=[model])
+
+
+def test_among_a_million_images_near_duplicates_are_looked_for_where_a_person_asks(store: LocalStore) -> None:
+    dataset = put(store, "dataset", dataset_address(DIGITS))
+    rows = {"train": 900_000, "validation": 50_000, "test": 50_000}
+    put(store, "prepared", prepared_address(DIGITS, dataset, None), facts={"limit": None, "rows": rows})
+    (line,) = (line for line in told(store, models=["linear"]) if line[0].startswith("look"))
+    assert line[1:] == (
+        "left out",
+        "not looked for: 1,000,000 images take 100,000,000,000 comparisons, more than 20,000,000,000; ask for it with "
+        "--duplicates",
+    )
+    (line,) = (line for line in told(store, models=["linear"], duplicates=True) if line[0].startswith("look"))
+    assert line[1:] == ("would run", "not in the store yet")
 
 
 @pytest.mark.parametrize(

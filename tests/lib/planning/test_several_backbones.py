@@ -16,7 +16,7 @@ from lib.planning.plan import make_plan
 from lib.planning.request import TrainingRequest
 from lib.store import LocalStore
 
-from .made import evaluation_address, report_address
+from .made import duplicates_address, evaluation_address, report_address
 from .test_preview import FILE, FROZEN, LINEAR, put, put_model, put_prepared, steps, told
 
 LITE = Backbone(name="efficientnet-lite0", image_px=32, frozen=True)
@@ -48,6 +48,7 @@ def test_of_several_backbones_each_has_its_weights_and_features(
         ("compute features of efficientnet-lite0 for several", "would run", "not in the store yet"),
         ("train several", "would run", "never trained"),
         ("evaluate several", "would run", "not in the store yet"),
+        ("look for near duplicates in digits", "would run", "not in the store yet"),
         ("report on digits", "would run", "its models are not all done"),
     ]
     (file,) = IMAGENET_FILES["efficientnet-lite0"]
@@ -58,7 +59,7 @@ def test_of_several_backbones_each_has_its_weights_and_features(
     facts = {"recipe": SEVERAL.resolved(), "seed": 0, "limit": None, "weights": "imagenet"}
     inputs = {"prepared": prepared, "weights": start, "weights-efficientnet-lite0": lite}
     put(store, "model", address, facts=facts, inputs=inputs)
-    assert [state for _, state, _ in told(store, models=["several"])] == ["done"] * 7 + ["would run"] * 2
+    assert [state for _, state, _ in told(store, models=["several"])] == ["done"] * 7 + ["would run"] * 3
     why = f"seed 0 → 5; compared with {address} of 2026-01-01"
     assert ("train several", "would run", why) in told(store, models=["several"], seed=5)
 
@@ -75,7 +76,8 @@ def test_a_recipe_whose_optional_package_is_not_installed_is_left_out(
     plan = make_plan(TrainingRequest(models=["linear", "several"]))
     prepared = put_prepared(store)
     evaluation = put(store, "evaluation", evaluation_address("linear", put_model(store, prepared, LINEAR)))
-    report = put(store, "report", report_address(prepared, [evaluation], ("several",)))
+    duplicates = put(store, "duplicates", duplicates_address(prepared))
+    report = put(store, "report", report_address(prepared, [evaluation], ("several",), duplicates))
     assert find_report(store, plan, allow_cpu=False) == report
     assert find_report(store, plan, allow_cpu=False, mirror_url="https://host/m") is None, "the mirror may have it"
 

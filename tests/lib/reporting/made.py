@@ -90,12 +90,14 @@ def evaluated(
     weights: str | None = None,
     collapsed: int | None = None,
     scattered: bool = False,
+    guesses: Mapping[str, np.ndarray] | None = None,
     **changes: object,
 ) -> Ref:
     """A model that is right on those shares of train, validation and test, from the first row on, and its evaluation.
 
     Where it is wrong it predicts the next class; of the class `collapsed` it has no image right. With
-    `scattered` its mistakes are any classes, by chance. `changes` go to the recipe.
+    `scattered` its mistakes are any classes, by chance. `guesses`, by split, take the place of this; `changes` go to
+    the recipe.
     """
     data = load(store, prepared)
     names = data.facts["class_names"]
@@ -106,7 +108,7 @@ def evaluated(
     )  # fmt: skip
     model = _model(store, prepared, resolved, history, seed, seconds, weights)
     rows = read_rows(store, data, SPLITS)
-    guesses = {
+    guesses = guesses or {
         split: _guess(each, share, len(names), collapsed, scattered)
         for (split, each), share in zip(rows.items(), right, strict=True)
     }

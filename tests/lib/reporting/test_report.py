@@ -80,7 +80,7 @@ def test_the_page_loads_nothing_from_elsewhere(page: str) -> None:
     elements = Elements(page).found
     named = [(tag, name, value) for tag, attributes in elements for name, value in attributes.items()]
     sources = [value for tag, name, value in named if name in loading and tag not in {"a", "use"}]
-    assert len(sources) == 4 + 2 * 4, "two pictures of the data, one of the leaderboard, examples, four of each model"
+    assert len(sources) == 5 + 2 * 4, "two of the data, the leaderboard, examples, suspected labels, four of each model"
     assert all(value and value.startswith("data:image/png;base64,") for value in sources)
     assert not {tag for tag, _ in elements} & {"link", "iframe", "object", "embed"}
     scripts = [attributes for tag, attributes in elements if tag == "script"]
