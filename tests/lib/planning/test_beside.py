@@ -17,7 +17,7 @@ from lib.planning.request import TrainingRequest
 from lib.store import LocalStore
 from tests.whole import whole_manifest
 
-from .made import evaluation_address, report_address
+from .made import duplicates_address, evaluation_address, report_address
 
 DIGITS = DATASETS["digits"]
 LINEAR = Recipe(
@@ -41,6 +41,7 @@ class Made:
         dataset = self.put("dataset", dataset_address(DIGITS))
         facts = {"limit": None, "rows": {"train": 100, "validation": 10, "test": 20}}
         self.prepared = self.put("prepared", prepared_address(DIGITS, dataset, None), facts=facts)
+        self.duplicates = self.put("duplicates", duplicates_address(self.prepared))
         self.models = [self.put("model", model_address("digits", each, self.prepared, 0)) for each in models]
         self.evaluations = [
             self.put(
@@ -56,7 +57,7 @@ class Made:
         return commit(self.store, address, whole_manifest(kind, address, **parts))
 
     def report(self, *beside: Ref) -> Ref:
-        return self.put("report", report_address(self.prepared, self.evaluations, (), *beside))
+        return self.put("report", report_address(self.prepared, self.evaluations, (), self.duplicates, *beside))
 
     def told(self, plan: Plan) -> dict[str, str]:
         return {line.name: line.state for line in preview(self.store, plan, allow_cpu=False)}
