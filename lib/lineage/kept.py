@@ -9,7 +9,8 @@ from pathlib import PurePosixPath
 from lib.errors import PermanentError
 from lib.lineage.aliases import aliases
 from lib.lineage.manifests import MANIFEST, Manifest
-from lib.lineage.steps import STEPS, Kept
+from lib.lineage.step import Kept
+from lib.lineage.steps import STEPS
 from lib.store import Store
 
 GRACE_S = 24 * 3600.0

@@ -16,7 +16,8 @@ from lib.lineage.folders import CHECKPOINTS, check_is_store, folders, output_fol
 from lib.lineage.index import read_index
 from lib.lineage.kept import GRACE_S, Ages, Manifests, Policy, kept_outputs
 from lib.lineage.manifests import MANIFEST, Manifest
-from lib.lineage.steps import STEPS, Kept, checkpoints_address
+from lib.lineage.step import Kept
+from lib.lineage.steps import STEPS, checkpoints_address
 from lib.store import Store
 
 RECHECK_S = 10.0

@@ -8,7 +8,8 @@ from lib.data.datasets import DatasetSpec
 from lib.errors import PermanentError
 from lib.evaluation.comparing import choose_features, too_many
 from lib.lineage.manifests import Manifest, Ref, find, load
-from lib.lineage.steps import STEPS, Step
+from lib.lineage.step import Step
+from lib.lineage.steps import STEPS
 from lib.models.backbone_schema import Backbone
 from lib.models.schema import Recipe
 from lib.models.weights import find_weights, why_without_weights

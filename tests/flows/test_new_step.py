@@ -16,7 +16,8 @@ from lib.evaluation.prediction_table import read_probabilities
 from lib.lineage import retention
 from lib.lineage.kept import Policy
 from lib.lineage.manifests import Manifest, Ref, commit, find, load, put_file
-from lib.lineage.steps import STEPS, Kept, Step
+from lib.lineage.step import Kept, Step
+from lib.lineage.steps import STEPS
 from lib.lineage.verify import Recomputed, check_address, verify
 from lib.planning.outputs import find_prepared, model_outputs
 from lib.planning.plan import make_plan
