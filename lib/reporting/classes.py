@@ -1,6 +1,6 @@
 """Classes of a report: which are found best and worst, and what superclasses come to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -129,8 +129,3 @@ def groups_of(order: Sequence[int], superclasses: Superclasses | None) -> list[t
         return []
     ends = [*starts[1:], len(numbers)]
     return [(superclasses.names[numbers[start]], start, end - start) for start, end in zip(starts, ends, strict=True)]
-
-
-def recalls(metrics: SplitMetrics) -> Mapping[str, tuple[int, int]]:
-    """Class → its images, and how many of them were found."""
-    return {each.name: (each.rows, metrics.confusion[number][number]) for number, each in enumerate(metrics.per_class)}

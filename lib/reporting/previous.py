@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from lib.errors import PermanentError
 from lib.lineage.index import read_index
-from lib.lineage.manifests import MANIFEST, Manifest, Ref, foreign, load
+from lib.lineage.manifests import Manifest, Ref, load
 from lib.lineage.steps import STEPS
 from lib.reporting.leaderboard import by_validation
 from lib.reporting.makers import evaluations_of
@@ -52,8 +52,8 @@ class Previous(BaseModel):
     """Those that both have, in the order of the data."""
 
 
-def find_previous(store: Store, address: str, best: Manifest, facts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The record of the last report before the one to be made at `address`, whose best evaluation is `best`.
+def find_previous(store: Store, address: str, best: Manifest, facts: Mapping[str, Any]) -> Previous | None:
+    """What to record of the last report before the one to be made at `address`, whose best evaluation is `best`.
 
     It is of the same dataset and limit (`facts` are those of the prepared data). Reports that cannot be read, or have
     lost what they were made of, are passed over; None where there is none.
@@ -79,23 +79,8 @@ def find_previous(store: Store, address: str, best: Manifest, facts: Mapping[str
             same_model=then.inputs["model"] == best.inputs["model"],
             same_images=same_images,
             classes=_classes(facts["class_names"], now, names, old, same_images),
-        ).model_dump(mode="json")
+        )
     return None
-
-
-def previous_of(record: Mapping[str, Any]) -> Previous | None:
-    """That which a report's `made_by` holds. Raises ValidationError where it is no such record."""
-    found = record.get("previous")
-    return None if found is None else Previous.model_validate(found)
-
-
-def read_previous(store: Store, report: Ref, manifest: Manifest) -> Previous | None:
-    """The same of a stored report. Raises PermanentError that names it."""
-    try:
-        return previous_of(manifest.made_by)
-    except ValidationError as error:
-        said = f"made_by.previous: {error.errors()[0]['msg']}"
-        raise foreign(store, f"{report.uri}/{MANIFEST}", said) from error
 
 
 def _newest_first(store: Store, address: str, facts: Mapping[str, Any]) -> Iterator[tuple[str, Manifest]]:

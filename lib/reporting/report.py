@@ -15,9 +15,10 @@ from lib.lineage.manifests import MANIFEST, Manifest, Ref, commit, find, load, l
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import SPLITS, STEPS
 from lib.lineage.verify import Recomputed, check_address, must_equal
+from lib.models.changes import changes
 from lib.reporting.cost import Cost, costs
 from lib.reporting.doubts import Doubts
-from lib.reporting.findings import Findings, findings_of, recorded
+from lib.reporting.findings import Findings, Recorded, findings_of, read_recorded, to_record
 from lib.reporting.leaderboard import (
     BASELINE,
     NARROW,
@@ -39,7 +40,6 @@ from lib.reporting.makers import (
     shown_makers,
 )
 from lib.reporting.pages import render
-from lib.reporting.previous import Previous, previous_of, read_previous
 from lib.reporting.robustness import RobustnessSection, draw_robustness, robustness_section
 from lib.reporting.sections import (
     Art,
@@ -110,12 +110,13 @@ def build_report(
         return done[0]
     started = time.monotonic()
     groups = _grouped(store, prepared, evaluations)
-    kept = recorded(store, address, load(store, prepared), evaluations, groups, show_test)
-    kept["makers"] = makers_of(store, prepared, evaluations, shown_too)
-    kept["readings"] = 1 + _readings(store, facts["dataset"], evaluations) if show_test else 0
-    record = made_by(0, left_out=left_out, started_by=started_by, lacking=dict(lacking or {}), **kept)
+    recorded = {"changes": _changes(store, evaluations), "makers": makers_of(store, prepared, evaluations, shown_too)}
+    recorded["readings"] = 1 + _readings(store, facts["dataset"], evaluations) if show_test else 0
+    recorded |= {"left_out": left_out, "started_by": started_by, "lacking": dict(lacking or {})}
+    kept = to_record(store, address, load(store, prepared), evaluations, groups, show_test)
+    record = made_by(0, **recorded, **kept.model_dump(mode="json"))
     art = _draw(store, prepared, groups, shown_too, show_test)
-    report = _report(store, prepared, groups, shown_too, art, record, show_test, previous_of(record))
+    report = _report(store, prepared, groups, shown_too, art, record, show_test, kept)
     files = {
         **{name: put_file(store, address, f"{name}.png", picture) for name, picture in art.pictures.items()},
         "captions": put_file(store, address, FILES["captions"], json.dumps(art.captions).encode()),
@@ -145,8 +146,8 @@ def read_report(store: Store, report: Ref) -> Report:
     art, prepared = Art(pictures, read_captions(store, manifest)), manifest.inputs["prepared"]
     record = {"readings": 0, **manifest.made_by, "makers": shown_makers(store, report, manifest)}
     groups = _grouped(store, prepared, evaluations_of(manifest))
-    previous, show_test = read_previous(store, report, manifest), manifest.facts["show_test"]
-    return _report(store, prepared, groups, beside_of(manifest), art, record, show_test, previous)
+    kept, show_test = read_recorded(store, report, manifest), manifest.facts["show_test"]
+    return _report(store, prepared, groups, beside_of(manifest), art, record, show_test, kept)
 
 
 def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
@@ -230,12 +231,12 @@ def _report(
     art: Art,
     record: Mapping[str, Any],
     show_test: bool,
-    previous: Previous | None,
+    kept: Recorded,
 ) -> Report:
     from lib.reporting.read_doubts import doubts_of  # with pandas
 
     rows, makers = leaderboard_rows(groups, show_test), MAKERS.validate_python(record["makers"])
-    findings = findings_of(store, load(store, prepared), groups, rows, previous, record)
+    findings = findings_of(store, load(store, prepared), groups, rows, kept)
     models = [
         model_section(store, group, row["model"], art, record["changes"][group[0].name], makers, findings.frame)
         for group, row in zip(groups, rows, strict=True)
@@ -265,6 +266,12 @@ def _readings(store: Store, dataset: str, evaluations: Sequence[Ref]) -> int:
     reports = read_index(store, store.list(folder)).outputs.values()
     shown = [each for each in reports if each.facts.get("show_test") and {*evaluations} & {*evaluations_of(each)}]
     return max([len(shown), *(int(each.made_by.get("readings", 0)) for each in shown)], default=0)
+
+
+def _changes(store: Store, evaluations: list[Ref]) -> dict[str, list[str]]:
+    """What each model changed of its recipe. It is recorded: the recipes of this code may be others tomorrow."""
+    models = {input_name(ref): load(store, load(store, ref).inputs["model"]) for ref in evaluations}
+    return {name: changes(model.facts) for name, model in models.items()}
 
 
 def _render(template: str, report: Report) -> str:

@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel, ConfigDict
+
 from lib.errors import PermanentError
 from lib.lineage.manifests import Manifest
 from lib.models.backbone_schema import RANDOM
@@ -20,12 +22,14 @@ class _Run(NamedTuple):
     overrides: tuple[tuple[str, str], ...]
 
 
-class Commands(NamedTuple):
+class Commands(BaseModel):
     """How to make the models of a report anew."""
 
-    lines: list[str]
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    lines: list[str] = []
     """One command where they share seed and settings, else one for each such group."""
-    without: int
+    without: int = 0
     """Models that none makes: this code does not know their recipe, or cannot change it to what it was."""
 
 
@@ -46,7 +50,7 @@ def commands(dataset: str, limit: int | None, models: Sequence[Manifest], show_t
         shlex.join([*start, "--models", *sorted(each), *_options(run, first, count), *end])
         for (run, first, count), each in names.items()
     ]
-    return Commands(lines, sum(run is None for run, _ in found))
+    return Commands(lines=lines, without=sum(run is None for run, _ in found))
 
 
 def _stretches(seeds: Iterable[int]) -> list[tuple[int, int]]:

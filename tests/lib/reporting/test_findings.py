@@ -188,10 +188,11 @@ def test_a_limited_report_is_not_compared_with_a_full_one(own_store: LocalStore,
     assert load(own_store, report).made_by["previous"] is None
 
 
-def test_a_record_of_the_last_report_that_is_none_is_named(own_store: LocalStore, prepared: Ref) -> None:
+@pytest.mark.parametrize("wrong", [{"previous": {"report": 3}}, {"commands": ["python"]}])
+def test_a_record_that_is_none_is_named(own_store: LocalStore, prepared: Ref, wrong: dict[str, object]) -> None:
     report = build_report(own_store, prepared, [made.evaluated(own_store, prepared)])
-    Forger(own_store, "report").manifest(made_by=read(own_store, "report").made_by | {"previous": {"report": 3}})
-    with pytest.raises(PermanentError, match=r"made_by\.previous: "):
+    Forger(own_store, "report").manifest(made_by=read(own_store, "report").made_by | wrong)
+    with pytest.raises(PermanentError, match=rf"made_by\.{next(iter(wrong))}: "):
         read_report(own_store, report)
 
 
