@@ -23,7 +23,7 @@ from lib.reporting.fonts import Drawn, drawn, fonts_of
 mpl.rcdefaults()  # with a matplotlibrc of the user's, equal results would have other pictures
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#777777"
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
 SPLIT_COLOURS = {"train": BLUE, "validation": ORANGE, "test": GREEN}
 MANY_CLASSES = 20
 COLUMN_CLASSES = 50
