@@ -22,6 +22,7 @@ COMMANDS = (
     "tests.faults.__main__",
     "tests.benchmarks.__main__",
     "tests.benchmarks.evaluation_cost",
+    "tests.benchmarks.gate",
     "tests.benchmarks.near_duplicates",
     "tests.benchmarks.orchestration",
 )

@@ -11,6 +11,7 @@ from lib.errors import PermanentError, shortened
 COMMANDS = {
     "train": "train the models of a dataset and rank them: the main job",
     "train_model": "train and evaluate one recipe: the unit that a worker runs",
+    "promote": "compare a model with the champion of its dataset; promote it if it is better",
     "ingest": "fetch a dataset into the store and prepare it",
     "verify": "verify an output and everything it was made from",
     "retention": "list files that are no longer needed, or delete them",

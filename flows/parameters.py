@@ -93,6 +93,7 @@ SHAPES: dict[Any, dict[str, Any]] = {
     list: {"nargs": "+", "action": "extend", "metavar": "NAME"},
     Literal: {"type": _seed, "metavar": "N"},
     int: {"type": int, "metavar": "N"},
+    float: {"type": float, "metavar": "X"},
 }
 """How an option reads its value, by the first of these that the field's type has in it."""
 

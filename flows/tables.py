@@ -1,6 +1,7 @@
-"""What the commands print: plans and leaderboards."""
+"""What the commands print: plans, leaderboards and histories."""
 
 import shlex
+from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -13,6 +14,8 @@ from lib.planning.outputs import find_evaluation, why_left_out
 from lib.planning.plan import Plan
 from lib.planning.preview import Line
 from lib.planning.titles import asked
+from lib.registry.history import Record
+from lib.registry.wording import row_of
 from lib.reporting.leaderboard import COLUMNS, NARROW
 from lib.reporting.summary import best_model, leaderboard_table, report_url
 from lib.reporting.wording import duration
@@ -83,6 +86,19 @@ def show_leaderboard(store: Store, plan: Plan, report: Ref, allow_cpu: bool, mir
     elsewhere = "" if store.uri == read_settings().store_uri else f" --store {shlex.quote(store.uri)}"
     print(f"Verify it back to the raw files: {this_python()} -m flows verify {report.uri}{elsewhere}")
     print(f"Report: {report_url(store, report)}")
+
+
+def show_history(dataset: str, records: Sequence[Record]) -> None:
+    """Print each record of the champions of `dataset`, the first one first."""
+    if not records:
+        print(f"{dataset} has no champion yet")
+        return
+    table = _table(f"Champions of {dataset}", "Record")
+    for name in ("At", "Event", "Champion", "Challenger", "By"):
+        table.add_column(name, no_wrap=name != "By")
+    for record in records:
+        table.add_row(*row_of(record))
+    _print(table)
 
 
 def show_use(store: Store, name: str, model: Ref) -> None:

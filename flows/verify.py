@@ -2,6 +2,7 @@
 
 It follows the manifests back to the raw files, reads every file, works out anew what each manifest says (pixels,
 splits, metrics, leaderboard, page), and names the first thing that does not hold. It reads the store and nothing else.
+`registry/digits` stands for all records of the champions of digits, and their decisions.
 The last line gives the SHA-256 of the output. Keep it somewhere else, and `REF@SHA256` holds only if it is still that.
 """
 
@@ -13,9 +14,11 @@ from pathlib import Path, PurePosixPath
 
 from flows.command import reach_store, settings_of
 from lib.command_line import RUN_AGAIN, add_store_option, main_of, parser
-from lib.errors import PermanentError
+from lib.errors import PermanentError, counted
+from lib.lineage.folders import REGISTRY
 from lib.lineage.manifests import MANIFEST, Manifest, address_of, find
 from lib.lineage.verify import verify
+from lib.registry.audit import verify_history
 from lib.runtime.environment import set_for_computing
 from lib.store import Store
 
@@ -26,7 +29,8 @@ def make_parser() -> argparse.ArgumentParser:
         "ref",
         nargs="+",
         metavar="REF",
-        help="address of an output in the store, such as reports/digits/<key>; with @SHA256, it must be that one",
+        help="address of an output in the store, such as reports/digits/<key>, or registry/digits; with @SHA256, "
+        "it must be that one",
     )
     add_store_option(options)
     return options
@@ -39,9 +43,19 @@ def command(arguments: list[str] | None = None) -> None:
     for text in chosen.ref:
         place, sha256 = split_ref(text)
         address = address_of(place, store.uri, "REF must name an output")
+        if address.startswith(f"{REGISTRY}/"):
+            _verify_history(store, address.split("/")[1], sha256)
+            continue
         _check_named(store, address, PurePosixPath(place).name)
         ref = verify(store, address, _show, sha256, lambda note: print(note, file=sys.stderr))
         print(f"{ref.uri} holds, and all that it was made of. sha256 {ref.sha256}")
+
+
+def _verify_history(store: Store, dataset: str, sha256: str | None) -> None:
+    history = verify_history(store, dataset, _show, sha256, lambda note: print(note, file=sys.stderr))
+    number, last = len(history.records), history.records[-1]
+    place = f"{REGISTRY}/{dataset}"
+    print(f"{place} holds: {counted(number, 'record')}, each after the one before. sha256 {last.sha256}")
 
 
 def _check_named(store: Store, address: str, name: str) -> None:

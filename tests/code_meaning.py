@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from PIL import Image
 
 from lib.lineage.digests import digest_array
@@ -324,6 +325,36 @@ def pairs_by_pixels_and_by_features() -> Any:
     features[[35, 7]] = features[[3, 9]] + np.float16(0.1)
     found = find_near_duplicates(of(shown)), find_near_duplicates(of(shown), of(features), alone=1)
     return [[list(pair) for pair in rounded(pairs)] for pairs in found]
+
+
+@of_step("reevaluation")
+def classes_that_are_predicted() -> Any:
+    """Its predictions are those of an evaluation: the table that they are read from."""
+    from lib.data.rows import SplitRows
+    from lib.evaluation.prediction_table import encode_predictions
+
+    guesses = np.random.default_rng(0).random((12, 3)).astype(np.float32)
+    rows = SplitRows(labels(12), np.arange(12))
+    table = pq.read_table(io.BytesIO(encode_predictions({"validation": (rows, guesses)})))
+    return table.select(["split", "index", "label", "predicted"]).to_pylist()
+
+
+@of_step("decision")
+def verdicts_and_their_reasons() -> Any:
+    from lib.evaluation.intervals import Interval
+    from lib.evaluation.paired import Discordant
+    from lib.registry.gate import CalibrationError, HeldOut, Latency, Rules, decide, first_champion
+
+    errors = [CalibrationError(error, Interval(error / 2, error * 1.5)) for error in (0.02, 0.1)]
+    pairs = [Discordant(60, 20, 1000), Discordant(30, 20, 1000), Discordant(2, 1, 144), Discordant(10, 60, 1000)]
+    classes = {"cat": Discordant(1, 40, 500), "dog": Discordant(90, 1, 500)}
+    seen = [
+        HeldOut(pairs[0], {"cat": pairs[0]}, errors[0], errors[0], Latency(0.01, 0.011, 1.1, 31, 32)),
+        HeldOut(pairs[1], classes, errors[0], errors[1], Latency(0.01, 0.03, 3.0, 31, 32)),
+    ]
+    given = [(pairs[0], 1, seen[0]), (pairs[0], 3, seen[1]), *((pair, 2, seen[0]) for pair in pairs[1:])]
+    found = [decide(pair, attempt, Rules(), lambda each=each: each, attempt) for pair, attempt, each in given]
+    return [each._asdict() for each in [first_champion(), *found]]
 
 
 @of_step("report")

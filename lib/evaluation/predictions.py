@@ -129,7 +129,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     rows = open_rows(store, prepared, SPLITS)
     scored = {split: (rows[split], read_probabilities(store, manifest, split)) for split in HELD_OUT}
     check_predictions(address, file, scored)
-    _check_sample(store, address, model, scored)
+    check_sample(store, address, model, scored)
     temperature = _temperature(scored)
     right = {
         split: as_resampled(values.model_dump(mode="json"), metrics[split])
@@ -154,9 +154,7 @@ def recompute(store: Store, address: str, manifest: Manifest) -> Recomputed:
     )
 
 
-def _check_sample(
-    store: Store, address: str, model: Manifest, scored: dict[str, tuple[StoredRows, np.ndarray]]
-) -> None:
+def check_sample(store: Store, address: str, model: Manifest, scored: dict[str, tuple[StoredRows, np.ndarray]]) -> None:
     """Raise PermanentError where the model itself gives other probabilities to some rows, drawn anew each time."""
     network = load_network(store, model)
     for split, (rows, probabilities) in scored.items():
@@ -186,7 +184,7 @@ def _predictor(
 
     def predict(split: str) -> Iterator[np.ndarray]:
         emit({"event": "evaluating", "split": split, "rows": len(inputs[split])})
-        for block in inputs[split].blocks(_block_rows(inputs[split])):
+        for block in inputs[split].blocks(block_rows(inputs[split])):
             with deferred_interrupts():
                 probabilities = predict_rows(network, block)
             yield probabilities
@@ -194,7 +192,7 @@ def _predictor(
     return predict
 
 
-def _block_rows(inputs: GroupedRows) -> int:
+def block_rows(inputs: GroupedRows) -> int:
     """Whole batches of about BLOCK_BYTES."""
     return BATCH_ROWS * max(1, BLOCK_BYTES * len(inputs) // inputs.nbytes // BATCH_ROWS)
 

@@ -41,9 +41,10 @@ class Policy:
 
 
 def kept_outputs(store: Store, policy: Policy, manifests: Manifests, ages: Ages) -> set[str]:
-    """What is young, newest, best or named by an alias, all that it was made of, and what is kept along with that."""
+    """What is young, newest, best or named in the registry, all that it was made of, and what is kept with that."""
     young = [address for address in manifests if _young(address, ages, policy.grace_s)]
-    return _reached(manifests, [*young, *_newest_and_best(policy, manifests, ages), *aliases(store)])
+    named = aliases(store, policy.keep)
+    return _reached(manifests, [*young, *_newest_and_best(policy, manifests, ages), *named])
 
 
 def _young(address: str, ages: Ages, grace_s: float) -> bool:

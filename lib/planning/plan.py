@@ -15,7 +15,15 @@ from lib.models.overrides import override, settings_for
 from lib.models.recipes import RECIPES, choose_recipes, recipes_for_own
 from lib.models.schema import ALL_ALIKE, IMAGE_NETWORKS, Recipe
 from lib.planning.dates import Start, fresh_seed, further_seeds, start_now
-from lib.planning.request import DataRequest, ModelRequest, RecipeRequest, Seed, TrainingRequest, read_request
+from lib.planning.request import (
+    DataRequest,
+    ModelRequest,
+    PromotionRequest,
+    RecipeRequest,
+    Seed,
+    TrainingRequest,
+    read_request,
+)
 from lib.store import Store
 
 LARGEST_SEED = 2**32 - 1
@@ -185,6 +193,8 @@ def check_parameters(kind: type[BaseModel], values: Mapping[str, Any], store: St
         make_plan(request, store=store)
     elif isinstance(request, DataRequest):
         check_limit(find_dataset(request.dataset, store), request.limit)
+    elif isinstance(request, PromotionRequest):
+        find_dataset(request.dataset, store)
 
 
 def check_parameters_without_model(values: Mapping[str, Any], store: Store | None = None) -> None:

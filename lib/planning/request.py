@@ -6,9 +6,18 @@ To add one, write it here and in the flow's signature: form, option and help fol
 import json
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 from lib.data.datasets import DATASETS
@@ -20,6 +29,7 @@ from lib.lineage.manifests import Ref
 from lib.models.backbone_schema import WeightsName, check_starts
 from lib.models.recipes import RECIPES
 from lib.planning.dates import MOST_SEEDS
+from lib.registry.gate import Rules
 
 AnyRequest = TypeVar("AnyRequest", bound=BaseModel)
 Count = Annotated[int | None, Field(ge=1)]
@@ -147,6 +157,46 @@ class CleanUpRequest(BaseModel):
         allow_inf_nan=False,
         description="Keep what was written within so many hours, and all that it was made of",
     )
+
+
+class PromotionRequest(BaseModel):
+    """Which model meets the champion of a dataset, and what the gate asks for; or whom a person chooses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str = Field("digits", description="Dataset", json_schema_extra={"enum": KNOWN_DATASETS})
+    model: str | None = Field(
+        None, description="Address of the challenger (default: the best model on validation of the newest report)"
+    )
+    min_gain: float = Field(
+        Rules().min_gain,
+        ge=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="The least gain of validation accuracy for which the champion is replaced; 0.01 is one point",
+    )
+    max_slowdown: float = Field(
+        Rules().max_slowdown,
+        gt=0,
+        allow_inf_nan=False,
+        description="How many times as long as the champion the challenger may take for the same images",
+    )
+    rollback: bool = Field(False, description="Return to the champion before; nothing is compared")
+    force: bool = Field(False, description="Make the model champion without a comparison; needs a reason")
+    reason: str = Field("", max_length=1_000, description="Why a person decided so, for those who read the history")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if self.rollback and (self.force or self.model):
+            raise ValueError("rollback names no model and cannot be forced: leave model and force out")
+        if self.force and not (self.model and self.reason.strip()):
+            raise ValueError("force needs the model (--model REF) and says why (--reason TEXT)")
+        return self
+
+    @property
+    def rules(self) -> Rules:
+        """What the gate asks for."""
+        return Rules(min_gain=self.min_gain, max_slowdown=self.max_slowdown)
 
 
 def read_request(kind: type[AnyRequest], values: Mapping[str, Any], strict: bool = False) -> AnyRequest:

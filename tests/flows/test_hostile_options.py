@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployments import deploy, doctor, stack
-from flows import ingest, retention, train, train_model, verify
+from flows import ingest, promote, retention, train, train_model, verify
 from lib import command_line
 from lib.errors import PermanentError, printable
 from lib.planning.request import CleanUpRequest
@@ -31,6 +31,7 @@ TEXTS = {
 COMMANDS = {
     "train": (train, ["--plan", "--dataset", "cifar100", "--models", "mobilenet"]),
     "train_model": (train_model, ["--dataset", "cifar100", "--model", "mobilenet"]),
+    "promote": (promote, []),
     "ingest": (ingest, []),
     "verify": (verify, ["reports/digits/0"]),
     "retention": (retention, []),

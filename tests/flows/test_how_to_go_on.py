@@ -17,6 +17,7 @@ from lib.errors import TransientError
 GO_ON = {
     "train": "run the same command again to go on from the last checkpoint",
     "train_model": "run the same command again to go on from the last checkpoint",
+    "promote": "run the same command again; of --rollback and --force look at --history first",
     "ingest": "run the same command again",
     "verify": "nothing was changed, and not all was verified: run the same command again",
     "retention": "what is left of the store is whole: run the same command again for the rest",

@@ -8,7 +8,7 @@ from lib.errors import PermanentError
 from lib.lineage.retention import plan
 from lib.store import LocalStore
 
-from .made import addresses, clean, policy
+from .made import addresses, clean, policy, trained
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,24 @@ def test_a_damaged_alias_stops_all(history: LocalStore) -> None:
     history.write("registry/toy/champion.json", b'{"uri": ')
     with pytest.raises(PermanentError, match=r"an alias must be JSON; received registry/toy/champion\.json in"):
         plan(history, policy(1))
+
+
+def record(store: LocalStore, number: int, champion: str, challenger: str) -> None:
+    def evaluated(key: str) -> dict[str, dict[str, str]]:
+        return {kind: {"uri": f"{kind}s/toy/cnn/{key}"} for kind in ("model", "evaluation")}
+
+    fields = {"champion": evaluated(champion), "challenger": evaluated(challenger)}
+    store.write(f"registry/toy/history/{number:08}.json", json.dumps(fields).encode())
+
+
+def test_what_the_last_records_name_is_kept_and_the_champion_before(store: LocalStore) -> None:
+    """And that what older ones name is gone is no error."""
+    for day in range(1, 10):
+        trained(store, f"m{day}", day)
+    events = [("m1", "m1"), ("m2", "m2"), ("m3", "m3"), ("m3", "m4"), ("m3", "m5"), ("m3", "m6"), ("m3", "gone")]
+    for number, (champion, challenger) in enumerate(events, 1):
+        record(store, number, champion, challenger)
+    clean(store, keep=2)
+    # Of records 7 and 6 m3 and m6; m2 is the champion before; m8 and m9 are the newest.
+    assert addresses(store, "models") == [f"toy/cnn/m{day}" for day in (2, 3, 6, 8, 9)]
+    assert addresses(store, "evaluations") == addresses(store, "models")

@@ -65,6 +65,11 @@ VALUES = {
         "show_test": False,
         "features": None,
         "collected": "d" * 64,
+        "challenger": A,
+        "champion": B,
+        "attempt": 1,
+        "chosen_from": 1,
+        "gate": {"min_gain": 0.002, "max_slowdown": 2.0},
     },
     **dict.fromkeys(("dataset", "prepared", "model"), A),
 }
@@ -78,6 +83,8 @@ GOLDEN = {
     "evaluation": (5, "evaluations/toy/toy-net/d140d998be668b83"),
     "robustness": (1, "robustness/toy/toy-net/b9866e573c17f44d"),
     "duplicates": (1, "duplicates/toy/3da5bf7f1689c40b"),
+    "reevaluation": (1, "reevaluations/toy/toy-net/e3893b249224ec85"),
+    "decision": (1, "decisions/toy/48aa8dbdc3e64dfb"),
     "report": (5, "reports/toy/44bf82d3e527b35e"),
 }
 

@@ -1,0 +1,1 @@
+"""Which model of a dataset is the champion, and by which evidence."""
