@@ -20,7 +20,7 @@ from lib.errors import PermanentError, explain_validation
 from lib.files import read_regular
 from lib.planning.dates import MOST_IN_A_DAY
 from lib.planning.plan import check_parameters, check_parameters_without_model
-from lib.planning.request import ModelRequest
+from lib.planning.request import ModelRequest, PredictionRequest
 from lib.store import Store
 
 FILE = Path(__file__).with_name("prefect.yaml")
@@ -31,6 +31,7 @@ NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 LONGEST_NUMBER = 100
 """Python writes no number of thousands of digits, not even into an error."""
 CRON_FIELDS = 5
+ANY_INPUT = "s3://bucket/prefix"
 A_WEEK = timedelta(days=8)
 """And the rest of today."""
 Parameters = dict[tuple[str, str], dict[str, Any]]
@@ -206,7 +207,8 @@ class Deployment(Strict):
         if self._request is ModelRequest and "model" not in self.parameters:  # train-all or a person gives it
             check_parameters_without_model(self.parameters, store)
         else:
-            check_parameters(self._request, self.parameters, store)
+            asked = {"input": ANY_INPUT} if self._request is PredictionRequest else {}  # else a person gives it
+            check_parameters(self._request, {**asked, **self.parameters}, store)
 
     @property
     def _request(self) -> type[BaseModel]:

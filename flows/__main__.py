@@ -13,6 +13,8 @@ COMMANDS = {
     "train_model": "train and evaluate one recipe: the unit that a worker runs",
     "promote": "compare a model with the champion of its dataset; promote it if it is better",
     "ingest": "fetch a dataset into the store and prepare it",
+    "get": "put a model into a folder, to be used elsewhere with Keras or TensorFlow Lite",
+    "predict": "predict images with a model, and say whether they are like those it was validated on",
     "verify": "verify an output and everything it was made from",
     "retention": "list files that are no longer needed, or delete them",
 }

@@ -39,7 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
 def command(arguments: list[str] | None = None) -> None:
     chosen = make_parser().parse_args(arguments)
     store = reach_store(settings_of(chosen))
-    _start_keras_quietly()
+    start_keras_quietly()
     for text in chosen.ref:
         place, sha256 = split_ref(text)
         address = address_of(place, store.uri, "REF must name an output")
@@ -86,7 +86,7 @@ def _show(address: str, manifest: Manifest) -> None:
     print("".join(each if each.isprintable() else "?" for each in line), flush=True)
 
 
-def _start_keras_quietly() -> None:
+def start_keras_quietly() -> None:
     """Without the lines that TensorFlow writes on standard error as it starts."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     kept = os.dup(2)

@@ -125,7 +125,9 @@ class WorthTelling:
         if event["event"] in {"features", "comparing"}:
             before, self._tenths = self._tenths, 10 * event["rows"] // event["of"]
             return self._tenths > before
-        return event["event"] not in {"progress", "reading"} and (event["event"] != "epoch" or self._epoch(event))
+        return event["event"] not in {"progress", "reading", "predicting"} and (
+            event["event"] != "epoch" or self._epoch(event)
+        )
 
     def _epoch(self, event: Event) -> bool:
         ends = event["epoch"] == event["epochs"] or event["stopping"]
@@ -147,6 +149,8 @@ def _bar(name: str, event: Event) -> dict[str, Any]:
         }
     if event["event"] in {"features", "reading", "comparing"}:
         return {"completed": event["rows"], "total": event["of"], "metrics": event["event"]}
+    if event["event"] == "predicting":
+        return {"completed": event["rows"], "metrics": "predicting"}
     return {"metrics": f"evaluating on {event['split']}"} if event["event"] == "evaluating" else {}
 
 
@@ -171,6 +175,8 @@ def _log(name: str, logger: Logger, event: Event) -> None:
         logger.info("%s: %s of %s comparisons of images are made", name, f"{event['rows']:,}", f"{event['of']:,}")
     elif kind == "reading":
         logger.info("%s is prepared: %s of %s rows have been read", name, f"{event['rows']:,}", f"{event['of']:,}")
+    elif kind == "predicting":
+        logger.info("%s has predicted %s images so far", name, f"{event['rows']:,}")
     elif kind == "resumed":
         logger.info("%s resumes after epoch %d, step %d", name, event["epoch"], event["step"])
     elif kind == "waiting":

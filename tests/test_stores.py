@@ -42,7 +42,7 @@ def test_what_this_version_wrote_is_found_and_holds(present: LocalStore) -> None
     assert report, "what a plan of today asks for is not what lies there"
     held: list[str] = []
     assert verify(present, report.uri, lambda address, manifest: held.append(manifest.kind)) == report
-    elsewhere = {"images", "weights", "features", "robustness", "reevaluation", "decision"}
+    elsewhere = {"images", "weights", "features", "robustness", "reevaluation", "decision", "prediction"}
     assert held == [kind for kind in STEPS if kind not in elsewhere]
 
 

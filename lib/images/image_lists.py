@@ -39,23 +39,29 @@ Row = tuple[str, dict[str | None, Any]]
 
 
 def read_list(
-    source: Source, path: str, columns: Columns, split: Split | None, known: Container[str] | None, to: ImageList
+    source: Source,
+    path: str,
+    columns: Columns,
+    split: Split | None,
+    known: Container[str] | None,
+    to: ImageList,
+    labelled: bool = True,
 ) -> None:
     """Add the rows of the list at `path` to `to`. Its paths are relative to its folder, and must stay in it.
 
     `split` is that of all rows, where the list's place says one. `known` are the files of the source, where they are
-    known: an image must be one of them. Raises PermanentError where the file is no such list, no row can be used, or a
-    file has two labels.
+    known: an image must be one of them. Where it is not to be `labelled`, only paths are read. Raises PermanentError
+    where the file is no such list, no row can be used, or a file has two labels.
     """
     place, before = place_of(path), to.count
     names, rows = _rows(source, path)
     if posixpath.basename(path).lower().startswith("metadata.") and "file_name" in names and columns.image is None:
         columns = columns._replace(image="file_name")  # Hugging Face's rule
-    found = _columns(names, columns, place)
+    found = _columns(names, columns, place, labelled)
     if split is not None:
         found.pop(SPLIT_COLUMN, None)  # its place counts, as where it lies in a folder of a split
     to.columns |= dict.fromkeys(found.values())
-    if path.lower().endswith(".parquet"):
+    if labelled and path.lower().endswith(".parquet"):
         to.class_names |= dict.fromkeys(names_of_classes(source, path, found["label"]))
     refused: list[Refused] = []
     folder = path[: path.rfind("/") + 1]
@@ -99,17 +105,17 @@ def is_list(source: Source, path: str, columns: Columns) -> bool:
     return any(columns) or not (names.isdisjoint(IMAGE_COLUMNS) or names.isdisjoint(LABEL_COLUMNS))
 
 
-def _columns(names: list[str], columns: Columns, place: str) -> dict[str, str]:
-    """Names by what they hold: image, label, and perhaps group and split."""
+def _columns(names: list[str], columns: Columns, place: str, labelled: bool) -> dict[str, str]:
+    """Names by what they hold: image and, if `labelled`, label, and perhaps group and split."""
     found = {}
-    for what, wanted, candidates, holds in (
-        ("image", columns.image, IMAGE_COLUMNS, "path"),
-        ("label", columns.label, LABEL_COLUMNS, "label"),
-    ):
+    kinds = [("image", columns.image, IMAGE_COLUMNS, "path"), ("label", columns.label, LABEL_COLUMNS, "label")]
+    for what, wanted, candidates, holds in kinds if labelled else kinds[:1]:
         name = find_column(names, wanted, candidates, what, place)
         if name is None:
             raise no_column(names, f"a column with each image's {holds}", what, place)
         found[what] = name
+    if not labelled:
+        return found
     if columns.group is not None:
         found["group"] = find_column(names, columns.group, (), "group", place) or ""
     others = [name for name in names if name not in found.values()]
@@ -122,7 +128,7 @@ def _listed(row: dict[str | None, Any], found: dict[str, str], split: Split | No
     """Raises ValueError, whose text is the reason that the row is refused."""
     if None in row:
         raise ValueError("more values than the header has")
-    label = required(text_of(row.get(found["label"])), "label")
+    label = required(text_of(row.get(found["label"])), "label") if "label" in found else ""
     group = text_of(row.get(found["group"])) if "group" in found else None
     if SPLIT_COLUMN in found:
         said = required(text_of(row.get(found[SPLIT_COLUMN])), "split")

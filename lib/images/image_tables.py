@@ -37,10 +37,10 @@ BATCH_BYTES = 8 << 20
 MOST_BATCH_ROWS = 1_000
 
 
-def describe(source: Source, path: str, columns: Columns) -> Table:
+def describe(source: Source, path: str, columns: Columns, labelled: bool = True) -> Table:
     """What the file at `path` holds. Raises PermanentError where it is no Parquet file with images and labels."""
     with _opened(source, path) as file:
-        return describe_schema(file.schema_arrow, columns, place_of(path))
+        return describe_schema(file.schema_arrow, columns, place_of(path), labelled)
 
 
 class Part(NamedTuple):
@@ -74,7 +74,7 @@ def table_layout(source: Source, paths: Sequence[str], table: Table, columns: Co
 
     def images(refused: list[Refused]) -> Iterator[SourceImage]:
         for part in parts:
-            yield from _images(source, part, table, (by_place, given), refused)
+            yield from table_images(source, part, table, (by_place, given), refused)
 
     return Layout(_description(paths, table, counts), given, source.refused, images, table.class_names or ())
 
@@ -152,10 +152,13 @@ def _split_of_value(value: object, place: str) -> Split | None:
     return split
 
 
-def _images(
+def table_images(
     source: Source, part: Part, table: Table, splits: tuple[bool, bool], refused: list[Refused]
 ) -> Iterator[SourceImage]:
-    """`splits`: whether files' names say them, and whether there are any."""
+    """The images of one file; what is refused on the way is added to `refused`.
+
+    `splits`: whether files' names say them, and whether there are any.
+    """
     by_place, given = splits
     read = [each for each in (table.image, table.label, table.group, table.split) if each]
     row = -1
@@ -164,7 +167,9 @@ def _images(
             _batch_rows(file, table.image), columns=[*dict.fromkeys(read)], use_threads=False
         ):
             data = _data(batch[table.image])
-            for number, values in enumerate(batch.select([n for n in read if n != table.image]).to_pylist()):
+            others = [name for name in read if name != table.image]
+            rows = batch.select(others).to_pylist() if others else [{}] * batch.num_rows
+            for number, values in enumerate(rows):
                 row += 1
                 place = f"{place_of(part.path)}:row {row}"
                 split = part.split if by_place or not table.split else _split_of_value(values[table.split], place)
@@ -184,7 +189,7 @@ def _image_of_row(data: bytes | None, values: dict[str, Any], table: Table, plac
     """Raises ValueError, whose text is the reason that the row is refused."""
     if not data:
         raise ValueError("no bytes of an image")
-    label = required(text_of(named(values[table.label], table.class_names)), "label")
+    label = required(text_of(named(values[table.label], table.class_names)), "label") if table.label else ""
     group = text_of(values[table.group]) if table.group else None
     pixels = np.frombuffer(data, np.uint8).reshape(table.shape) if table.shape else None
     return SourceImage(place, label, None, group, partial(_whole, data, place), pixels)

@@ -203,7 +203,7 @@ def _splits_of_lists(lists: Sequence[str], source: Source) -> dict[str, Split | 
     )
 
 
-def _read_listed(source: Source, path: str) -> bytes:
+def read_listed(source: Source, path: str) -> bytes:
     try:
         return source.read(path, LARGEST_IMAGE_BYTES)
     except NotFound:
@@ -223,7 +223,7 @@ def _of_lists(source: Source, lists: dict[str, Split | None], columns: Columns, 
 
     def images(_refused: list[Refused]) -> Iterator[SourceImage]:
         for path, (label, split, group, _) in listed.in_order():
-            read = partial(_read_listed, source, path)
+            read = partial(read_listed, source, path)
             yield SourceImage(place_of(path), label, split if given else None, group, read)
 
     classes = counted(listed.count_classes(), "class")

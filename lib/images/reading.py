@@ -31,7 +31,7 @@ def read_images(images: Iterator[SourceImage], spool: BinaryIO, to: Collected, p
     def unknown() -> Iterator[bytes]:
         for image in images:
             try:
-                data = _bytes_of(image)
+                data = bytes_of(image)
             except PermanentError as error:
                 to.refuse([(image.place, str(error))])
                 continue
@@ -62,13 +62,13 @@ def _found(sha256: str, picture: Picture) -> Found:
 
 
 def _found_at_once(sha256: str, pixels: np.ndarray | None) -> Found | None:
-    """What decoding would find in a PNG of `pixels` that `_bytes_of` made: these, as it loses nothing."""
+    """What decoding would find in a PNG of `pixels` that `bytes_of` made: these, as it loses nothing."""
     if pixels is None or pixels.shape[-1] not in {1, 3} or pixels[..., 0].size > SURELY_DECODED_PIXELS:
         return None
     return _found(sha256, Picture(pixels, pixels.shape[:2], "", "PNG", ()))
 
 
-def _bytes_of(image: SourceImage) -> bytes:
+def bytes_of(image: SourceImage) -> bytes:
     """The image as it is encoded; what has none is encoded here, without loss."""
     if image.pixels is None:
         return image.read()

@@ -68,6 +68,9 @@ class Source(Protocol):
     def read(self, path: str, max_bytes: int) -> bytes:
         """The content of `path`, listed or not, within the source. Raises NotFound, or TooLarge."""
 
+    def state(self, path: str) -> str:
+        """What of `path` changes with its content, told without reading it; empty where nothing is known of it."""
+
     def local(self, path: str) -> Path:
         """A local file with the content of `path`, which must be one of `paths`; to be opened within the hour."""
 

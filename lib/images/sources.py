@@ -114,6 +114,13 @@ class FolderSource:
         check_fits(place, len(data), max_bytes)
         return data
 
+    def state(self, path: str) -> str:
+        try:
+            status = self._at(path).stat()
+        except (OSError, PermanentError):  # reading it says why
+            return ""
+        return f"{status.st_size} bytes, {status.st_mtime_ns} ns"
+
     def local(self, path: str) -> Path:
         with self._explained(path), open_regular(self._at(path)):
             return self._at(path)
@@ -245,6 +252,10 @@ class S3Source:
                 return read_object(s3_client(), {"Bucket": self._bucket, "Key": self._start + path}, max_bytes)[0]
             except TooLarge:
                 raise TooLarge(f"{address} must have at most {max_bytes:,} bytes; received more") from None
+
+    def state(self, path: str) -> str:
+        size, version = self._entries.get(path, (0, ""))
+        return f"{size} bytes, {version}" if version else ""
 
     def local(self, path: str) -> Path:
         address = self._address(path)

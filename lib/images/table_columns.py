@@ -25,7 +25,8 @@ class Table(NamedTuple):
     """What the columns of a file hold. Files of one source must agree in it."""
 
     image: str
-    label: str
+    label: str | None
+    """None where labels are not asked for."""
     group: str | None
     split: str | None
     paths: bool
@@ -35,13 +36,15 @@ class Table(NamedTuple):
     class_names: tuple[str, ...] | None
 
 
-def describe_schema(schema: pa.Schema, columns: Columns, place: str) -> Table:
-    """What the file at `place` holds. Raises PermanentError where that is no images and labels."""
+def describe_schema(schema: pa.Schema, columns: Columns, place: str, labelled: bool = True) -> Table:
+    """What the file at `place` holds. Raises PermanentError where that is no images and, if `labelled`, labels."""
     names = list(schema.names)
     if twice := [name for name in names if names.count(name) > 1]:
         raise PermanentError(f"{place} must have each column once; received {shortened(twice[0])} twice; write it anew")
     features = _features(schema)
     image, shape = _image(schema, columns.image, features, place)
+    if not labelled:
+        return Table(image, None, None, None, _is_text(plain(schema.field(image).type)), shape, None)
     others = [name for name in names if name != image]
     label = find_column(names if columns.label else others, columns.label, LABEL_COLUMNS, "label", place)
     label = label or find_column(others, None, _of_kind(features, "ClassLabel"), "label", place)

@@ -34,7 +34,7 @@ class Step:
     """Where its outputs lie; braces stand for names."""
     key: tuple[str, ...]
     """What its key is made of: other steps' outputs by their kind, settings by their name."""
-    per: Literal["source", "dataset", "backbone", "model", "prepared", "promotion", "report"]
+    per: Literal["source", "dataset", "backbone", "model", "prepared", "promotion", "report", "input"]
     """Made once for each of these."""
     verified_by: str
     """`(store, address, manifest) → lib.lineage.verify.Recomputed`: what the manifest must say, worked out anew."""

@@ -248,6 +248,24 @@ STEPS: dict[str, Step] = {
                 "made_by.changes": dict[str, list[str]],
             },
         ),
+        Step(
+            kind="prediction",
+            version=1,
+            does="predict images with a model of {dataset_name}",
+            folder="predictions/{dataset_name}",
+            key=("evaluation", "listing", "top"),
+            per="input",
+            verified_by="lib.prediction.predictions:recompute",
+            kept=Kept.NEWEST_N,
+            says={
+                **{f"inputs.{kind}": Any for kind in ("evaluation", "model", "prepared")},
+                **{f"facts.{name}": str for name in ("dataset", "recipe", "source")},
+                **{f"facts.{name}": int for name in ("top", "images", "unreadable")},
+                "facts.drift": dict[str, Any],
+                "made_by.at": str,
+            },
+            job="lib.prediction.batch:run",
+        ),
     )
 }
 """In the order in which they run: no step is made of what a later one makes."""

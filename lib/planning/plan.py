@@ -18,6 +18,7 @@ from lib.planning.dates import Start, fresh_seed, further_seeds, start_now
 from lib.planning.request import (
     DataRequest,
     ModelRequest,
+    PredictionRequest,
     PromotionRequest,
     RecipeRequest,
     Seed,
@@ -193,7 +194,7 @@ def check_parameters(kind: type[BaseModel], values: Mapping[str, Any], store: St
         make_plan(request, store=store)
     elif isinstance(request, DataRequest):
         check_limit(find_dataset(request.dataset, store), request.limit)
-    elif isinstance(request, PromotionRequest):
+    elif isinstance(request, PredictionRequest | PromotionRequest):
         find_dataset(request.dataset, store)
 
 

@@ -140,6 +140,34 @@ class ModelRequest(RecipeRequest):
         return TrainingRequest(**shared, models=[self.model], weights=self.weights)
 
 
+class PredictionRequest(BaseModel):
+    """Images to predict, and by which model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: str = Field(
+        min_length=1,
+        description="Where the images lie: a folder, a Parquet, CSV or JSONL file, or an s3:// address of one",
+    )
+    dataset: str = Field("digits", description="Dataset", json_schema_extra={"enum": KNOWN_DATASETS})
+    model: str | None = Field(
+        None,
+        description="Address of the model, such as models/digits/digits-cnn/<key> (default: the champion, or else the "
+        "best on validation of the newest report)",
+    )
+    output: str | None = Field(
+        None, description="Also write all rows to this .parquet or .csv file, or s3:// address of one"
+    )
+    top: int = Field(5, ge=1, description="So many of the likeliest classes are told of each image, where there are")
+    max_bad: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of the images that may be unreadable; with more, all rows are there and the run fails",
+    )
+    image_column: str | None = Field(None, description="Column of a table that has the images or their paths")
+
+
 class CleanUpRequest(BaseModel):
     """What retention keeps."""
 

@@ -36,7 +36,7 @@ def test_deploying_again_changes_nothing(stack: RunningStack) -> None:
     lines = stack.deploy()
     *unchanged, retention, cifar100, digits, fashion_mnist, last = lines
     assert [line for line in unchanged if not line.startswith("unchanged ")] == []
-    assert len(unchanged) == 10 + 4 + 3 + 3  # deployments, survival, notifications, datasets
+    assert len(unchanged) == 13 + 4 + 3 + 3  # deployments, survival, notifications, datasets
     assert retention.startswith("paused     retention/store: would run Wed ")
     assert cifar100.startswith("paused     train-all/cifar100: would run Sat ")
     assert fashion_mnist.startswith("paused     train-all/fashion-mnist: would run Sun ")

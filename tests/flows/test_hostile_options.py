@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployments import deploy, doctor, stack
-from flows import ingest, promote, retention, train, train_model, verify
+from flows import get, ingest, predict, promote, retention, train, train_model, verify
 from lib import command_line
 from lib.errors import PermanentError, printable
 from lib.planning.request import CleanUpRequest
@@ -33,6 +33,8 @@ COMMANDS = {
     "train_model": (train_model, ["--dataset", "cifar100", "--model", "mobilenet"]),
     "promote": (promote, []),
     "ingest": (ingest, []),
+    "get": (get, ["--to", "nowhere"]),
+    "predict": (predict, ["--input", "nowhere"]),
     "verify": (verify, ["reports/digits/0"]),
     "retention": (retention, []),
 }
@@ -79,7 +81,7 @@ def test_no_option_takes_what_it_cannot_use(
 ) -> None:
     module, given = COMMANDS[command]
     monkeypatch.setenv("STORE_URI", str(tmp_path / "store"))
-    for name in ("check_ready", "_start_keras_quietly"):
+    for name in ("check_ready", "start_keras_quietly"):
         monkeypatch.setattr(module, name, stop if name == "check_ready" else lambda: None, raising=False)
     value = TEXTS[text]
     arguments = [*given, f"{option}={value}"] if option else [value] if not value.startswith("-") else ["--", value]

@@ -11,8 +11,8 @@ from prefect.utilities.callables import parameter_schema
 from pydantic import BaseModel, Field
 
 from deployments import deploy
+from flows import get, predict, promote, retention, train, verify
 from flows import ingest as ingest_command
-from flows import promote, retention, train, verify
 from flows import train_model as train_model_command
 from flows.ingest import ingest
 from flows.parameters import add_options, read_options, takes
@@ -96,7 +96,18 @@ def test_a_list_that_is_given_twice_is_added_up() -> None:
 
 def test_every_option_of_a_list_adds_up() -> None:
     """One that does not keeps the last, without a word."""
-    for module in (train, train_model_command, ingest_command, promote, verify, retention, deploy, faults):
+    for module in (
+        train,
+        train_model_command,
+        ingest_command,
+        get,
+        predict,
+        promote,
+        verify,
+        retention,
+        deploy,
+        faults,
+    ):
         for action in module.make_parser()._actions:
             adds_up = isinstance(action, argparse._ExtendAction | argparse._AppendAction)
             assert action.nargs != "+" or not action.option_strings or adds_up, (module.__name__, action.dest)
@@ -127,7 +138,10 @@ def test_a_request_for_one_model_says_the_same_as_that_for_all() -> None:
 
 
 def test_no_flow_is_retried_by_a_setting_of_prefect() -> None:
-    flows = "ingest.ingest", "promote.promote", "retention.retention", "train.train_all", "train_model.train_model"
+    flows = (
+        *("ingest.ingest", "predict.predict", "promote.promote", "retention.retention"),
+        *("train.train_all", "train_model.train_model"),
+    )
     names = [name.split(".") for name in flows]
     script = (
         f"from importlib import import_module as m; print([getattr(m('flows.' + a), b).retries for a, b in {names}])"
@@ -135,4 +149,4 @@ def test_no_flow_is_retried_by_a_setting_of_prefect() -> None:
     environment = {**os.environ, "PREFECT_FLOWS_DEFAULT_RETRIES": "2"}
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True, text=True)
-    assert done.stdout.split() == ["[0,", "0,", "0,", "0,", "0]"]
+    assert done.stdout.split() == ["[0,", *4 * ["0,"], "0]"]

@@ -21,9 +21,8 @@ def test_a_folder_that_holds_nothing_of_ours_is_refused(tmp_path: Path, monkeypa
         plan(LocalStore(tmp_path), policy(1))
     assert str(error.value) == (
         "a store must hold one of the folders images, datasets, prepared, weights, features, models, evaluations, "
-        "robustness, duplicates, reevaluations, decisions, "
-        f"reports, checkpoints, raw, registry, sources, doctor; received {tmp_path}, which holds none of them; set "
-        "STORE_URI or --store to a store"
+        "robustness, duplicates, reevaluations, decisions, reports, predictions, checkpoints, raw, registry, sources, "
+        f"doctor; received {tmp_path}, which holds none of them; set STORE_URI or --store to a store"
     )
 
 

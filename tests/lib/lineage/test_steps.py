@@ -70,8 +70,10 @@ VALUES = {
         "attempt": 1,
         "chosen_from": 1,
         "gate": {"min_gain": 0.002, "max_slowdown": 2.0},
+        "listing": "e" * 64,
+        "top": 5,
     },
-    **dict.fromkeys(("dataset", "prepared", "model"), A),
+    **dict.fromkeys(("dataset", "prepared", "model", "evaluation"), A),
 }
 GOLDEN = {
     "images": (1, "images/toy/c0a12527bc0fa83e"),
@@ -86,6 +88,7 @@ GOLDEN = {
     "reevaluation": (1, "reevaluations/toy/toy-net/e3893b249224ec85"),
     "decision": (1, "decisions/toy/48aa8dbdc3e64dfb"),
     "report": (5, "reports/toy/44bf82d3e527b35e"),
+    "prediction": (1, "predictions/toy/5606666d49bf0651"),
 }
 
 

@@ -1,9 +1,7 @@
 """What a run is asked to do, and what of it is done already."""
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -12,11 +10,9 @@ from lib.errors import PermanentError
 from lib.lineage.manifests import Ref, commit
 from lib.models import recipes
 from lib.models.schema import Backbone, Phase, Recipe, model_address
-from lib.planning.dates import Start, fresh_seed
 from lib.planning.outputs import check_prepared, find_evaluation, find_prepared, find_report
 from lib.planning.plan import Plan, make_plan
 from lib.planning.request import TrainingRequest, read_request
-from lib.planning.titles import asked
 from lib.store import LocalStore
 from tests.whole import whole_manifest
 
@@ -190,52 +186,6 @@ def test_prepared_data_that_a_run_is_given_must_be_what_it_asks_for(store: Local
         check_prepared(store, planned(), Ref(uri="prepared/x/1", sha256="0" * 64))
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
-def test_a_seed_within_range_is_taken_as_it_is(seed: int) -> None:
-    assert planned(seed=seed).seeds == (seed,)
-
-
-def test_a_fresh_seed_is_the_date_of_the_runs_start() -> None:
-    late = datetime(2024, 3, 9, 23, 59, tzinfo=UTC)
-    request = TrainingRequest(seed="fresh")
-    assert make_plan(request, lambda: Start(late)).seeds == (20240309,)
-    assert make_plan(request, lambda: Start(late.astimezone(ZoneInfo("Europe/Berlin")))).seeds == (20240310,)
-
-
-def test_several_seeds_train_each_recipe_several_times_under_titles_of_their_own() -> None:
-    plan = planned(models=["two", "one"], seed=7, seeds=2)
-    assert [plan.title(trial) for trial in plan.trials] == [
-        *("two, seed 7", "two, seed 8"),
-        *("one, seed 7", "one, seed 8"),
-    ]
-    assert asked(plan) == ["seed 7", "2 seeds"]
-
-
-def test_further_seeds_of_a_date_are_of_no_other_date() -> None:
-    noon, next_day = (datetime(2031, 12, day, 12, tzinfo=UTC) for day in (1, 2))
-    request = TrainingRequest(seed="fresh", seeds=20)
-    starts = [Start(noon), Start(noon, 1), Start(noon, 99), Start(next_day)]
-    seeds = [seed for start in starts for seed in make_plan(request, lambda start=start: start).seeds]
-    assert seeds[:3] == [20311201, 120311201, 220311201]
-    assert len(set(seeds)) == 80
-    assert max(seeds) < 2**32
-
-
-def test_further_starts_on_one_date_have_seeds_of_their_own() -> None:
-    noon = datetime(2031, 12, 1, 12, tzinfo=UTC)
-    assert [fresh_seed(Start(noon, earlier)) for earlier in (0, 1, 99)] == [20311201, 2031120101, 2031120199]
-    with pytest.raises(
-        PermanentError, match=r"at most 100 starts a day; this is number 101 of those planned for 2031-12-01"
-    ):
-        fresh_seed(Start(noon, 100))
-
-
-def test_a_fresh_seed_without_a_start_is_todays() -> None:
-    before = datetime.now().astimezone()
-    (seed,) = planned(seed="fresh").seeds
-    assert seed in {int(f"{day:%Y%m%d}") for day in (before, before + timedelta(minutes=1))}
-
-
 def test_another_learning_rate_is_another_model_on_the_same_prepared_data(store: LocalStore) -> None:
     plain, faster = planned(), planned(overrides={"learning_rate": "0.5"})
     put(store, "dataset", dataset_address(plain.dataset))
@@ -325,9 +275,3 @@ def test_weights_that_fit_nothing_are_refused(models: list[str], message: str, m
     with pytest.raises(PermanentError) as caught:
         planned(models=models, weights="my.h5")
     assert str(caught.value).startswith(message)
-
-
-def test_a_recipe_without_any_of_its_seeds_is_named_once() -> None:
-    plan = planned(models=["two", "one"], seeds=2)
-    first, second, third, _ = plan.trials
-    assert plan.by_title({first: "a", second: "b", third: "c"}) == {"two": "a", "one, seed 0": "c"}
