@@ -61,7 +61,8 @@ def test_killed_while_it_computes_features_it_goes_on_where_it_was(commands: Com
     assert len(list(store.glob("features/digits/*/manifest.json"))) == 3
 
 
-@pytest.mark.parametrize("mirrored", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mirrored", [False, True])
 def test_without_the_package_of_its_weights_it_is_left_out_and_others_go_on(
     mirrored: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

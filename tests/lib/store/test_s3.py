@@ -240,8 +240,9 @@ PAGE = b"<!DOCTYPE html>\n<html><head><title>404</title></head><body><p>Not foun
 @pytest.mark.parametrize("status", [400, 404, 405, 410])
 @pytest.mark.parametrize("body", [PAGE, b"<html><body/></html>", b""], ids=["HTML", "XHTML", "nothing"])
 def test_an_error_without_a_code_of_s3_is_no_answer_of_s3_and_no_empty_store(
-    status: int, body: bytes, answering: Callable[[str], Store]
+    status: int, body: bytes, answering: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("lib.store.s3_client.CODE_AGAIN_S", 0.001)
     with web_server(status, body=body) as url:
         store = answering(url)
         for use in (*uses(store), lambda: store.read_version("x"), lambda: store.delete("x"), lambda: store.ages("x")):
