@@ -43,8 +43,8 @@ def command(arguments: list[str] | None = None) -> None:
         start_keras_quietly()
     files = write_bundle(store, evaluation, to, chosen.format)
     facts = load(store, evaluation).facts
-    accuracy = facts["metrics"]["test"]["accuracy"]
-    print(f"{facts['recipe']} of {facts['dataset']}, accuracy on test {accuracy:.1%}: {', '.join(files)}\n{to}")
+    accuracy = facts["metrics"]["validation"]["accuracy"]
+    print(f"{facts['recipe']} of {facts['dataset']}, accuracy on validation {accuracy:.1%}: {', '.join(files)}\n{to}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,9 @@
 """A model for TensorFlow Lite, with weights of 8 bits, where it says the same."""
 
+import io
+import warnings
+from contextlib import redirect_stdout
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -41,7 +45,8 @@ def _converted(network: keras.Model) -> bytes:
     converter = tf.lite.TFLiteConverter.from_keras_model(network)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     try:
-        converted: bytes = converter.convert()
+        with redirect_stdout(io.StringIO()):  # it lists each weight
+            converted: bytes = converter.convert()
     except Exception as error:
         if of_exception("converting", error):  # memory or disk, not the model
             raise
@@ -53,7 +58,8 @@ def _converted(network: keras.Model) -> bytes:
 
 def _predicted(converted: bytes, images: np.ndarray) -> np.ndarray:
     """(n, H, W, C) uint8 → (n, classes) float32, one image at a time: so do those who use such a file."""
-    interpreter = tf.lite.Interpreter(model_content=converted)
+    with warnings.catch_warnings(action="ignore"):  # that another package will have it one day
+        interpreter = tf.lite.Interpreter(model_content=converted)
     interpreter.allocate_tensors()
     (given,), (said,) = interpreter.get_input_details(), interpreter.get_output_details()
     found = []
