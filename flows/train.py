@@ -15,6 +15,7 @@ from flows.command import add_place_options, check_ready, main_of, reach_store, 
 from flows.ingest import ingest
 from flows.own_images import add_own_options, own_source, show_layout
 from flows.parameters import add_options, read_options, takes
+from flows.promote import show
 from flows.tables import show_leaderboard, show_plan
 from flows.train_model import train_model
 from lib.command_line import GO_ON, parser
@@ -23,15 +24,22 @@ from lib.errors import PermanentError, PipelineError, SomeModelsFailed, shortene
 from lib.lineage.index import read_index
 from lib.lineage.manifests import Ref
 from lib.planning.outputs import find_beside, find_report
-from lib.planning.plan import Outcome, make_plan
+from lib.planning.plan import Outcome, Plan, make_plan
 from lib.planning.preview import preview
 from lib.planning.request import Seed, TrainingRequest, read_request
 from lib.planning.titles import run_title
+from lib.registry.gate import Rules
+from lib.registry.history import read_history
+from lib.registry.promotion import challenger_of, look_ahead
+from lib.registry.wording import summary
 from lib.reporting.summary import report_summary
+from lib.settings import Settings
+from lib.store import Store
 from tasks.duplicates import find_duplicates
 from tasks.endings import completed, started_by
 from tasks.inputs import untraced
 from tasks.launching import train_models
+from tasks.promotion import promote_model
 from tasks.publishing import publish_report
 from tasks.retries import with_retries
 from tasks.schedules import scheduled_start
@@ -61,8 +69,9 @@ def train_all(
     duplicates: bool = False,
     weights: str | list[str] | None = None,
     show_test: bool = False,
+    promote: bool = False,
 ) -> Ref:
-    """Ingest, prepare, train each model, evaluate, report. Returns the report's ref.
+    """Ingest, prepare, train each model, evaluate, report, and promote where that is asked. Returns the report's ref.
 
     Models that need a GPU which is not there are left out, and the report says so. One model failing loses one model:
     the others are reported on, then SomeModelsFailed names it.
@@ -84,10 +93,14 @@ def train_all(
     report = with_retries(publish_report)(*made_of, started_by(), show_test, beside, lacking)
     for each in failed:
         get_run_logger().warning("no result: %s", each.error)
+    said = report_summary(current_store(), report)
+    if promote:
+        challenger, chosen_from = challenger_of(current_store(), report)
+        made = with_retries(promote_model)(dataset, challenger, chosen_from, Rules(), started_by())
+        said = f"{summary(current_store(), dataset, made.record)}; {said}"
     if failed:
-        said = "; ".join(f"{plan.title(outcome.trial)}: {outcome.error}" for outcome in failed)
-        raise SomeModelsFailed(said, report)
-    return completed(report, report_summary(current_store(), report))
+        raise SomeModelsFailed("; ".join(f"{plan.title(each.trial)}: {each.error}" for each in failed), report)
+    return completed(report, said)
 
 
 def _why(outcome: Outcome) -> str:
@@ -127,7 +140,7 @@ def command(arguments: list[str] | None = None) -> None:
         show_plan(plan, preview(store, plan, settings.allow_cpu, settings.mirror_url))
         return
     with using(settings):
-        if done := find_report(store, plan, settings.allow_cpu, settings.mirror_url):
+        if done := _all_done(store, plan, settings):
             print("All done before: nothing to train.")
         elif note := read_index(store, store.list(f"prepared/{plan.dataset.name}")).note():
             print(note)
@@ -139,6 +152,17 @@ def command(arguments: list[str] | None = None) -> None:
             show_leaderboard(store, plan, error.report, settings.allow_cpu, settings.mirror_url)
             raise
         show_leaderboard(store, plan, report, settings.allow_cpu, settings.mirror_url)
+        if request.promote:
+            show(store, plan.dataset.name, read_history(store, plan.dataset.name).records[-1])
+
+
+def _all_done(store: Store, plan: Plan, settings: Settings) -> Ref | None:
+    """The report of a plan of which nothing is left to do, the comparison with the champion included."""
+    done = find_report(store, plan, settings.allow_cpu, settings.mirror_url)
+    if done and plan.request.promote:
+        challenger, _ = challenger_of(store, done)
+        return done if look_ahead(store, plan.dataset.name, challenger).done else None
+    return done
 
 
 if __name__ == "__main__":

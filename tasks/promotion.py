@@ -1,14 +1,16 @@
 """Compare a challenger with the champion, and write the record of it."""
 
 from prefect import task
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from lib.lineage.manifests import Ref
 from lib.registry.gate import Rules
-from lib.registry.history import Evaluated
+from lib.registry.history import Evaluated, Record
 from lib.registry.promotion import Promotion, promote
-from lib.registry.wording import name_of, reasons
+from lib.registry.wording import name_of, reasons, summary
+from lib.store import Store
 from tasks.processes import run_alone
 from tasks.settings import current_store
 
@@ -25,4 +27,18 @@ def promote_model(dataset: str, challenger: Evaluated, chosen_from: int, rules: 
     promotion = promote(store, dataset, challenger, by, decide)
     for sentence in reasons(store, promotion.record):
         get_run_logger().info(sentence)
+    try:
+        _show(store, dataset, promotion.record)
+    except Exception as error:
+        said = " ".join(str(error).split())
+        get_run_logger().warning(
+            "record %s is in the store; Prefect does not show it: %s", promotion.record.number, said
+        )
     return promotion
+
+
+def _show(store: Store, dataset: str, record: Record) -> None:
+    """The champion and why it is, as an artifact of the dataset."""
+    said = summary(store, dataset, record)
+    why = "".join(f"- {sentence}\n" for sentence in reasons(store, record))
+    create_markdown_artifact(f"**{said[0].upper()}{said[1:]}.**\n\n{why}", key=f"champion-{dataset}", description=said)

@@ -101,6 +101,10 @@ def make_plan(request: TrainingRequest, start: Callable[[], Start] = start_now, 
     """
     spec = find_dataset(request.dataset, store)
     check_limit(spec, request.limit)
+    if request.promote and spec.limit_of(request.limit) is not None:
+        raise PermanentError(
+            f"promote (--promote) is for models of all images; received limit (--limit) {request.limit}: leave one out"
+        )
     chosen = choose_recipes(spec.name, request.models, request.baselines)
     why = ""
     if not chosen and spec.images:

@@ -118,6 +118,11 @@ class TrainingRequest(RecipeRequest):
         description="Also show figures on test; choose on validation first, or test is no test any more",
     )
 
+    promote: bool = Field(
+        False,
+        description="Then compare the best model with the champion of the dataset, and promote it if it is better",
+    )
+
     @property
     def starts(self) -> list[str]:
         """`weights` as a list."""

@@ -53,9 +53,7 @@ def find_challenger(store: Store, dataset: str, model: str | None) -> tuple[Eval
                 f"without --model the newest report of {dataset} names the challenger; {store.uri} has none{why}: "
                 f"train first, python -m flows.train --dataset {dataset}"
             )
-        place = report.files["index"].path.rpartition("/")[0]
-        models = sum(name.startswith("evaluation-") for name in report.inputs)
-        return evaluated(store, best_model(store, report.ref(place))[1]), models
+        return challenger_of(store, report.ref(report.files["index"].path.rpartition("/")[0]))
     rule = "model (--model REF) must name a model"
     address = address_of(model, store.uri, rule)
     found = find(store, address)
@@ -66,6 +64,12 @@ def find_challenger(store: Store, dataset: str, model: str | None) -> tuple[Eval
     if (other := found[1].facts["dataset"]) != dataset:
         raise PermanentError(f"{rule} of {dataset}; received {address}, which is of {other}")
     return evaluated(store, found[0]), 1
+
+
+def challenger_of(store: Store, report: Ref) -> tuple[Evaluated, int]:
+    """The best model on validation of `report`, and of how many. Raises PermanentError where it has none."""
+    models = sum(name.startswith("evaluation-") for name in load(store, report).inputs)
+    return evaluated(store, best_model(store, report)[1]), models
 
 
 def evaluated(store: Store, model: Ref) -> Evaluated:

@@ -84,6 +84,10 @@ def test_a_plan_holds_what_was_asked_resolved() -> None:
             {"dataset": "cifar100", "models": ["one"], "limit": 99},
             "limit (--limit N) must be at least 100, one row of each class of cifar100; received 99",
         ),
+        (
+            {"promote": True, "limit": 100},
+            "promote (--promote) is for models of all images; received limit (--limit) 100: leave one out",
+        ),
         ({"seed": -1}, "seed (--seed N) must be 'fresh' or from 0 to 4294967295; received -1"),
         ({"seed": 2**32}, "seed (--seed N) must be 'fresh' or from 0 to 4294967295; received 4294967296"),
         (
