@@ -21,7 +21,7 @@ def decide(rows: Sequence[Mapping[str, Any]], right: Sequence[np.ndarray]) -> De
     if not rows:
         return Decision("No model was trained.", "There is nothing to decide.")
     best, equals = rows[0], [row["model"] for row in rows if row["rank"] == rows[0]["rank"]]
-    lead = "is best on validation" if len(equals) == 1 else "is ahead on validation, by no more than chance may do"
+    lead = "is best on validation" if len(equals) == 1 else "leads on validation, and that may be chance"
     seeds, images = right[0].shape
     low, high = percent(best["validation_accuracy_low"]), percent(best["validation_accuracy_high"])
     headline = (

@@ -88,7 +88,7 @@ def change(share: float) -> str:
 
 def chance(p: float) -> str:
     """Whether a difference is more than chance, by the p of a test that there is none."""
-    return "more than chance" if p <= LEVEL else "no more than chance may do"
+    return "more than chance" if p <= LEVEL else "that may be chance"
 
 
 def probability(p: float) -> str:
