@@ -89,7 +89,7 @@ def test_a_champion_of_other_data_is_evaluated_anew_and_that_is_verified(
         "",
     ]
     gone = {each.path.split("/")[0] for each in plan(store, Policy(keep=1, grace_s=0)).removals}
-    assert gone == {"decisions", "reports"}, "the last record names both models"
+    assert gone == {"decisions", "duplicates", "reports"}, "the last record names both models"
     forged = anew.model_copy(update={"inputs": {**anew.inputs, "model": challenger.model}})
     store.write(f"{decision.inputs['reevaluation-champion'].uri}/manifest.json", forged.to_json())
     with pytest.raises(PermanentError, match=r"is not what was asked for"):
