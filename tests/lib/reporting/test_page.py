@@ -16,6 +16,17 @@ pytestmark = pytest.mark.slow
 MODELS = 7
 
 
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
+    """One of its own: how long a page is depends on whether there was a report before."""
+    return LocalStore(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
+def prepared(store: LocalStore) -> Ref:
+    return made.prepared_digits(store)
+
+
 @pytest.fixture(scope="module")
 def address(store: LocalStore, prepared: Ref) -> str:
     """A report of many models, one of them with a long list of changes."""
