@@ -8,6 +8,9 @@ import numpy as np
 from lib.evaluation.paired import interval_of_difference, p_of_difference
 from lib.reporting.wording import chance, change, percent, points, probability, several
 
+LEAST_LEAD = 1e-9
+"""Of two accuracies: what is less is rounding."""
+
 
 class Decision(NamedTuple):
     """Two sentences or so that a reader who has no time takes along."""
@@ -22,6 +25,8 @@ def decide(rows: Sequence[Mapping[str, Any]], right: Sequence[np.ndarray]) -> De
         return Decision("No model was trained.", "There is nothing to decide.")
     best, equals = rows[0], [row["model"] for row in rows if row["rank"] == rows[0]["rank"]]
     lead = "is best on validation" if len(equals) == 1 else "leads on validation, and that may be chance"
+    if len(rows) > 1 and best["validation_accuracy"] - rows[1]["validation_accuracy"] <= LEAST_LEAD:
+        lead = "and others are level on validation"
     seeds, images = right[0].shape
     low, high = percent(best["validation_accuracy_low"]), percent(best["validation_accuracy_high"])
     headline = (
@@ -36,11 +41,12 @@ def decide(rows: Sequence[Mapping[str, Any]], right: Sequence[np.ndarray]) -> De
 def _margin(second: str, best: np.ndarray, other: np.ndarray) -> str:
     ahead, p = float(best.mean() - other.mean()), p_of_difference(best, other)
     low, high = interval_of_difference(best, other)
-    lead = f"It leads {second} by {points(ahead)}" if ahead > 1e-9 else f"It is level with {second}"
     one_seed = len(best) == len(other) == 1
     test = "McNemar's exact test on the same images" if one_seed else "t test over the same images and over seeds"
     interval = f"95 % interval of the difference {change(low)} to {change(high)}"
-    return f"{lead} ({interval}): {chance(p)} ({probability(p)}, {test})."
+    if ahead <= LEAST_LEAD:
+        return f"It is level with {second} ({interval}), and comes first by its loss."
+    return f"It leads {second} by {points(ahead)} ({interval}): {chance(p)} ({probability(p)}, {test})."
 
 
 def _verdict(equals: Sequence[str], models: int) -> str:
