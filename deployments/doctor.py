@@ -35,7 +35,7 @@ from deployments.configuration import Parameters, parameters_of, read_configurat
 from deployments.deploy import read_deployed
 from deployments.version import code_version
 from lib.command_line import add_store_option, main_of, parser, settings_of
-from lib.errors import PermanentError, PipelineError
+from lib.errors import PermanentError, PipelineError, one_line
 from lib.models.recipes import RECIPES
 from lib.runtime.gpus import visible_gpus
 from lib.settings import Settings
@@ -118,7 +118,7 @@ def attempt(name: str, check: Callable[P, Verdict], *args: P.args, **kwargs: P.k
 
 def _failed(name: str, error: Exception) -> Verdict:
     kind = "" if isinstance(error, PipelineError) else f"{type(error).__name__}: "
-    return Verdict(name, "FAIL", kind + " ".join(str(error).split()))
+    return Verdict(name, "FAIL", kind + one_line(error))
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ from typing import NoReturn
 import httpx
 
 from lib import command_line
-from lib.errors import PermanentError
+from lib.errors import PermanentError, one_line
 from lib.lineage.provenance import code
 from lib.runtime.failures import of_exception
 from lib.runtime.hardware import require_clock, require_threads
@@ -77,7 +77,7 @@ def _checked(command: Callable[[], None], go_on: str) -> None:
         from tasks.server import explain
 
         if isinstance(error, ParameterTypeError):
-            raise PermanentError(" ".join(str(error).split())) from error
+            raise PermanentError(one_line(error)) from error
         if known := of_exception("this run", error):
             raise known from error
         if known := explain(error):

@@ -19,7 +19,7 @@ from prefect import flow
 from flows.command import reach_store, settings_of
 from flows.parameters import takes
 from lib.command_line import RUN_AGAIN, add_store_option, main_of, parser
-from lib.errors import counted, printable
+from lib.errors import counted, one_line, printable
 from lib.lineage.kept import Policy
 from lib.lineage.retention import Removal, apply, plan
 from lib.models.recipes import is_try
@@ -68,7 +68,7 @@ def _list_reports(store: Store, note: Callable[[str], None]) -> None:
     try:
         write_report_lists(store)
     except Exception as error:
-        said = " ".join(str(error).split())
+        said = one_line(error)
         note(printable(f"a list of reports may name deleted ones until the next report: {said}"))
 
 

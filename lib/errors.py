@@ -101,6 +101,11 @@ def _shown(character: str) -> str:
     return " " if character.isspace() else character.encode("unicode_escape").decode()
 
 
+def one_line(error: BaseException) -> str:
+    """What it says, on one line."""
+    return " ".join(str(error).split())
+
+
 def cause(error: Exception) -> str:
     """What a library raised, by its name, on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_CAUSE]

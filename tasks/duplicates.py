@@ -4,6 +4,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
+from lib.errors import one_line
 from lib.evaluation.comparing import choose_features, duplicates_address, too_many
 from lib.lineage.manifests import Ref, find, load
 from tasks.inputs import untraced
@@ -33,6 +34,6 @@ def find_duplicates(dataset: str, prepared: Ref, asked: bool) -> tuple[list[Ref]
     try:
         return [with_retries(look_for_duplicates)(dataset, untraced(prepared))], {}
     except Exception as error:
-        said = " ".join(str(error).split())
+        said = one_line(error)
         get_run_logger().warning("near duplicates were not found, and the report says so: %s", said)
         return [], {"duplicates": f"not found, because of an error: {said}"}

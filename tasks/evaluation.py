@@ -4,6 +4,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
+from lib.errors import one_line
 from lib.lineage.manifests import Ref, load
 from lib.models.schema import Recipe
 from lib.planning.outputs import asked_beside
@@ -38,7 +39,7 @@ def add_beside(request: RecipeRequest, recipe: Recipe, evaluation: Ref) -> None:
                 require_hardware(recipe.name, recipe.runs_on, current_settings().allow_cpu, work_pool())
                 with_retries(BESIDE[output.step.kind])(recipe, load(current_store(), evaluation).inputs["model"])
             except Exception as error:
-                said = " ".join(str(error).split())
+                said = one_line(error)
                 get_run_logger().warning("%s: no %s: %s", recipe.title, output.step.kind, said)
 
 

@@ -20,7 +20,7 @@ from prefect.states import Cancelled
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from lib.command_line import this_python
-from lib.errors import LeftOut, NoGpu, PermanentError, PipelineError, TransientError
+from lib.errors import LeftOut, NoGpu, PermanentError, PipelineError, TransientError, one_line
 from lib.lineage.manifests import Ref
 from lib.models.backbone_schema import IMAGENET
 from lib.models.imagenet import in_a_package
@@ -141,7 +141,7 @@ def _submit(client: SyncPrefectClient, trial: Trial, request: ModelRequest) -> F
                 idempotency_key=f"{flow_run.id} {recipe.title} {seed} {attempt}",
             )
         except (httpx.HTTPStatusError, ObjectNotFound) as error:
-            said = " ".join(str(error).split())
+            said = one_line(error)
             raise PermanentError(
                 f"{recipe.title} cannot be handed to a worker: {said}; is all deployed? make deploy"
             ) from error

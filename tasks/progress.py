@@ -8,6 +8,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+from lib.errors import one_line
 from lib.reporting.wording import duration
 from lib.runtime.jobs import Event
 from tasks.outages import fault_of, shown_only
@@ -48,7 +49,7 @@ class EpochProgress:
                 self._show(percent, said)
         except Exception as error:
             self._shown_at = self._clock() + PAUSE_S
-            why = fault_of(error) or " ".join(str(error).split())
+            why = fault_of(error) or one_line(error)
             self._logger.warning("progress cannot be shown in the Prefect UI: %s", why)
 
     def _show(self, percent: float, said: str) -> None:

@@ -5,6 +5,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
+from lib.errors import one_line
 from lib.lineage.manifests import Ref
 from lib.registry.gate import Rules
 from lib.registry.history import Evaluated, Record
@@ -30,7 +31,7 @@ def promote_model(dataset: str, challenger: Evaluated, chosen_from: int, rules: 
     try:
         _show(store, dataset, promotion.record)
     except Exception as error:
-        said = " ".join(str(error).split())
+        said = one_line(error)
         get_run_logger().warning(
             "record %s is in the store; Prefect does not show it: %s", promotion.record.number, said
         )

@@ -10,6 +10,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
+from lib.errors import one_line
 from lib.lineage.manifests import Ref, load
 from lib.reporting.report import build_report, report_markdown
 from lib.reporting.report_list import write_report_list
@@ -50,7 +51,7 @@ def publish_report(
         try:
             show(store, dataset, report)
         except Exception as error:
-            said = " ".join(str(error).split())
+            said = one_line(error)
             get_run_logger().warning("%s is in the store; Prefect does not show all of it: %s", report.uri, said)
     return report
 
@@ -59,7 +60,7 @@ def _list_reports(store: Store, dataset: str, report: Ref) -> None:
     try:
         write_report_list(store, dataset)
     except Exception as error:
-        said = " ".join(str(error).split())
+        said = one_line(error)
         get_run_logger().warning(
             "%s is in the store; the list of reports lacks it until the next report: %s", report.uri, said
         )

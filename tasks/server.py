@@ -17,7 +17,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from lib.errors import NO_TLS, PermanentError, PipelineError, TransientError
+from lib.errors import NO_TLS, PermanentError, PipelineError, TransientError, one_line
 from lib.time_limits import TooSlow, within
 from tasks.client_settings import check_client_settings
 from tasks.places import how_to_unset, name_of, place_of
@@ -154,7 +154,7 @@ def what_is_said(error: BaseException) -> str:
     """The error's message, without what was sent, which may be a password, and without what was answered."""
     if isinstance(error, httpx.LocalProtocolError):
         return "PREFECT_CLIENT_CUSTOM_HEADERS and PREFECT_API_KEY must be printable ASCII"
-    said = " ".join(str(error).split())
+    said = one_line(error)
     if isinstance(error, httpx.RemoteProtocolError) and not any(words in said for words in CONNECTION_ENDED):
         return "it does not answer as HTTP"
     return said

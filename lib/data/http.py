@@ -13,7 +13,7 @@ import urllib3
 
 from lib import time_limits
 from lib.addresses import web_address
-from lib.errors import NO_TLS, PermanentError, PipelineError, TransientError
+from lib.errors import NO_TLS, PermanentError, PipelineError, TransientError, one_line
 from lib.settings import check_certificates
 from lib.time_limits import TooSlow, every_answer_within, watch_answers, within
 
@@ -161,7 +161,7 @@ def _said(error: BaseException) -> str:
     """Its message at a length that a person reads, and nothing that was answered."""
     if any(isinstance(each, HTTPException) and not isinstance(each, ENDED) for each in _all_of(error)):
         return "it does not answer as HTTP"
-    line = " ".join(str(error).split())
+    line = one_line(error)
     return line if len(line) <= LONGEST_SAID else f"{line[:LONGEST_SAID]}…"
 
 

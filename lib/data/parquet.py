@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from lib.data.datasets import DatasetSpec
 from lib.data.parsers import Split
-from lib.errors import PermanentError
+from lib.errors import PermanentError, one_line
 
 ROW_GROUP_ROWS, ROW_GROUP_BYTES = 5_000, 16_000_000
 """At most. A training that streams keeps some groups in memory."""
@@ -159,7 +159,7 @@ def _as_it_was_written(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise _no_table(path, " ".join(str(error).split())[:300]) from error
+        raise _no_table(path, one_line(error)[:300]) from error
 
 
 def _no_table(path: Path, received: str) -> PermanentError:

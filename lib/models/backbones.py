@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from lib.errors import PermanentError
+from lib.errors import PermanentError, one_line
 from lib.models.backbone_schema import IMAGENET, RANDOM, Backbone
 from lib.models.efficientnet_lite import efficientnet_lite, fill
 
@@ -101,7 +101,7 @@ def load_weights(model: keras.Model, backbone: Backbone, file: Path) -> None:
             warnings.filterwarnings("ignore", "Skipping nested container")
             BACKBONES[backbone.name].fill(model, file)
     except (ValueError, LookupError, OSError, TypeError, AttributeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)[:300]
         raise PermanentError(f"{backbone.name} cannot take its weights from {file.name}: {reason}; {advice}") from error
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
         raise PermanentError(f"the weights of {backbone.name} in {file.name} are not all finite numbers; {advice}")

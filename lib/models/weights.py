@@ -10,7 +10,7 @@ import h5py
 
 from lib.data.fetch import Progress, fetch, remedy
 from lib.data.upstream import UpstreamFile
-from lib.errors import LeftOut, PermanentError
+from lib.errors import LeftOut, PermanentError, one_line
 from lib.lineage.manifests import Manifest, Ref, commit, find, load, local_file, put_file
 from lib.lineage.provenance import made_by
 from lib.lineage.steps import STEPS
@@ -231,7 +231,7 @@ def _layout(path: Path, origin: str, from_torch: bool) -> str:
             if "layers" in file or "_layer_checkpoint_dependencies" in file:
                 return "keras-3"
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)[:300]
         raise PermanentError(
             f"weights must be a whole HDF5 file; received {path.name} from {origin}: {reason}"
         ) from error

@@ -16,7 +16,7 @@ import botocore.exceptions
 import botocore.handlers
 from botocore.config import Config
 
-from lib.errors import NO_TLS, NotFound, PermanentError, PipelineError, TransientError
+from lib.errors import NO_TLS, NotFound, PermanentError, PipelineError, TransientError, one_line
 from lib.settings import check_certificates
 from lib.time_limits import TooSlow, watch_answers, within
 
@@ -106,7 +106,7 @@ def _client(_what_decides_it: tuple[object, ...], attempts: int) -> Any:
     except NETWORK_ERRORS as error:
         raise TransientError(f"the keys for S3 cannot be had: {' '.join(str(error).split())}; {CHECK}") from None
     except Exception as error:  # whatever boto3 stumbles over in its files and variables: nothing else happens here
-        said = " ".join(str(error).split()) or type(error).__name__
+        said = one_line(error) or type(error).__name__
         if isinstance(error, EOFError):
             said = "a code of a second factor is asked for, and nobody is there to type it"
         raise PermanentError(f"S3 cannot be set up: {said}; {_advice(error)}") from None
@@ -211,7 +211,7 @@ def s3_errors(address: str, set_by: str = "STORE_URI or --store") -> Iterator[No
 
 def _explain_ours(address: str, error: botocore.exceptions.BotoCoreError, set_by: str) -> PipelineError:
     """What went wrong on this side of the wire."""
-    said = " ".join(str(error).split())
+    said = one_line(error)
     if isinstance(error, botocore.exceptions.ParamValidationError):
         return PermanentError(f"{address} is not an address in S3: {said}; set {set_by}")
     if isinstance(error, CREDENTIAL_ERRORS):

@@ -117,6 +117,14 @@ def test_models_that_the_images_cannot_tell_apart_share_the_win() -> None:
     assert said.endswith("These images cannot tell it from b and c: they share rank 1.")
 
 
+def test_models_that_are_level_are_said_to_be() -> None:
+    first, second = right((90, 10)), right((90, 10))
+    headline, said = decide(rows_of(first, second, ranks=[1, 1]), [first, second])
+    assert headline.startswith("a and others are level on validation: 90.0")
+    assert said.startswith("It is level with b (95 % interval of the difference ")
+    assert said.endswith("), and comes first by its loss. These images cannot tell it from b: they share rank 1.")
+
+
 def test_of_several_seeds_the_mean_is_compared_and_its_interval_agrees_with_its_p() -> None:
     first, second = np.vstack([right((90, 10)), right((94, 6))]), np.vstack([right((88, 12)), right((90, 10))])
     said = decide(rows_of(first, second, ranks=[1, 1]), [first, second])
